@@ -1,0 +1,25 @@
+"""Knowledge distillation through weighted ensembles of teaching assistants, as a distributed study on Ray."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wetakd.config import StudyConfig
+    from wetakd.errors import UserError
+    from wetakd.study import Study, StudyResult
+
+__all__ = ["Study", "StudyConfig", "StudyResult", "UserError"]
+
+_HOMES = {
+    "Study": "wetakd.study",
+    "StudyConfig": "wetakd.config",
+    "StudyResult": "wetakd.study",
+    "UserError": "wetakd.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `wetakd.weights` alone costs neither torch, Ray nor MLflow."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'wetakd' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
