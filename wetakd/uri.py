@@ -1,0 +1,54 @@
+"""URIs without their credentials: what may be printed, logged or written to a file."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, unquote, urlencode
+
+# What a query may show. Everything else could be a secret (access_key, session_token, sig, password, ...).
+_SHOWN_OPTIONS = ("region", "endpoint_override", "scheme", "allow_bucket_creation", "allow_bucket_deletion")
+_HIDDEN = "***"
+
+
+def split(uri: str) -> tuple[str, str, str, str]:
+    """Scheme, credentials, the address proper and the query of `uri`; all but the address may be empty."""
+    scheme, mark, rest = uri.rpartition("://") if uri.count("://") == 1 else uri.partition("://")
+    if not mark:
+        return "", "", uri, ""
+    rest, _, query = rest.partition("?")
+    # A secret with an unescaped "/" would hide from urlsplit, so look at the whole of what follows the scheme.
+    authority, _, _ = rest.partition("/")
+    before, at, after = rest.rpartition("@")
+    if at and ("@" in authority or re.search(r":(?!\d+$)", authority)):
+        return scheme, before, after, query
+    return scheme, "", rest, query
+
+
+def shown(uri: str) -> str:
+    """`uri` without user, password and every query option that is not known to be harmless."""
+    scheme, _, address, query = split(uri)
+    if not scheme:
+        return uri
+    options = [(name, value.rpartition("@")[2]) for name, value in parse_qsl(query) if name in _SHOWN_OPTIONS]
+    return f"{scheme}://{address}" + (f"?{urlencode(options, safe=':/')}" if options else "")
+
+
+def scrub(text: str, uri: str) -> str:
+    """The first line of `text` (an error message, say) without `uri` in full and without any of its secrets."""
+    line = text.strip().splitlines()[0] if text.strip() else ""
+    line = line.replace(uri, shown(uri))
+    for secret in sorted(_secrets(uri), key=len, reverse=True):
+        line = line.replace(secret, _HIDDEN)
+    return line
+
+
+def _secrets(uri: str) -> set[str]:
+    _, credentials, _, query = split(uri)
+    found = {credentials, *credentials.split(":", 1)}
+    for option in query.split("&"):
+        name, _, value = option.partition("=")
+        if name not in _SHOWN_OPTIONS:
+            found.add(value)
+        elif "@" in value:
+            found |= {value.rpartition("@")[0], *value.rpartition("@")[0].split(":")}
+    return {form for secret in found for form in (secret, unquote(secret)) if form}
