@@ -1,0 +1,40 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from wetakd.weights import STRATEGIES, Problem, SearchResult
+
+from .worlds import make_scores
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_result_survives_json_to_the_last_bit(strategy):
+    result = Problem(*make_scores(), scores_are="logits").search(strategy, max_evaluations=100)
+    twin = SearchResult.from_dict(json.loads(json.dumps(result.to_dict())))
+    assert twin.weights.tobytes() == result.weights.tobytes()
+    assert twin.weights.dtype == np.float64
+    assert twin.to_dict() == result.to_dict()
+    assert isinstance(twin.warnings, tuple)
+
+
+def test_it_is_frozen():
+    result = Problem(*make_scores(), scores_are="logits").search("uniform")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.nll = 0.0
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "words"),
+    [
+        (0.02, 0.01, "better than uniform"),
+        (-0.02, 0.01, "worse than uniform"),
+        (0.01, 0.01, "within its error"),
+        (0.0, 0.0, "within its error"),
+        (None, None, "not cross-fitted"),
+    ],
+)
+def test_the_verdict_in_words(gain, error, words):
+    result = Problem(*make_scores(), scores_are="logits").search("uniform")
+    assert dataclasses.replace(result, crossfit_gain=gain, crossfit_error=error).verdict == words
