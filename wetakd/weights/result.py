@@ -41,6 +41,8 @@ class SearchResult:
         """What the cross-fit says, in words."""
         if self.crossfit_gain is None or self.crossfit_error is None:
             return "not cross-fitted"
+        if self.crossfit_gain == self.crossfit_error == 0.0:
+            return "the same as uniform"
         if abs(self.crossfit_gain) <= self.crossfit_error:
             return "within its error"
         return "better than uniform" if self.crossfit_gain > 0 else "worse than uniform"

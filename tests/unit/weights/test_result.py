@@ -31,7 +31,7 @@ def test_it_is_frozen():
         (0.02, 0.01, "better than uniform"),
         (-0.02, 0.01, "worse than uniform"),
         (0.01, 0.01, "within its error"),
-        (0.0, 0.0, "within its error"),
+        (0.0, 0.0, "the same as uniform"),
         (None, None, "not cross-fitted"),
     ],
 )

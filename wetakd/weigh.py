@@ -1,0 +1,187 @@
+"""`wetakd weigh`: ensemble weights for networks that were trained elsewhere, from files of scores and labels.
+
+Layouts of the scores, K networks, N samples, C classes:
+
+- `.npy`: one array [K, N, C] (read as a memory map);
+- `.npz`: one array [N, C] a network, whose names are the networks', or a single array [K, N, C];
+- `.parquet`: one column a network, named as the network, of lists of C floats (columns of other types are left aside).
+
+Labels, integers from 0 to C-1: `.npy` or `.npz` with one array [N], or `.parquet` with a column `label`; the scores'
+own Parquet file will do. Nothing is ever unpickled.
+"""
+
+import json
+import textwrap
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wetakd.errors import UserError
+from wetakd.weights import Problem, SearchResult, strategy_named
+from wetakd.weights.scores import Kind
+from wetakd.weights.strategy import Engine, Objective
+
+Array = NDArray[Any]
+FORMATS = (".npy", ".npz", ".parquet")
+DAMAGED = (OSError, ValueError, EOFError, KeyError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error)
+WIDTH = 80
+
+
+class Weighings(list[SearchResult]):
+    """Results in the order asked for, with the networks' names."""
+
+    def __init__(self, results: Sequence[SearchResult], names: Sequence[str]):
+        super().__init__(results)
+        self.names = list(names)
+
+
+def weigh_files(
+    scores: str,
+    labels: str,
+    *,
+    scores_are: Kind,
+    strategies: Sequence[str] = ("uniform", "best_single", "convex", "de"),
+    seed: int = 0,
+    objective: Objective = "accuracy",
+    engine: Engine = "fast",
+    temperature: float = 1.0,
+    mixture: Kind = "probabilities",
+    max_evaluations: int | None = None,
+    crossfit: bool = True,
+) -> Weighings:
+    """Search weights by each of the strategies; see `wetakd.weights.Problem` for the settings.
+
+    Raises:
+        UserError: a file that is missing, damaged or laid out otherwise, scores and labels that don't fit, an unknown
+            strategy.
+    """
+    for strategy in strategies:
+        strategy_named(strategy)  # a misspelt name is told before a large file is read
+    names, scores_KNC = read_scores(scores)
+    problem = Problem(scores_KNC, read_labels(labels), scores_are=scores_are, temperature=temperature, mixture=mixture)
+    results = [
+        problem.search(
+            strategy,
+            seed=seed,
+            objective=objective,
+            engine=engine,
+            max_evaluations=max_evaluations,
+            crossfit=crossfit,
+        )
+        for strategy in strategies
+    ]
+    return Weighings(results, names)
+
+
+def read_scores(path: str) -> tuple[list[str], Array]:
+    """The networks' names and their scores [K, N, C]."""
+    arrays = _read(path, wanted="lists")
+    for name, array in arrays.items():
+        if array.ndim == 3 and len(arrays) == 1:
+            return [f"network {k}" for k in range(len(array))], array
+        if array.ndim != 2:
+            raise UserError(f"{path}: {name} has shape {array.shape}, not (samples, classes)")
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        raise UserError(f"{path}: networks differ in shape: {shapes}")
+    return list(arrays), np.stack(list(arrays.values()))
+
+
+def read_labels(path: str) -> Array:
+    """The labels [N]."""
+    arrays = _read(path, wanted="label")
+    if len(arrays) > 1:
+        raise UserError(f"{path}: holds {', '.join(arrays)}; labels need one array")
+    return next(iter(arrays.values()))
+
+
+def _read(path: str, wanted: str) -> dict[str, Array]:
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise UserError(f"{path}: {suffix or 'no ending'} is none of {', '.join(FORMATS)}")
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        arrays = _read_parquet(path, wanted) if suffix == ".parquet" else _read_numpy(path)
+    except UserError:
+        raise
+    except DAMAGED as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable {suffix} file ({reason})") from error
+    if not arrays:
+        raise UserError(f"{path}: holds no array")
+    return arrays
+
+
+def _read_numpy(path: str) -> dict[str, Array]:
+    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return {"the array": loaded}
+    with loaded:
+        return {name: loaded[name] for name in loaded.files}
+
+
+def _read_parquet(path: str, wanted: str) -> dict[str, Array]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)  # type: ignore[no-untyped-call]
+    if wanted == "label":
+        if "label" not in file.schema_arrow.names:
+            raise UserError(f"{path}: no column 'label' among {', '.join(file.schema_arrow.names)}")
+        return {"label": file.read(["label"]).column("label").to_numpy()}
+    fields = [field for field in file.schema_arrow if pa.types.is_nested(field.type)]
+    lists = [field.name for field in fields if hasattr(field.type, "value_type")]
+    if not lists:
+        raise UserError(f"{path}: no column of lists of floats among {', '.join(file.schema_arrow.names)}")
+    table = file.read(lists)
+    return {name: _list_column(path, name, table.column(name).combine_chunks()) for name in lists}
+
+
+def _list_column(path: str, name: str, column: Any) -> Array:
+    lengths_N = column.value_lengths().to_numpy(zero_copy_only=False)
+    values_X: Array = column.flatten().to_numpy(zero_copy_only=False)
+    if column.null_count or len(lengths_N) == 0 or (lengths_N != lengths_N[0]).any():
+        raise UserError(f"{path}: column {name!r} does not hold a list of the same length in every row")
+    return values_X.reshape(len(lengths_N), -1)
+
+
+def table(results: Sequence[SearchResult]) -> str:
+    """The results as text of at most 80 columns: a line each, then the weights."""
+    rows = [f"{'strategy':13} {'accuracy':>8} {'nll':>7} {'evals':>7} {'seconds':>7}  cross-fitted gain"]
+    for result in results:
+        rows.append(
+            f"{result.strategy[:13]:13} {result.accuracy:8.4f} {result.nll:7.4f} {result.evaluations:7} "
+            f"{result.seconds:7.2f}  {_gain(result)}"
+        )
+    rows.append("")
+    if any(result.crossfit_gain is not None for result in results):
+        rows.append("Gain: points of accuracy over uniform weights on samples the search didn't see.")
+    if results:
+        rows.append(f"No weights are right more often than {results[0].accuracy_cap:.4f} on these samples.")
+    names = getattr(results, "names", None)
+    for result in results:
+        labels = names or [f"network {k}" for k in range(len(result.weights))]
+        weights = "  ".join(f"{label}={w:.3f}" for label, w in zip(labels, result.weights, strict=True))
+        rows.extend(textwrap.wrap(f"{result.strategy}: {weights}", WIDTH, subsequent_indent="    "))
+    for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
+        rows.extend(textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="    "))
+    return "\n".join(rows)
+
+
+def _gain(result: SearchResult) -> str:
+    if result.crossfit_gain is None or result.crossfit_error is None:
+        return result.verdict
+    words = result.verdict.removesuffix(" than uniform").removesuffix(" as uniform")
+    return f"{100 * result.crossfit_gain:+.2f} ± {100 * result.crossfit_error:.2f} {words}"
+
+
+def to_json(results: Sequence[SearchResult]) -> str:
+    """The networks' names (null if unknown) and every field of every result."""
+    document = {"networks": getattr(results, "names", None), "results": [result.to_dict() for result in results]}
+    return json.dumps(document, indent=2, allow_nan=False)
