@@ -1,0 +1,35 @@
+"""What every reader gives: labelled images that are not decoded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+# An image before decoding: the bytes of a file, a file, or uint8 pixels HW or HWC.
+Stored = bytes | Path | np.ndarray
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled images of a train or a test set."""
+
+    field: str  # in the study file, for messages
+    labels_N: np.ndarray  # int64
+    images: Callable[[], Iterator[Stored | None]]  # in the order of the labels; None: there is none
+    where: Callable[[int], str]  # says which image is meant, for messages
+
+    def first(self, num: int | None) -> Part:
+        """The first `num` images; None: all."""
+        return replace(self, labels_N=self.labels_N[:num])
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader found. `test` is None where the source has no test set."""
+
+    train: Part
+    test: Part | None
+    class_names: tuple[str, ...] | None
