@@ -232,13 +232,13 @@ class Store:
         return ((info.path[len(self._root) :].lstrip("/"), info) for info in found if info.is_file)
 
     def _at(self, path: str) -> str:
-        return f"{self._root}/{_inside(path)}"
+        return f"{self._root}/{inside(path)}"
 
     # ------------------------------------------------------------------------------------------- housekeeping
 
     def addresses(self, folder: str) -> Paths:
         """Folders right below `folder`, such as `networks/<key>`, committed or not, sorted."""
-        depth = len(_inside(folder).split("/")) + 1
+        depth = len(inside(folder).split("/")) + 1
         files = (path.split("/") for path, _ in self._files(folder))
         return sorted({"/".join(parts[:depth]) for parts in files if len(parts) > depth})
 
@@ -293,7 +293,7 @@ class StoredCheckpoints:
         self.store.delete(self.folder)
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """`path`, if it can only mean something below the root; else UserError."""
     parts = path.split("/")
     if re.search(r"[\\\x00-\x1f\x7f]", path) or any(part in ("", ".", "..") for part in parts):
@@ -317,7 +317,7 @@ def _parse_manifest(address: str, raw: bytes) -> Manifest | None:
         body = json.loads(raw)
         blobs = {str(name): BlobRef(**ref) for name, ref in body["blobs"].items()}
         manifest = Manifest(address, blobs, body["facts"])
-        intact = _manifest_bytes(manifest) == raw and not any("/" in _inside(ref.path) for ref in blobs.values())
+        intact = _manifest_bytes(manifest) == raw and not any("/" in inside(ref.path) for ref in blobs.values())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return manifest if intact else None

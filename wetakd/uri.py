@@ -52,3 +52,8 @@ def _secrets(uri: str) -> set[str]:
         elif "@" in value:
             found |= {value.rpartition("@")[0], *value.rpartition("@")[0].split(":")}
     return {form for secret in found for form in (secret, unquote(secret)) if form}
+
+
+def hide(text: str) -> str:
+    """`text` with every URI in it as `shown` has it."""
+    return re.sub(r"[A-Za-z][\w+.-]*://[^\s'\",\[\]]+", lambda found: shown(found.group()), text)
