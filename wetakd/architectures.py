@@ -6,8 +6,7 @@ layer on the flattened maps.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor, nn, relu
 
 # Mirzadeh et al., "Improved Knowledge Distillation via Teacher Assistant" (arXiv 1902.03393), as their code has it: a
 # number is a 3x3 convolution of that width with batch norm and ReLU, M a 2x2 max-pool, H64 a hidden linear layer.
@@ -67,8 +66,8 @@ class _BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+        out = relu(self.bn1(self.conv1(x)))
+        return relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -91,7 +90,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images B x channels x height x width to logits B x classes."""
-        x = self.blocks(F.relu(self.bn1(self.conv1(x))))
+        x = self.blocks(relu(self.bn1(self.conv1(x))))
         return self.head(x.mean((2, 3)))  # type: ignore[no-any-return]
 
 
@@ -107,8 +106,8 @@ class _WideBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels, width, 1, stride=stride, bias=False) if channels != width else None
 
     def forward(self, x: Tensor) -> Tensor:
-        ready = F.relu(self.bn1(x))
-        out = self.conv2(F.relu(self.bn2(self.conv1(ready))))
+        ready = relu(self.bn1(x))
+        out = self.conv2(relu(self.bn2(self.conv1(ready))))
         return out + (x if self.shortcut is None else self.shortcut(ready))  # type: ignore[no-any-return]
 
 
@@ -132,7 +131,7 @@ class WideResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images B x channels x height x width to logits B x classes."""
-        x = F.relu(self.bn(self.blocks(self.conv1(x))))
+        x = relu(self.bn(self.blocks(self.conv1(x))))
         return self.head(x.mean((2, 3)))  # type: ignore[no-any-return]
 
 
