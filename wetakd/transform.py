@@ -56,7 +56,7 @@ class Transform:
         scale = [1 / (255 * std) for std in self.std]
         shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         both = torch.tensor([scale, shift], dtype=torch.float32).to(images_BCHW.device, non_blocking=True)
-        scale_C11, shift_C11 = both[:, :, None, None]
+        scale_C11, shift_C11 = both[0, :, None, None], both[1, :, None, None]
         return images_BCHW.to(torch.float32) * scale_C11 + shift_C11
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +78,8 @@ def resolve(config: TransformConfig, first: Image.Image) -> Transform:
     first = upright(first)
     size = config.size if config.size is not None else (first.height, first.width)
     height, width = (size, size) if isinstance(size, int) else size
+    if config.size is not None and not 4 <= min(height, width) <= max(height, width) <= 1024:
+        raise UserError(f"transform.size: {[height, width]} must lie within 4..1024 pixels")
     wanted = {"grey": 1, "rgb": 3, "keep": 1 if first.mode in _GREY else 3}
     channels = wanted[config.channels]
     for field, given, low in (("mean", config.mean, 0.0), ("std", config.std, 1e-6)):

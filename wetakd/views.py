@@ -21,6 +21,9 @@ from wetakd.errors import UserError
 _GAMMA = -0x61C8864680B583EB
 _MULTIPLIER_1 = -0x40A7B892E31B1A47
 _MULTIPLIER_2 = -0x6B2FB644ECCEEE15
+# Odd and without structure: seeds and views enter the one sequence of splitmix64 far from each other.
+_SEED_STRIDE = 0xD1342543DE82EF95
+_VIEW_STRIDE = 0xAF251AF3B0F025B5
 # One hash holds three independent draws: bits 0-23, bits 24-47 and bit 48.
 _DRAW_BITS = 24
 
@@ -34,14 +37,11 @@ def as_tensor(array: np.ndarray) -> Tensor:
 
 
 def hash_samples(seed: int, view: int, sample_ids_B: Tensor) -> Tensor:
-    """64 pseudo-random bits a sample (int64, shape B): splitmix64 over the counters seed, view and sample id."""
-    start = torch.tensor([seed, view], dtype=torch.int64, device=sample_ids_B.device)
-    key = _mix(_mix(start[:1] * _GAMMA + _GAMMA) + start[1:] * _GAMMA)
-    return _mix(key + (sample_ids_B + 1) * _GAMMA)
-
-
-def _mix(z: Tensor) -> Tensor:
-    # `>>` copies the sign of an int64, the mask takes those copies off again; products wrap around.
+    """64 pseudo-random bits a sample (int64, shape B): the output of splitmix64 at a place set by seed, view and id."""
+    start = (seed * _SEED_STRIDE + view * _VIEW_STRIDE + 1) % 2**64
+    signed = start - 2**64 if start >= 2**63 else start
+    # Sums and products wrap around; `>>` copies the sign of an int64, and each mask takes those copies off again.
+    z = (sample_ids_B + signed) * _GAMMA
     z = (z ^ ((z >> 30) & 0x3_FFFF_FFFF)) * _MULTIPLIER_1
     z = (z ^ ((z >> 27) & 0x1F_FFFF_FFFF)) * _MULTIPLIER_2
     return z ^ ((z >> 31) & 0x1_FFFF_FFFF)

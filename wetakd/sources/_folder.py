@@ -25,9 +25,10 @@ def open_folder(data: FolderData) -> Source:
 
 
 def _class_folders(field: str, root: str) -> tuple[str, ...]:
-    if not Path(root).is_dir():
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
         raise UserError(f"{field}: {root!r} is not a folder; name one that holds a sub-folder for each class")
-    names = tuple(sorted(path.name for path in Path(root).iterdir() if path.is_dir() and path.name[0] != "."))
+    names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."))
     if not names:
         raise UserError(f"{field}: {root!r} has no sub-folders; each class needs one")
     return names
@@ -39,7 +40,7 @@ def _folder_part(field: str, root: str, names: Sequence[str]) -> Part:
     endings = Image.registered_extensions()
     found = []
     for label, name in enumerate(names):
-        files = (path for path in (Path(root) / name).rglob("*") if path.suffix.lower() in endings)
+        files = (path for path in (Path(root).expanduser() / name).rglob("*") if path.suffix.lower() in endings)
         found += [(place, label, path) for place, path in enumerate(sorted(p for p in files if p.name[0] != "."))]
     found.sort(key=lambda item: item[:2])
     paths = [path for _, _, path in found]

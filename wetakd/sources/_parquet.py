@@ -17,7 +17,7 @@ from pyarrow import fs
 from wetakd.config import ParquetData
 from wetakd.errors import UserError
 from wetakd.sources._part import Part, Source
-from wetakd.uri import scrub, shown
+from wetakd.uri import scrub, shown, split
 
 _BATCH_ROWS = 512
 
@@ -27,16 +27,17 @@ class _File:
     """One Parquet file, opened anew for each pass."""
 
     field: str
-    uri: str  # as the user wrote it, for scrubbing; may hold credentials
+    given: str  # path, glob or URI as the user wrote it; may hold credentials
     filesystem: fs.FileSystem
     path: str
 
     @property
     def shown(self) -> str:
-        return shown(self.uri) if self.uri.endswith(self.path.rpartition("/")[2]) else self.path
+        scheme, _, _, _ = split(self.given)
+        return f"{scheme}://{self.path}" if scheme else self.path
 
     def error(self, reason: Exception | str) -> UserError:
-        return UserError(f"{self.field}: {self.shown!r} {scrub(str(reason), self.uri)}")
+        return UserError(f"{self.field}: {self.shown!r} {scrub(str(reason), self.given)}")
 
     def open(self) -> pq.ParquetFile:
         try:
@@ -44,9 +45,12 @@ class _File:
         except (pa.ArrowException, OSError) as error:
             raise self.error(f"cannot be read as Parquet: {error}") from None
 
-    def labels(self, column: str) -> np.ndarray:
+    def labels(self, data: ParquetData) -> np.ndarray:
+        """int64 labels, once both columns are known to be of the right kind."""
         file = self.open()
-        kind = self._field(file, "data.label_column", column).type
+        self._check_image_column(file, data.image_column)
+        column = data.label_column
+        kind = self._type(file, "label_column", column)
         if not pa.types.is_integer(kind):
             raise self.error(f"has labels of type {kind} in column {column!r}; integers 0..C-1 are needed")
         try:
@@ -59,30 +63,31 @@ class _File:
         return labels
 
     def images(self, column: str) -> Iterator[bytes | None]:
+        """The encoded images in order, read a few hundred at a time."""
         file, row = self.open(), 0
-        leaf = column if _is_bytes(self._field(file, "data.image_column", column).type) else f"{column}.bytes"
+        plain = _is_bytes(self._type(file, "image_column", column))
         try:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=[leaf]):
+            for batch in file.iter_batches(_BATCH_ROWS, columns=[column if plain else f"{column}.bytes"]):
                 values = batch.column(0)
+                yield from (values if plain else pc.struct_field(values, "bytes")).to_pylist()
                 row += len(values)
-                yield from (values if leaf == column else pc.struct_field(values, "bytes")).to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise self.error(f"cannot be read after row {row}: {error}") from None
+            raise self.error(f"cannot be read from row {row} on: {error}") from None
 
-    def check_images(self, column: str) -> None:
-        kind = self._field(self.open(), "data.image_column", column).type
+    def class_names(self, column: str) -> tuple[str, ...] | None:
+        return _class_names(self.open().schema_arrow.metadata or {}, column)
+
+    def _check_image_column(self, file: pq.ParquetFile, column: str) -> None:
+        kind = self._type(file, "image_column", column)
         inner = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
         if not _is_bytes(inner):
             raise self.error(f"has {kind} in column {column!r}; bytes, or a struct with a field `bytes`, are needed")
 
-    def _field(self, file: pq.ParquetFile, setting: str, column: str) -> pa.Field:
+    def _type(self, file: pq.ParquetFile, setting: str, column: str) -> pa.DataType:
         names = file.schema_arrow.names
         if names.count(column) != 1:
-            raise UserError(f"{setting}: {column!r} is not a column of {self.shown!r}, which has {names}")
-        return file.schema_arrow.field(column)
-
-    def class_names(self, column: str) -> tuple[str, ...] | None:
-        return _class_names(self.open().schema_arrow.metadata or {}, column)
+            raise UserError(f"data.{setting}: {column!r} is not a column of {self.shown!r}, which has {names}")
+        return file.schema_arrow.field(column).type
 
 
 def open_parquet(data: ParquetData) -> Source:
@@ -96,10 +101,7 @@ def open_parquet(data: ParquetData) -> Source:
 
 
 def _parquet_part(data: ParquetData, files: Sequence[_File]) -> Part:
-    labels = []
-    for file in files:
-        file.check_images(data.image_column)
-        labels.append(file.labels(data.label_column))
+    labels = [file.labels(data) for file in files]
     starts = np.cumsum([0, *map(len, labels)])
 
     def where(i: int) -> str:
@@ -119,12 +121,8 @@ def _expand(field: str, path: str) -> list[_File]:
             filesystem, base = fs.FileSystem.from_uri(path)
         else:
             filesystem, base = fs.LocalFileSystem(), str(Path(path).expanduser().absolute())
-        if filesystem.get_file_info(base).type == fs.FileType.Directory:
-            base = f"{base}/*.parquet"
-        if not any(sign in base for sign in "*?["):
-            names = [base] if filesystem.get_file_info(base).type == fs.FileType.File else []
-        else:
-            names = _glob(filesystem, base)
+        kind = filesystem.get_file_info(base).type
+        names = [base] if kind == fs.FileType.File else _glob(filesystem, base, kind == fs.FileType.Directory)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{field}: {shown(path)!r} cannot be opened: {scrub(str(error), path)}") from None
     if not names:
@@ -132,9 +130,11 @@ def _expand(field: str, path: str) -> list[_File]:
     return [_File(field, path, filesystem, name) for name in sorted(names)]
 
 
-def _glob(filesystem: fs.FileSystem, pattern: str) -> list[str]:
-    parts = pattern.split("/")
-    fixed = next(i for i, part in enumerate(parts) if any(sign in part for sign in "*?["))
+def _glob(filesystem: fs.FileSystem, base: str, is_folder: bool) -> list[str]:
+    parts = [*base.split("/"), "*.parquet"] if is_folder else base.split("/")
+    fixed = next((i for i, part in enumerate(parts) if any(sign in part for sign in "*?[")), None)
+    if fixed is None:
+        return []
     selector = fs.FileSelector("/".join(parts[:fixed]), allow_not_found=True, recursive=fixed < len(parts) - 1)
     return [
         info.path
@@ -154,7 +154,7 @@ def _class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...] |
     try:
         if b"class_names" in metadata:
             text = metadata[b"class_names"].decode()
-            return tuple(map(str, json.loads(text) if text.lstrip().startswith("[") else text.split(",")))
+            return tuple(str(name).strip() for name in (json.loads(text) if text[:1] == "[" else text.split(",")))
         names = json.loads(metadata[b"huggingface"])["info"]["features"][column]["names"]
         return tuple(map(str, names)) if isinstance(names, list) else None
     except (KeyError, TypeError, ValueError):
