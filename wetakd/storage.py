@@ -114,6 +114,13 @@ class Store:
             raise UserError(f"storage: {self.shown!r} names no bucket or folder; give one, such as s3://bucket/folder")
         return pafs.LocalFileSystem(use_mmap=True) if self.is_local else fs, root.rstrip("/")
 
+    @property
+    def local_path(self) -> Path:
+        """The folder of a local storage; raises ValueError for any other."""
+        if not self.is_local:
+            raise ValueError(f"{self.shown} is not a local folder")
+        return Path(self._root)
+
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.uri,)
 
