@@ -130,7 +130,7 @@ def _read_parquet(path: str, wanted: str) -> dict[str, Array]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)  # type: ignore[no-untyped-call]
+    file = pq.ParquetFile(path)
     if wanted == "label":
         if "label" not in file.schema_arrow.names:
             raise UserError(f"{path}: no column 'label' among {', '.join(file.schema_arrow.names)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.scores import Floats
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def contributions(problem: "Problem") -> Contributions:
 
     v(no networks) is the share of the majority class.
     """
+    with one_blas_thread():
+        return _contributions(problem)
+
+
+def _contributions(problem: "Problem") -> Contributions:
     num_networks = problem.num_networks
     if num_networks <= MAX_SHAPLEY_NETWORKS:
         value_S = _coalition_values(problem)

@@ -52,15 +52,21 @@ class Margins:
     @property
     def accuracy_cap(self) -> float:
         """No weights are right more often than this."""
-        return 1.0 - int(self.hopeless_N.sum()) / self.num_samples
+        return 1.0 - self.num_hopeless / self.num_samples
 
     @cached_property
-    def _tiles(self) -> Tiles:
+    def num_hopeless(self) -> int:
+        """Samples that no weights get right."""
+        return int(self.hopeless_N.sum())
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """The rows, laid out for counting."""
         return Tiles(self.rows_RK, self.sample_R)
 
     def count_wrong(self, weights_MK: Floats) -> NDArray[np.int64]:
         """How many samples each of M weightings (non-negative, any positive scale) gets wrong, [M]."""
-        return self._tiles.count_violated(weights_MK) + int(self.hopeless_N.sum())
+        return self.tiles.count_violated(weights_MK) + self.num_hopeless
 
     def right(self, weights_K: Floats) -> Flags:
         """Which samples one weighting gets right, [N]."""

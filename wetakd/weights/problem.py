@@ -7,7 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.crossfit import crossfit as cross_fit
+from wetakd.weights.focus import Focus
 from wetakd.weights.logloss import LogLoss, log_loss_of
 from wetakd.weights.margins import Margins, compile_margins
 from wetakd.weights.registry import strategy_named
@@ -78,7 +80,9 @@ class Problem:
         return self.log_loss.values(weights_MK / weights_MK.sum(axis=1, keepdims=True))
 
     def focused_losses(self, objective: Objective) -> Callable[[Floats], Floats]:
-        """`losses` for a search that closes in on a region."""
+        """The same as `losses`, and faster for a search that closes in on a region."""
+        if objective == "accuracy":
+            return Focus(self.margins)
         return lambda weights_MK: self.losses(weights_MK, objective)
 
     def likeliest(self, weights_MK: Floats) -> Floats:
@@ -150,12 +154,14 @@ class Problem:
         )
         fitted = chosen.objective or objective
         accuracy_cap = self.margins.accuracy_cap  # compiled here, so that the clock sees the search alone
-        started = perf_counter()
-        found = chosen.find(self, options)
-        seconds = perf_counter() - started
-        weights_K = found.weights_K / found.weights_K.sum()
-        accuracy, nll = self.evaluate(weights_K)
-        gain = cross_fit(self, chosen, options) if crossfit else None
+        with one_blas_thread():
+            started = perf_counter()
+            found = chosen.find(self, options)
+            seconds = perf_counter() - started
+            weights_K = checked_weights(found.weights_K, self.num_networks)
+            accuracy, nll = self.evaluate(weights_K)
+            gap = self.log_loss.gap(weights_K) if fitted == "log_loss" else None
+            gain = cross_fit(self, chosen, options) if crossfit else None
         return SearchResult(
             weights=weights_K,
             strategy=strategy,
@@ -166,7 +172,7 @@ class Problem:
             accuracy=accuracy,
             nll=nll,
             accuracy_cap=accuracy_cap,
-            gap=self.log_loss.gap(weights_K) if fitted == "log_loss" else None,
+            gap=gap,
             crossfit_gain=None if gain is None else gain[0],
             crossfit_error=None if gain is None else gain[1],
             warnings=(*self._warnings, *found.warnings),

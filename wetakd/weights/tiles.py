@@ -1,4 +1,4 @@
-"""Tiles: the margin rows laid out so that many weightings are counted at memory-friendly speed."""
+"""Tiles: the margin rows laid out so that many weightings are counted at the speed of a matrix product."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +7,9 @@ from wetakd.weights.scores import Floats, Integers
 
 TILE_OUTPUTS = 1 << 16
 """Margins computed at once: 512 KB as float64, about one core's second-level cache."""
+MIN_TILE_ROWS = 128
+LANE_LIMIT = 255
+"""Flags that a byte can add up."""
 
 
 class Tiles:
@@ -19,12 +22,31 @@ class Tiles:
         starts = np.flatnonzero(np.diff(sample_R, prepend=-1))
         counts = np.diff(starts, append=len(sample_R))
         order = np.argsort(-counts, kind="stable")
-        self._starts, self._counts, self._rows_RK = starts[order], counts[order], rows_RK
-        self._tiles: dict[int, list[Floats]] = {}
+        self._rows_RK, self._starts, self._counts = rows_RK, starts[order], counts[order]
+        self._layouts: dict[int, list[Floats]] = {}
+
+    def count_violated(self, weights_MK: Floats) -> NDArray[np.int64]:
+        """How many samples have at least one row with a negative margin, for each of M weightings, [M]."""
+        num_candidates, num_networks = weights_MK.shape
+        num_lanes = -(-num_candidates // 8) * 8
+        weights_KM = np.zeros((num_networks, num_lanes))
+        weights_KM[:, :num_candidates] = weights_MK.T
+        violated_M = np.zeros(num_lanes, dtype=np.int64)
+        for tile_rSK in self._layout(num_lanes):
+            depth, num_samples, _ = tile_rSK.shape
+            flags_XM = tile_rSK.reshape(-1, num_networks) @ weights_KM < 0
+            if depth > 1:
+                flags_XM = np.logical_or.reduce(flags_XM.reshape(depth, num_samples, num_lanes), axis=0)
+            # Eight flags make one uint64: added as such, each byte counts for its own weighting.
+            words_SX = flags_XM.view(np.uint64)
+            for first in range(0, num_samples, LANE_LIMIT):
+                violated_M += np.add.reduce(words_SX[first : first + LANE_LIMIT], axis=0).view(np.uint8)
+        return violated_M[:num_candidates]
 
     def _layout(self, num_candidates: int) -> list[Floats]:
-        num_rows = max(64, TILE_OUTPUTS // num_candidates)
-        if num_rows not in self._tiles:
+        """The tiles for about that many weightings, built on first use."""
+        num_rows = max(MIN_TILE_ROWS, TILE_OUTPUTS >> (num_candidates - 1).bit_length())
+        if num_rows not in self._layouts:
             tiles, first = [], 0
             while first < len(self._starts):
                 depth = int(self._counts[first])
@@ -32,15 +54,5 @@ class Tiles:
                 row = np.arange(depth)[:, None] % self._counts[first:last]
                 tiles.append(self._rows_RK[self._starts[first:last] + row])
                 first = last
-            self._tiles[num_rows] = tiles
-        return self._tiles[num_rows]
-
-    def count_violated(self, weights_MK: Floats) -> NDArray[np.int64]:
-        """How many samples have at least one row with a negative margin, for each of M weightings, [M]."""
-        weights_KM = np.ascontiguousarray(weights_MK.T, dtype=np.float64)
-        violated_M = np.zeros(weights_KM.shape[1], dtype=np.int64)
-        for tile_rSK in self._layout(weights_KM.shape[1]):
-            depth, num_samples, num_networks = tile_rSK.shape
-            margins = (tile_rSK.reshape(-1, num_networks) @ weights_KM).reshape(depth, num_samples, -1)
-            violated_M += (margins.min(axis=0) < 0).sum(axis=0)
-        return violated_M
+            self._layouts[num_rows] = tiles
+        return self._layouts[num_rows]
