@@ -428,6 +428,20 @@ class StudyConfig(Model):
             ]
         return sorted(set(found) | {pool}, key=lambda subset: (len(subset), [pool.index(name) for name in subset]))
 
+    def differences(self, other_yaml: str) -> list[str]:
+        """Fields in which another file (as `to_yaml` wrote it) asks another question, in dotted form.
+
+        Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
+        """
+        mine, other = _leaves(self.model_dump(mode="json")), _leaves(yaml.safe_load(other_yaml))
+        return [
+            field
+            for field in {**mine, **other}
+            if mine.get(field) != other.get(field)
+            and not field.startswith(("storage", "mlflow", "limits", "study.max_concurrent"))
+            and ".placement" not in field
+        ]
+
     def to_yaml(self) -> str:
         """The whole file, defaults written out."""
         text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
@@ -490,6 +504,13 @@ def _yaml(text: str, where: str) -> Any:
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = getattr(error, "problem", None) or "it cannot be read"
         raise UserError(f"{where}: is not valid YAML{at}: {reason}") from None
+
+
+def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
+    """Every leaf of a tree of dicts by its dotted path."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {leaf: value for key, child in tree.items() for leaf, value in _leaves(child, f"{path}.{key}".strip(".")).items()}
 
 
 def _set(tree: dict[str, Any], field: str, value: Any) -> None:

@@ -1,0 +1,141 @@
+"""The bank: what a network says about every image, computed once, kept once a node, read without a copy.
+
+A bank is one Arrow table a network: one row a (sample, view), in a fixed order: split `fit` view by view, then
+`weigh`, `choose` and `test` in the clean view 0. Logits are float16, dense; they are addressed by sample id and view,
+never by step or batch. This file imports no Ray: a table travels through the object store, or through storage as
+Arrow IPC under the key of its network.
+
+Shapes: V views, N samples of a split, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from wetakd.storage import Damaged, Manifest, Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wetakd.data import Dataset
+    from wetakd.views import Views
+
+BYTES_PER_LOGIT = 2
+BYTES_PER_ROW = 8 + 2
+_BLOB = "logits.arrow"
+_CLEAN_SPLITS = ("weigh", "choose", "test")
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Views into one bank table: float16, read-only."""
+
+    fit_VNC: np.ndarray
+    weigh_NC: np.ndarray
+    choose_NC: np.ndarray
+    test_NC: np.ndarray
+
+
+def num_rows(dataset: Dataset, num_views: int) -> int:
+    """Rows of one bank, which is also the number of forward passes it costs."""
+    clean = sum(len(getattr(dataset.splits, split)) for split in _CLEAN_SPLITS)
+    return num_views * len(dataset.splits.fit) + clean
+
+
+def num_bytes(dataset: Dataset, num_views: int) -> int:
+    """Bytes that one network's bank takes in the object store."""
+    return num_rows(dataset, num_views) * (dataset.num_classes * BYTES_PER_LOGIT + BYTES_PER_ROW)
+
+
+def compute(model: nn.Module, dataset: Dataset, views: Views, device: str = "cpu") -> pa.Table:
+    """One forward pass a row: the bank table of `model`.
+
+    Raises FloatingPointError where a logit is not finite or leaves the range of float16: the network diverged.
+    """
+    from wetakd.training import predict
+
+    parts, ids, view_of = [], [], []
+    for sample_ids, view in _blocks(dataset, views.num):
+        logits_NC = predict(model, dataset, sample_ids, views=views, view=view, device=device).astype(np.float16)
+        if not np.isfinite(logits_NC).all():
+            raise FloatingPointError("a logit is not finite or beyond the range of float16")
+        parts.append(logits_NC)
+        ids.append(sample_ids)
+        view_of.append(np.full(len(sample_ids), view, np.int16))
+    logits_RC = np.concatenate(parts)
+    layout = {"num_views": views.num, **{s: len(getattr(dataset.splits, s)) for s in ("fit", *_CLEAN_SPLITS)}}
+    columns = {
+        "sample_id": pa.array(np.concatenate(ids)),
+        "view": pa.array(np.concatenate(view_of)),
+        "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits_RC.ravel()), logits_RC.shape[1]),
+    }
+    return pa.table(columns).replace_schema_metadata({"wetakd": json.dumps(layout)})
+
+
+def _blocks(dataset: Dataset, num_views: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Sample ids and view of each block of rows, in the order of the table."""
+    for view in range(num_views):
+        yield dataset.splits.fit, view
+    for split in _CLEAN_SPLITS:
+        yield getattr(dataset.splits, split), 0
+
+
+def view(table: pa.Table) -> Logits:
+    """The logits of a bank table, without a copy."""
+    layout = json.loads(table.schema.metadata[b"wetakd"])
+    column = table.column("logits").chunk(0)
+    num_classes = column.type.list_size
+    logits_RC = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, num_classes)
+    num_fit = layout["num_views"] * layout["fit"]
+    clean, start = {}, num_fit
+    for split in _CLEAN_SPLITS:
+        clean[f"{split}_NC"] = logits_RC[start : start + layout[split]]
+        start += layout[split]
+    return Logits(fit_VNC=logits_RC[:num_fit].reshape(layout["num_views"], layout["fit"], num_classes), **clean)
+
+
+def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views, num_samples: int = 32) -> float:
+    """Largest difference between stored and recomputed logits over the first and last rows of every block.
+
+    float16 keeps 11 bits, so a sound bank stays within 0.001 x the largest logit.
+    """
+    from wetakd.training import predict
+
+    stored_RC = table.column("logits").chunk(0).flatten().to_numpy(zero_copy_only=True).reshape(table.num_rows, -1)
+    worst, start = 0.0, 0
+    for sample_ids, number in _blocks(dataset, views.num):
+        probe = np.unique(np.r_[: min(num_samples, len(sample_ids)), max(0, len(sample_ids) - num_samples) : len(sample_ids)])
+        fresh_NC = predict(model, dataset, sample_ids[probe], views=views, view=number)
+        worst = max(worst, float(np.abs(fresh_NC - stored_RC[start + probe]).max(initial=0.0)))
+        start += len(sample_ids)
+    return worst
+
+
+def address(key: str) -> str:
+    """Where the bank of the network `key` lies on storage."""
+    return f"bank/{key}"
+
+
+def write(store: Store, key: str, table: pa.Table) -> Manifest:
+    """Persist a bank under its network's key, atomically."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return store.commit(address(key), {_BLOB: sink.getvalue()}, {"rows": table.num_rows})
+
+
+def read(store: Store, key: str) -> pa.Table | None:
+    """The bank of the network `key`, or None where it is missing or damaged (and so must be made again)."""
+    manifest = store.find(address(key))
+    if manifest is None:
+        return None
+    try:
+        return pa.ipc.open_file(store.read(manifest, _BLOB)).read_all().combine_chunks()
+    except (Damaged, pa.ArrowInvalid):
+        return None

@@ -1,0 +1,107 @@
+"""The Ray cluster below a study: joining or starting it, and what it can hold.
+
+Where RAY_ADDRESS names a cluster (a submitted job, a laptop with `ray start`) the study joins it; else it starts a
+private one on this machine and ends it afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
+
+_PRELOAD = "torch,ray.train.torch,ray.tune,wetakd.training_job"
+
+
+@contextmanager
+def joined(config: StudyConfig) -> Iterator[None]:
+    """A connection to the cluster, for the length of the block; a cluster that was there before is left alone."""
+    if ray.is_initialized():
+        yield
+        return
+    # Workers import torch once while the driver still reads its data; it would cost each first task seconds.
+    os.environ.setdefault("RAY_preload_python_modules", _PRELOAD)
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    ray.init(
+        address=os.environ.get("RAY_ADDRESS"),
+        # Train's worker groups give their CPUs back through the dashboard's state API.
+        include_dashboard=None if "RAY_ADDRESS" in os.environ else uses_worker_groups(config),
+        configure_logging=True,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def uses_worker_groups(config: StudyConfig) -> bool:
+    """Whether any network of the file is trained by a Ray Train worker group."""
+    return any(network.workers != 0 for network in config.networks.values())
+
+
+def worker_resources(placement: PlacementConfig) -> dict[str, float]:
+    """What one worker asks for, in Ray's names."""
+    asked = {"CPU": placement.cpus, "GPU": placement.gpus, **placement.resources}
+    return {name: amount for name, amount in asked.items() if amount}
+
+
+def task_options(placement: PlacementConfig, retries: int) -> dict[str, Any]:
+    """Options of a Ray task with this placement, spread over nodes and tried again when a process or node dies."""
+    return {
+        "num_cpus": placement.cpus,
+        "num_gpus": placement.gpus,
+        "resources": dict(placement.resources),
+        "label_selector": dict(placement.labels) or None,
+        "max_retries": retries,
+        "scheduling_strategy": "SPREAD",
+    }
+
+
+def num_workers(config: NetworkConfig) -> int:
+    """Workers that a network needs at least."""
+    return max(1, config.workers if isinstance(config.workers, int) else config.workers[0])
+
+
+class Slots:
+    """Lets only as many worker groups run as the cluster can hold at once: more would starve each other."""
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._taken: dict[str, float] = {}
+
+    @contextmanager
+    def take(self, config: NetworkConfig, stopped: threading.Event) -> Iterator[None]:
+        """Wait until this network's workers fit beside the groups that run, then hold their place."""
+        need = {name: amount * num_workers(config) for name, amount in worker_resources(config.placement).items()}
+        with self._free:
+            while not self._fits(need) and not stopped.is_set():
+                self._free.wait(timeout=1.0)
+            self._add(need, 1)
+        try:
+            yield
+        finally:
+            with self._free:
+                self._add(need, -1)
+                self._free.notify_all()
+
+    def _fits(self, need: Mapping[str, float]) -> bool:
+        total = ray.cluster_resources()
+        return not self._taken or all(
+            self._taken.get(name, 0.0) + amount <= total.get(name, 0.0) for name, amount in need.items()
+        )
+
+    def _add(self, need: Mapping[str, float], sign: int) -> None:
+        for name, amount in need.items():
+            self._taken[name] = self._taken.get(name, 0.0) + sign * amount
+        self._taken = {name: amount for name, amount in self._taken.items() if amount > 0}

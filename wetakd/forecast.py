@@ -1,0 +1,137 @@
+"""What a study would do and cost, said before any of it runs: the command `wetakd plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wetakd import bank
+from wetakd.cluster import num_workers, worker_resources
+from wetakd.config import NetworkConfig, StudentConfig
+from wetakd.models import cost
+from wetakd.networks import address as network_address
+from wetakd.plan import Plan
+from wetakd.storage import Store
+from wetakd.training_job import input_shape, new_model
+
+
+@dataclass(frozen=True)
+class NetworkForecast:
+    """One network of the graph, over all replicates."""
+
+    name: str
+    taught_by: tuple[str, ...]
+    parameters: int
+    macs: int
+    epochs: int
+    asks_for: str
+    num_found: int
+    num_total: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a study consists of, what storage holds of it, and what the rest costs.
+
+    Bytes are of the object store; passes are images through a network.
+    """
+
+    study: str
+    num_images: dict[str, int]
+    dataset_bytes: int
+    networks: tuple[NetworkForecast, ...]
+    student: NetworkForecast
+    num_arms: int
+    num_trials: int
+    num_searches: int
+    bank_bytes: int
+    bank_passes: int
+    naive_passes: int
+
+    @property
+    def text(self) -> str:
+        """Everything, in 80 columns."""
+        images = ", ".join(f"{split} {count:,}" for split, count in self.num_images.items())
+        lines = [
+            f"Study {self.study}",
+            f"  images    {images} ({_size(self.dataset_bytes)} in the object store)",
+            "",
+            f"  {'network':<14}{'parameters':>12}{'MACs':>9}{'epochs':>8}  {'found':<7}asks for",
+            *(self._row(network) for network in (*self.networks, self.student)),
+            "",
+            f"  networks  {sum(n.num_total - n.num_found for n in self.networks)} to train, "
+            f"{sum(n.num_found for n in self.networks)} found on storage",
+            f"  bank      {_size(self.bank_bytes)} in the object store, {self.bank_passes:,} forward passes, once",
+            f"  weights   at most {self.num_searches:,} searches",
+            f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once",
+            f"  saved     {self.naive_passes:,} teacher and assistant passes, which a loop that",
+            "            asks them anew at every step would need for the same students",
+        ]
+        return "\n".join(lines)
+
+    @staticmethod
+    def _row(network: NetworkForecast) -> str:
+        found = f"{network.num_found}/{network.num_total}" if network.num_total else "-"
+        row = f"  {network.name:<14}{network.parameters:>12,}{_count(network.macs):>9}{network.epochs:>8}"
+        return f"{row}  {found:<7}{network.asks_for}"
+
+
+def forecast(plan: Plan, store: Store) -> Forecast:
+    """Look at storage and count; trains nothing."""
+    config, dataset = plan.config, plan.dataset
+    num_views = config.views.num
+    names = config.networks
+    mixed = [trial for trial in plan.trials if trial.arm.assistants]
+    epochs = config.student.recipe.epochs
+    return Forecast(
+        study=config.study.name,
+        num_images={split: len(getattr(dataset.splits, split)) for split in ("fit", "weigh", "choose", "test")},
+        dataset_bytes=dataset.images_NCHW.nbytes + dataset.labels_N.nbytes,
+        networks=tuple(_network(plan, store, name, network) for name, network in names.items()),
+        student=_measure(plan, "student", config.student, (), _shown(config.student, 1), 0, 0),
+        num_arms=len(plan.arms),
+        num_trials=len(plan.trials),
+        num_searches=sum(trial.arm.is_searched for trial in plan.trials),
+        bank_bytes=len(plan.nodes) * bank.num_bytes(dataset, num_views),
+        bank_passes=len(plan.nodes) * bank.num_rows(dataset, num_views),
+        naive_passes=sum(len(trial.arm.assistants) for trial in mixed) * epochs * len(dataset.splits.fit),
+    )
+
+
+def _network(plan: Plan, store: Store, name: str, network: NetworkConfig) -> NetworkForecast:
+    keys = {node.key for node in plan.nodes if node.name == name}
+    found = sum(store.find(network_address(key)) is not None for key in keys)
+    shown = _shown(network, num_workers(network))
+    return _measure(plan, name, network, plan.config.teachers_of(name), shown, found, len(keys))
+
+
+def _measure(
+    plan: Plan, name: str, network: StudentConfig, taught_by: Iterable[str], asks_for: str, found: int, total: int
+) -> NetworkForecast:
+    size = cost(new_model(network.model, plan.dataset, seed=0), input_shape(plan.dataset))
+    return NetworkForecast(
+        name, tuple(taught_by), size.parameters, size.macs, network.recipe.epochs, asks_for, found, total
+    )
+
+
+def _shown(network: StudentConfig, workers: int) -> str:
+    asked = ", ".join(f"{amount:g} {name}" for name, amount in worker_resources(network.placement).items())
+    return asked if workers == 1 else f"{workers} x {asked}"
+
+
+def _size(num_bytes: int) -> str:
+    size, unit = float(num_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}"
+
+
+def _count(number: int) -> str:
+    size, unit = float(number), ""
+    for unit in ("", "k", "M", "G", "T"):
+        if size < 1000 or unit == "T":
+            break
+        size /= 1000
+    return f"{size:.3g}{unit}"

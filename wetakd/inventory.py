@@ -1,0 +1,65 @@
+"""What storage holds: the studies, and what none of them refers to (`wetakd ls`, `wetakd gc`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from wetakd.storage import Store
+
+ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
+_REFERENCES = "addresses.json"
+# What a running attempt has just written is not refuse.
+_STRAY_AGE_S = 3600.0
+
+
+@dataclass(frozen=True)
+class StudyEntry:
+    """One study on storage."""
+
+    name: str
+    state: str
+    winner: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Something that no study refers to."""
+
+    path: str
+    size: int
+    why: str
+
+
+def studies(store: Store) -> list[StudyEntry]:
+    """Every study, by name."""
+    return [_entry(store, folder.removeprefix("studies/")) for folder in store.addresses("studies")]
+
+
+def _entry(store: Store, name: str) -> StudyEntry:
+    summary = store.read_file(f"studies/{name}/summary.json")
+    winner = json.loads(summary)["winner"]["label"] if summary else ""
+    return StudyEntry(name, "done" if summary else "begun", winner, store.size(f"studies/{name}"))
+
+
+def remember(store: Store, study: str, addresses: Iterable[str]) -> None:
+    """Note what a study refers to, so that `refuse` leaves it alone."""
+    store.write(f"studies/{study}/{_REFERENCES}", json.dumps(sorted(set(addresses)), indent=0).encode())
+
+
+def refuse(store: Store) -> Iterator[Refuse]:
+    """What no study refers to: whole addresses, and files that dead attempts left in living ones."""
+    kept = {
+        address
+        for folder in store.addresses("studies")
+        for address in json.loads(store.read_file(f"{folder}/{_REFERENCES}") or b"[]")
+    }
+    for kind in ADDRESSED:
+        for address in store.addresses(kind):
+            if address not in kept:
+                yield Refuse(address, store.size(address), "no study refers to it")
+            elif store.find(address) is not None:
+                for path in store.strays(address, older_than_s=_STRAY_AGE_S):
+                    yield Refuse(path, store.size(path), "left by an attempt that died")

@@ -1,0 +1,148 @@
+"""The test set, opened once: after the winner is chosen, for every arm alike.
+
+Students are judged in Ray tasks, a handful a task; each judgement lies on storage under the student's key, with the
+correctness of every single test image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from wetakd import bank, training_job
+from wetakd.cluster import task_options
+from wetakd.config import ModelConfig, StudyConfig, WeightsConfig
+from wetakd.data import Dataset
+from wetakd.networks import TrainedNetwork
+from wetakd.plan import device_of
+from wetakd.searches import ensemble_problem
+from wetakd.statistics import classification_scores
+from wetakd.storage import Manifest, Store
+from wetakd.training import predict
+from wetakd.trials import TrainedStudent
+
+Mixture = tuple[int, tuple[str, ...], tuple[float, ...]]
+_STUDENTS_A_TASK = 16
+_BLOB = "correct.bits"
+
+
+def judge_students(
+    students: Iterable[TrainedStudent],
+    config: StudyConfig,
+    store: Store,
+    dataset_ref: ray.ObjectRef[Dataset],
+    watch: Callable[[int, int], None],
+) -> dict[str, Mapping[str, float]]:
+    """Test scores of every finished student by its key. `watch(done, total)` counts students."""
+    finished = [(s.student.key, s.manifest, s.student.config.model) for s in students if s.manifest is not None]
+    chunks = [finished[i : i + _STUDENTS_A_TASK] for i in range(0, len(finished), _STUDENTS_A_TASK)]
+    placement = config.student.placement
+    waiting = [
+        _judge_chunk.options(**task_options(placement, config.limits.retries)).remote(
+            store.uri,
+            chunk,
+            dataset_ref,
+            device_of(placement),
+        )
+        for chunk in chunks
+    ]
+    scores: dict[str, Mapping[str, float]] = {}
+    while waiting:
+        watch(len(scores), len(finished))
+        ready, waiting = ray.wait(waiting)
+        scores |= ray.get(ready[0])
+    return scores
+
+
+@ray.remote
+def _judge_chunk(
+    store_uri: str, students: Sequence[tuple[str, Manifest, ModelConfig]], dataset: Dataset, device: str
+) -> dict[str, Mapping[str, float]]:
+    store = Store(store_uri)
+    return {key: _judge_student(store, key, manifest, model, dataset, device) for key, manifest, model in students}
+
+
+def _judge_student(
+    store: Store, key: str, manifest: Manifest, model: ModelConfig, dataset: Dataset, device: str
+) -> Mapping[str, float]:
+    address = f"judgements/{key}"
+    found = store.find(address)
+    if found is not None:
+        return found.facts
+    network = training_job.load_model(store, manifest, model, dataset)
+    logits_NC = predict(network, dataset, dataset.splits.test, device=device)
+    labels_N = dataset.labels_N[dataset.splits.test]
+    scores = classification_scores(logits_NC, labels_N)
+    facts = {
+        "student_test_accuracy": scores.accuracy,
+        "student_test_macro_accuracy": scores.macro_accuracy,
+        "student_test_calibration_error": scores.calibration_error,
+        "student_test_nll": scores.nll,
+    }
+    correct_N = logits_NC.argmax(axis=1) == labels_N
+    store.commit(address, {_BLOB: np.packbits(correct_N).tobytes()}, facts)
+    return facts
+
+
+def judge_ensembles(
+    mixtures: Iterable[Mixture],
+    networks: Mapping[tuple[int, str], TrainedNetwork],
+    config: StudyConfig,
+    dataset_ref: ray.ObjectRef[Dataset],
+) -> dict[Mixture, dict[str, float]]:
+    """Accuracy and NLL of every (replicate, names, weights) mixture on weigh, choose and test."""
+    by_pool: dict[tuple[int, tuple[str, ...]], list[tuple[float, ...]]] = {}
+    for replicate, names, weights in dict.fromkeys(mixtures):
+        by_pool.setdefault((replicate, names), []).append(weights)
+    tasks = {
+        (replicate, names): _judge_pool.options(
+            **task_options(config.student.placement, config.limits.retries)
+        ).remote([networks[replicate, name].ref for name in names], weights, dataset_ref, config.weights)
+        for (replicate, names), weights in by_pool.items()
+    }
+    judged: dict[Mixture, dict[str, float]] = {}
+    for (replicate, names), task in tasks.items():
+        rows: list[dict[str, float]] = ray.get(task)
+        for weights, row in zip(by_pool[replicate, names], rows, strict=True):
+            judged[replicate, names, weights] = row
+    return judged
+
+
+@ray.remote
+def _judge_pool(
+    bank_refs: Sequence[ray.ObjectRef[pa.Table]],
+    all_weights: Sequence[tuple[float, ...]],
+    dataset: Dataset,
+    config: WeightsConfig,
+) -> list[dict[str, float]]:
+    logits = [bank.view(table) for table in ray.get(list(bank_refs))]
+    rows: list[dict[str, float]] = [{} for _ in all_weights]
+    for split in ("weigh", "choose", "test"):
+        problem = ensemble_problem(logits, dataset, config, split)
+        for row, weights in zip(rows, all_weights, strict=True):
+            accuracy, nll = problem.evaluate(np.asarray(weights))
+            row[f"ensemble_{split}_accuracy"], row[f"ensemble_{split}_nll"] = float(accuracy), float(nll)
+    return rows
+
+
+def judge_networks(
+    networks: Mapping[tuple[int, str], TrainedNetwork], dataset: Dataset
+) -> dict[tuple[int, str], dict[str, Any]]:
+    """Choose and test scores of every finished network, from its bank."""
+    scores: dict[tuple[int, str], dict[str, Any]] = {}
+    for place, network in networks.items():
+        if network.bank_ref is None:
+            continue
+        logits = bank.view(ray.get(network.bank_ref))
+        on_choose = classification_scores(logits.choose_NC, dataset.labels_N[dataset.splits.choose])
+        on_test = classification_scores(logits.test_NC, dataset.labels_N[dataset.splits.test])
+        scores[place] = {
+            "choose_accuracy": on_choose.accuracy,
+            "test_accuracy": on_test.accuracy,
+            "test_nll": on_test.nll,
+        }
+    return scores

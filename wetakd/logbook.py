@@ -1,0 +1,204 @@
+"""What MLflow shows of a study: which runs there are, and what stands in each.
+
+One parent run a study; below it one run a network and one a trial. The logbook only says what happened; the tracker
+behind it journals, sends and never doubles anything.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from wetakd.config import StudyConfig
+from wetakd.data import Dataset
+from wetakd.networks import TrainedNetwork
+from wetakd.plan import NO_POINT, NetworkNode, Plan, Trial, describe_point
+from wetakd.tracking import Tracker
+from wetakd.training import Epoch
+from wetakd.training_job import history
+from wetakd.trials import TrainedStudent
+
+STUDY = "study"
+
+
+class Logbook:
+    """Tells a tracker the story of one study."""
+
+    def __init__(self, tracker: Tracker, config: StudyConfig) -> None:
+        self._tracker = tracker
+        self._config = config
+        self._open: set[str] = set()
+        self._trials_of: dict[str, list[Trial]] = defaultdict(list)
+
+    def begin(self, dataset: Dataset) -> None:
+        """Open the parent run."""
+        config = self._config
+        params = {
+            "num_assistants": len(config.assistants),
+            "num_seeds": len(config.study.seeds),
+            "replicates": config.study.replicates,
+            "teacher": config.teacher.model.name,
+            "student": config.student.model.name,
+            "objective": config.weights.objective,
+            "mixture": config.weights.mixture,
+            "temperature": config.student.distillation.temperature,
+            "views": config.views.num,
+        }
+        self._start(STUDY, config.study.name, params=params, tags={"kind": "study"}, parent=None)
+        profile = {split: len(getattr(dataset.splits, split)) for split in ("fit", "weigh", "choose", "test")}
+        self._tracker.dataset(
+            STUDY, name=config.data.source, digest=dataset.fingerprint[:12], source=config.data.source, profile=profile
+        )
+        self._tracker.artifact(STUDY, "study.yaml", config.to_yaml().encode())
+
+    def network_epoch(self, node: NetworkNode, epoch: Epoch) -> None:
+        """One epoch of a teacher or an assistant."""
+        self._open_network(node)
+        self._epoch(node.uid, epoch)
+
+    def network_done(self, network: TrainedNetwork, scores: Mapping[str, float] | None = None) -> None:
+        """A network is finished or has failed: complete its curve and close its run."""
+        uid = network.node.uid
+        self._open_network(network.node)
+        if network.manifest is not None:
+            for epoch in history(network.manifest):
+                self._epoch(uid, epoch)
+        if network.error:
+            self._tracker.tags(uid, {"error": network.error})
+        self._tracker.close(uid, "FAILED" if network.error else "FINISHED")
+
+    def expect(self, trials: Mapping[Trial, str]) -> None:
+        """Which student (by key) each trial trains; several trials may share one."""
+        self._trials_of.clear()
+        for trial, student_key in trials.items():
+            self._trials_of[student_key].append(trial)
+
+    def student_epoch(self, student_key: str, epoch: Epoch) -> None:
+        """One epoch of a student, in the run of every trial that it serves."""
+        for trial in self._trials_of[student_key]:
+            self._open_trial(trial)
+            self._epoch(trial.uid, epoch)
+
+    def student_done(self, outcome: TrainedStudent) -> None:
+        """A student is finished, stopped or has failed: complete its curves."""
+        for trial in self._trials_of[outcome.student.key]:
+            self._open_trial(trial)
+            for epoch in history(outcome.manifest) if outcome.manifest else ():
+                self._epoch(trial.uid, epoch)
+
+    def trials_judged(self, table: pd.DataFrame, trials: Sequence[Trial]) -> None:
+        """Final numbers of every trial (one row each, in order), and the end of its run."""
+        for (_, row), trial in zip(table.iterrows(), trials, strict=True):
+            self._open_trial(trial)
+            numbers = {
+                str(name): float(value)
+                for name, value in row.items()
+                if name in _FINAL_METRICS and value is not None and value == value
+            }
+            self._tracker.metrics(trial.uid, numbers)
+            self._tracker.tags(trial.uid, {"student_key": row["student_key"] or "", "weights": str(row["weights"])})
+            if row["error"]:
+                self._tracker.tags(trial.uid, {"error": row["error"]})
+            stopped = row["stopped_at_epoch"] == row["stopped_at_epoch"] and row["stopped_at_epoch"] is not None
+            if stopped:
+                self._tracker.tags(trial.uid, {"pruned": "true"})
+            self._tracker.close(trial.uid, "FAILED" if row["error"] else "KILLED" if stopped else "FINISHED")
+
+    def end(self, description: str, files: Mapping[str, bytes], summary: Mapping[str, float]) -> None:
+        """The verdict, the table and the figures; the parent run stays open for the winner."""
+        self._tracker.tags(STUDY, {"mlflow.note.content": description})
+        self._tracker.metrics(STUDY, summary)
+        for path, data in files.items():
+            self._tracker.artifact(STUDY, path, data)
+
+    def close(self, failed: bool) -> None:
+        """The study is over."""
+        self._tracker.close(STUDY, "FAILED" if failed else "FINISHED")
+
+    def abandon(self) -> None:
+        """The driver is stopping before the end: nothing is left running."""
+        for uid in sorted(self._open - {STUDY}):
+            self._tracker.close(uid, "KILLED")
+        if STUDY in self._open:
+            self._tracker.close(STUDY, "KILLED")
+
+    def run_id(self, trial: Trial) -> str | None:
+        """MLflow's id of a trial's run, once known."""
+        return self._tracker.run_id(trial.uid)
+
+    def _epoch(self, uid: str, epoch: Epoch) -> None:
+        values = {
+            "loss": epoch.loss,
+            "lr": epoch.lr,
+            "choose_accuracy": epoch.choose_accuracy,
+            "choose_nll": epoch.choose_nll,
+        }
+        self._tracker.metrics(uid, values, step=epoch.epoch)
+
+    def _open_network(self, node: NetworkNode) -> None:
+        if node.uid in self._open:
+            return
+        kind = "teacher" if node.name == "teacher" else "assistant"
+        params = {
+            "network": node.name,
+            "model": node.config.model.name,
+            **{f"model.{name}": value for name, value in node.config.model.options.items()},
+            "epochs": node.config.recipe.epochs,
+            "lr": node.config.recipe.lr,
+            "taught_by": "+".join(node.teachers),
+        }
+        tags = {"kind": kind, "replicate": str(node.replicate), "seed": str(node.seed), "key": node.key}
+        name = node.name if self._config.study.replicates == 1 else f"{node.name} r{node.replicate}"
+        self._start(node.uid, name, params=params, tags=tags)
+
+    def _open_trial(self, trial: Trial) -> None:
+        if trial.uid in self._open:
+            return
+        arm = trial.arm
+        params = {
+            "assistants": "+".join(arm.assistants) or "none",
+            "num_assistants": len(arm.assistants),
+            "strategy": arm.strategy,
+            **({} if arm.point == NO_POINT else describe_point(arm.point)),
+        }
+        tags = {
+            "kind": "trial",
+            "strategy": arm.strategy,
+            "replicate": str(trial.replicate),
+            "seed": str(trial.seed),
+            "control": str(not arm.is_searched).lower(),
+        }
+        self._start(trial.uid, f"{arm.label} s{trial.seed}", params=params, tags=tags)
+
+    def _start(
+        self, uid: str, name: str, *, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = STUDY
+    ) -> None:
+        self._open.add(uid)
+        self._tracker.open(uid, name=name, parent=parent, params=params, tags=tags)
+
+
+_FINAL_METRICS = {
+    "evaluations",
+    "search_seconds",
+    "accuracy_cap",
+    "gap",
+    "crossfit_gain",
+    "crossfit_error",
+    "ensemble_weigh_accuracy",
+    "ensemble_weigh_nll",
+    "ensemble_choose_accuracy",
+    "ensemble_choose_nll",
+    "ensemble_test_accuracy",
+    "ensemble_test_nll",
+    "student_choose_accuracy",
+    "student_test_accuracy",
+    "student_test_macro_accuracy",
+    "student_test_calibration_error",
+    "student_test_nll",
+    "train_seconds",
+}
+
+

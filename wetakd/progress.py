@@ -1,0 +1,165 @@
+"""What a person sees while a study runs: one moving line on a terminal, plain lines elsewhere, or nothing.
+
+Everything goes to standard error, so that results on standard output can be piped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from wetakd.training import Epoch
+
+# A log is read afterwards: one line in so many seconds tells that it lives without drowning what matters.
+_LINE_EVERY_S = 5.0
+
+
+class Stage(Protocol):
+    """One part of a study, with a known amount of work."""
+
+    def step(self, done: float, what: str) -> None:
+        """`done` of the stage's total is finished; `what` says what was heard last."""
+
+
+class Reporter(Protocol):
+    """Shows stages one after another."""
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+
+    def stage(self, title: str, total: float) -> AbstractContextManager[Stage]:
+        """Begin a part with `total` units of work."""
+
+
+class EpochCounter:
+    """Turns epochs of many networks into the progress of one stage, whose total is their epochs."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._done: dict[str, int] = {}
+
+    def heard(self, uid: str, label: str, epoch: Epoch, num_epochs: int) -> None:
+        """An epoch of one network is done."""
+        self._done[uid] = max(epoch.epoch, self._done.get(uid, 0))
+        what = f"{label}: epoch {epoch.epoch}/{num_epochs}, accuracy {epoch.choose_accuracy:.3f}"
+        self._stage.step(sum(self._done.values()), what)
+
+
+class _Silence:
+    def step(self, done: float, what: str) -> None:
+        """Show nothing."""
+
+
+class QuietReporter:
+    """Shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    @contextmanager
+    def stage(self, title: str, total: float) -> Iterator[Stage]:
+        """Show nothing."""
+        yield _Silence()
+
+
+class LineReporter:
+    """Plain lines for logs: no control codes, a line every few seconds and one at the end of each stage."""
+
+    def __init__(self, stream: TextIO, every_s: float = _LINE_EVERY_S) -> None:
+        self._stream = stream
+        self._every_s = every_s
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        print(text, file=self._stream, flush=True)
+
+    @contextmanager
+    def stage(self, title: str, total: float) -> Iterator[Stage]:
+        """Write how far the stage is, now and then."""
+        stage = _LineStage(self, title, total, self._every_s)
+        yield stage
+        stage.end()
+
+
+class _LineStage:
+    def __init__(self, reporter: LineReporter, title: str, total: float, every_s: float) -> None:
+        self._reporter, self._title, self._total, self._every_s = reporter, title, total, every_s
+        self._started = self._shown = time.monotonic()
+        self._heard = False
+
+    def step(self, done: float, what: str) -> None:
+        """Write a line where the last one is old enough."""
+        self._heard = True
+        now = time.monotonic()
+        if now - self._shown >= self._every_s:
+            self._shown = now
+            left = (now - self._started) * (self._total - done) / done if done else None
+            self._reporter.say(f"{self._title:<9} {share(done, self._total):>4}  {duration(left):>7} left  {what}")
+
+    def end(self) -> None:
+        """Say that the stage is over, where there was anything to do."""
+        if self._heard:
+            self._reporter.say(f"{self._title:<9} done in {duration(time.monotonic() - self._started)}")
+
+
+class TerminalReporter:
+    """One moving line with a bar."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream)
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        self._console.print(text, markup=False, highlight=False)
+
+    @contextmanager
+    def stage(self, title: str, total: float) -> Iterator[Stage]:
+        """Show a bar until the stage ends, then one line."""
+        columns = (
+            TextColumn("{task.description:<9}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[what]}"),
+        )
+        started = time.monotonic()
+        with Progress(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task(title, total=total or None, what="")
+            yield _BarStage(bar, task)
+        self.say(f"{title:<9} done in {duration(time.monotonic() - started)}")
+
+
+class _BarStage:
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def step(self, done: float, what: str) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=done, what=what)
+
+
+def reporter(quiet: bool = False) -> Reporter:
+    """The reporter that fits where standard error goes."""
+    if quiet:
+        return QuietReporter()
+    return TerminalReporter(sys.stderr) if sys.stderr.isatty() else LineReporter(sys.stderr)
+
+
+def share(done: float, total: float) -> str:
+    """How much of a total is done, such as `42%`."""
+    return f"{100 * done / total:.0f}%" if total else "0%"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as `m:ss` or `h:mm:ss`; `?` where unknown."""
+    if seconds is None:
+        return "?"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

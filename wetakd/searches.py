@@ -1,0 +1,139 @@
+"""The weight searches of a study: from banks to points on the simplex, on the split weigh and nothing else.
+
+One Ray task serves all searches over the same networks, so their scores are compiled once. Each result lies on
+storage under its key.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from wetakd import bank
+from wetakd.cluster import task_options
+from wetakd.config import PlacementConfig, StudyConfig, WeightsConfig
+from wetakd.data import Dataset
+from wetakd.networks import TrainedNetwork
+from wetakd.plan import SEARCH_VERSION, Plan, Search, Trial
+from wetakd.storage import Store, key_of
+from wetakd.weights import Contributions, Problem, SearchResult, contributions
+
+Pool = tuple[int, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Searches:
+    """What the searches found."""
+
+    results: Mapping[str, SearchResult]
+    contributions: Mapping[int, Contributions]
+    num_new: int
+
+
+def search_weights(
+    plan: Plan,
+    trials: Sequence[Trial],
+    networks: Mapping[tuple[int, str], TrainedNetwork],
+    store: Store,
+    dataset_ref: ray.ObjectRef[Dataset],
+    watch: Callable[[int, int], None],
+) -> Searches:
+    """Search the weights of every trial that needs them and that storage lacks.
+
+    Returns the results by search key and what each network of the pool adds, by replicate. `watch(done, total)`.
+    """
+    by_pool: dict[Pool, dict[str, Search]] = defaultdict(dict)
+    for trial in trials:
+        if trial.arm.is_searched:
+            search = plan.search(trial)
+            by_pool[trial.replicate, trial.arm.assistants][search.key] = search
+    for replicate in range(plan.config.study.replicates):
+        if len(plan.config.pool) > 1 and not any(networks[replicate, name].error for name in plan.config.pool):
+            by_pool.setdefault((replicate, plan.config.pool), {})
+    tasks = {
+        _search_pool.options(**task_options(PlacementConfig(), plan.config.limits.retries)).remote(
+            store.uri,
+            list(searches.values()),
+            [networks[replicate, name].node.key for name in names],
+            [networks[replicate, name].ref for name in names],
+            dataset_ref,
+            plan.config.weights,
+            names == plan.config.pool,
+        ): (replicate, names)
+        for (replicate, names), searches in by_pool.items()
+    }
+    results: dict[str, SearchResult] = {}
+    added: dict[int, Contributions] = {}
+    num_new, waiting = 0, list(tasks)
+    while waiting:
+        watch(len(tasks) - len(waiting), len(tasks))
+        ready, waiting = ray.wait(waiting)
+        found, new, contribution = ray.get(ready[0])
+        results |= found
+        num_new += new
+        if contribution is not None:
+            added[tasks[ready[0]][0]] = contribution
+    return Searches(results, added, num_new)
+
+
+@ray.remote
+def _search_pool(
+    store_uri: str,
+    searches: Sequence[Search],
+    keys: Sequence[str],
+    bank_refs: Sequence[ray.ObjectRef[pa.Table]],
+    dataset: Dataset,
+    config: WeightsConfig,
+    contribute: bool,
+) -> tuple[dict[str, SearchResult], int, Contributions | None]:
+    store = Store(store_uri)
+    problem = ensemble_problem([bank.view(table) for table in ray.get(list(bank_refs))], dataset, config, "weigh")
+    found: dict[str, SearchResult] = {}
+    num_new = 0
+    for search in searches:
+        manifest = store.find(f"searches/{search.key}")
+        if manifest is None:
+            found[search.key] = problem.search(
+                strategy=search.strategy,
+                seed=search.seed,
+                objective=config.objective,
+                engine=config.engine,
+                max_evaluations=config.max_evaluations,
+            )
+            store.commit(f"searches/{search.key}", {}, found[search.key].to_dict())
+            num_new += 1
+        else:
+            found[search.key] = SearchResult.from_dict(dict(manifest.facts))
+    return found, num_new, _contributions(store, problem, keys, config) if contribute else None
+
+
+def _contributions(store: Store, problem: Problem, keys: Sequence[str], config: WeightsConfig) -> Contributions:
+    payload = {"kind": "contributions", "version": SEARCH_VERSION, "banks": list(keys), "mixture": config.mixture}
+    address = f"searches/{key_of(payload | {'temperature': config.temperature})}"
+    manifest = store.find(address)
+    if manifest is None:
+        result = contributions(problem)
+        shapley = None if result.shapley_K is None else result.shapley_K.tolist()
+        store.commit(address, {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley})
+        return result
+    shapley = manifest.facts["shapley"]
+    return Contributions(
+        np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley)
+    )
+
+
+def ensemble_problem(logits: Sequence[bank.Logits], dataset: Dataset, config: WeightsConfig, split: str) -> Problem:
+    """The networks' logits on one split, ready to be searched or judged."""
+    scores_KNC = np.stack([getattr(network, f"{split}_NC") for network in logits])
+    labels_N = dataset.labels_N[getattr(dataset.splits, split)]
+    return Problem(
+        scores_KNC, labels_N, scores_are="logits", temperature=config.temperature, mixture=config.mixture
+    )
+
+

@@ -1,0 +1,193 @@
+"""The result tables of a study: one row a trial, one a network, one an epoch, one a contribution.
+
+Rows stand in the order of the plan, and nothing in a result column depends on time, place or luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from wetakd.config import TEACHER
+from wetakd.networks import TrainedNetwork
+from wetakd.plan import Plan, Trial
+from wetakd.searches import Searches
+from wetakd.training_job import history
+from wetakd.trials import TrainedStudent
+from wetakd.weights import SearchResult
+
+TRIAL_COLUMNS = (
+    "strategy",
+    "assistants",
+    "num_assistants",
+    "assistant_parameters",
+    "replicate",
+    "seed",
+    "point",
+    "weights",
+    "evaluations",
+    "search_seconds",
+    "accuracy_cap",
+    "gap",
+    "crossfit_gain",
+    "crossfit_error",
+    "ensemble_weigh_accuracy",
+    "ensemble_weigh_nll",
+    "ensemble_choose_accuracy",
+    "ensemble_choose_nll",
+    "ensemble_test_accuracy",
+    "ensemble_test_nll",
+    "student_key",
+    "student_choose_accuracy",
+    "student_test_accuracy",
+    "student_test_macro_accuracy",
+    "student_test_calibration_error",
+    "student_test_nll",
+    "train_seconds",
+    "stopped_at_epoch",
+    "error",
+    "mlflow_run_id",
+)
+
+
+def trials_table(
+    trials: Sequence[Trial],
+    weights: Mapping[Trial, tuple[float, ...]],
+    results: Mapping[Trial, SearchResult],
+    outcomes: Mapping[Trial, TrainedStudent],
+    errors: Mapping[Trial, str],
+    networks: Mapping[tuple[int, str], TrainedNetwork],
+) -> pd.DataFrame:
+    """Every trial with all that is known before the test set is opened."""
+    rows = []
+    for trial in trials:
+        row = _arm_columns(trial, networks) | _search_columns(weights.get(trial), results.get(trial))
+        row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": errors[trial]}
+        rows.append({column: row.get(column) for column in TRIAL_COLUMNS})
+    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
+
+
+def _arm_columns(trial: Trial, networks: Mapping[tuple[int, str], TrainedNetwork]) -> dict[str, Any]:
+    manifests = [networks[trial.replicate, name].manifest for name in trial.arm.assistants]
+    return {
+        "strategy": trial.arm.strategy,
+        "assistants": list(trial.arm.assistants),
+        "num_assistants": len(trial.arm.assistants),
+        "assistant_parameters": sum(manifest.facts["parameters"] for manifest in manifests if manifest),
+        "replicate": trial.replicate,
+        "seed": trial.seed,
+        "point": trial.arm.point,
+    }
+
+
+def _search_columns(weights_K: tuple[float, ...] | None, result: SearchResult | None) -> dict[str, Any]:
+    columns: dict[str, Any] = {"weights": list(weights_K) if weights_K else None}
+    if result is not None:
+        columns |= {
+            "evaluations": result.evaluations,
+            "search_seconds": result.seconds,
+            "accuracy_cap": result.accuracy_cap,
+            "gap": result.gap,
+            "crossfit_gain": result.crossfit_gain,
+            "crossfit_error": result.crossfit_error,
+        }
+    return columns
+
+
+def _student_columns(outcome: TrainedStudent) -> dict[str, Any]:
+    columns: dict[str, Any] = {"student_key": outcome.student.key, "error": outcome.error}
+    if outcome.manifest is not None:
+        last = history(outcome.manifest)[-1]
+        columns |= {
+            "student_choose_accuracy": last.choose_accuracy,
+            "train_seconds": outcome.manifest.facts["train_seconds"],
+        }
+    elif outcome.stopped_at is not None:
+        columns |= {
+            "student_choose_accuracy": outcome.stopped_at.choose_accuracy,
+            "stopped_at_epoch": outcome.stopped_at.epoch,
+        }
+    return columns
+
+
+def add_test_scores(
+    table: pd.DataFrame,
+    student_scores: Mapping[str, Mapping[str, float]],
+    ensemble_scores: Mapping[tuple[int, tuple[str, ...], tuple[float, ...]], Mapping[str, float]],
+) -> pd.DataFrame:
+    """The table with the columns that only the opened test set can fill."""
+    rows = table.to_dict("records")
+    for row in rows:
+        row.update(student_scores.get(row["student_key"], {}))
+        if row["weights"] is not None:
+            mixture = (row["replicate"], tuple(row["assistants"]), tuple(row["weights"]))
+            row.update(ensemble_scores.get(mixture, {}))
+    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
+
+
+def networks_table(
+    networks: Mapping[tuple[int, str], TrainedNetwork], scores: Mapping[tuple[int, str], Mapping[str, float]]
+) -> pd.DataFrame:
+    """Every network of every replicate."""
+    rows = []
+    for place, network in networks.items():
+        facts = network.manifest.facts if network.manifest else {}
+        found = scores.get(place, {})
+        rows.append(
+            {
+                "name": network.node.name,
+                "role": "teacher" if network.node.name == TEACHER else "assistant",
+                "replicate": network.node.replicate,
+                "taught_by": list(network.node.teachers),
+                "parameters": facts.get("parameters"),
+                "macs": facts.get("macs"),
+                "choose_accuracy": found.get("choose_accuracy"),
+                "test_accuracy": found.get("test_accuracy"),
+                "test_nll": found.get("test_nll"),
+                "train_seconds": facts.get("train_seconds"),
+                "key": network.node.key,
+                "trained": network.trained,
+                "error": network.error,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def curves_table(
+    networks: Mapping[tuple[int, str], TrainedNetwork], outcomes: Mapping[Trial, TrainedStudent]
+) -> pd.DataFrame:
+    """Every epoch of every network and of every distinct student."""
+    sources = [
+        ("network", n.node.uid, n.node.name, n.manifest) for n in networks.values() if n.manifest is not None
+    ]
+    seen: set[str] = set()
+    for trial, outcome in outcomes.items():
+        if outcome.manifest is not None and outcome.student.key not in seen:
+            seen.add(outcome.student.key)
+            sources.append(("student", trial.uid, trial.arm.label, outcome.manifest))
+    rows = [
+        {"uid": uid, "kind": kind, "label": label, "epoch": e.epoch, "loss": e.loss, "lr": e.lr}
+        | {"choose_accuracy": e.choose_accuracy}
+        for kind, uid, label, manifest in sources
+        for e in history(manifest)
+    ]
+    return pd.DataFrame(rows, columns=["uid", "kind", "label", "epoch", "loss", "lr", "choose_accuracy"])
+
+
+def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
+    """What each network of the pool adds to the ensemble, by replicate."""
+    rows = []
+    for replicate, added in sorted(searches.contributions.items()):
+        shapley = added.shapley_K if added.shapley_K is not None else [None] * len(plan.config.pool)
+        for name, without, share in zip(plan.config.pool, added.leave_one_out_K, shapley, strict=True):
+            rows.append(
+                {
+                    "replicate": replicate,
+                    "name": name,
+                    "leave_one_out": float(without),
+                    "shapley": None if share is None else float(share),
+                }
+            )
+    return pd.DataFrame(rows, columns=["replicate", "name", "leave_one_out", "shapley"])

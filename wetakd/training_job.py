@@ -1,0 +1,124 @@
+"""One network to train on whatever worker it lands: teacher, assistant and student alike.
+
+A job is plain data; `run` builds the network, trains it from the bank of its teachers and commits it under its
+address. Running a finished job again only reads what is there, so retries and second drivers cost nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+
+from wetakd import bank
+from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
+from wetakd.data import Dataset
+from wetakd.models import InputShape, build, cost
+from wetakd.storage import Manifest, Store
+from wetakd.training import Epoch, Targets, World, load_state, state_bytes, train
+from wetakd.views import Views
+
+_BLOB = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that determines one training, and where its result goes."""
+
+    uid: str
+    address: str
+    model: ModelConfig
+    recipe: RecipeConfig
+    precision: str
+    seed: int
+    views: Views
+    device: str
+    store_uri: str
+    checkpoint_s: float
+    distillation: DistillationConfig | None = None
+    weights_K: tuple[float, ...] = ()
+    mixture: Literal["probabilities", "logits"] = "probabilities"
+    stop_after: int | None = None
+
+
+def run(
+    job: TrainingJob, dataset: Dataset, banks: Sequence[pa.Table] = (), world: World = World()  # noqa: B008 (frozen)
+) -> Iterator[Epoch]:
+    """Train and commit; yields every epoch from the first, also those that an earlier try has done.
+
+    `banks`: the teachers' bank tables, in the order of `job.weights_K`. Only rank 0 commits. A job that stops after
+    fewer epochs than its recipe commits nothing: its checkpoint carries it on.
+    """
+    store = Store(job.store_uri)
+    finished = store.find(job.address)
+    if finished is not None:
+        yield from history(finished)
+        return
+    model = new_model(job.model, dataset, job.seed)
+    logits = tuple(bank.view(table).fit_VNC for table in banks)
+    epochs: list[Epoch] = []
+    for epoch in train(
+        model,
+        dataset,
+        job.views,
+        job.recipe,
+        seed=job.seed,
+        precision=job.precision,
+        device=job.device,
+        distillation=job.distillation,
+        targets=Targets(logits, job.weights_K, job.mixture) if logits else None,
+        world=world,
+        checkpoints=store.checkpoints(job.address),
+        checkpoint_s=job.checkpoint_s,
+    ):
+        epochs.append(epoch)
+        yield epoch
+        if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
+            return
+    if world.rank == 0:
+        store.commit(job.address, {_BLOB: state_bytes(model)}, _facts(job, model, dataset, epochs))
+        store.checkpoints(job.address).clear()
+
+
+def _facts(job: TrainingJob, model: nn.Module, dataset: Dataset, epochs: Sequence[Epoch]) -> dict[str, Any]:
+    size = cost(model, input_shape(dataset))
+    return {
+        "epochs": [epoch.to_dict() for epoch in epochs],
+        "train_seconds": sum(epoch.seconds for epoch in epochs),
+        "parameters": size.parameters,
+        "macs": size.macs,
+        "seed": job.seed,
+        "precision": job.precision,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "hardware": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {job.device}",
+    }
+
+
+def history(manifest: Manifest) -> list[Epoch]:
+    """The epochs of a finished network."""
+    return [Epoch.from_dict(epoch) for epoch in manifest.facts["epochs"]]
+
+
+def input_shape(dataset: Dataset) -> InputShape:
+    """Shape of one image after the transform."""
+    transform = dataset.transform
+    return InputShape(transform.channels, transform.height, transform.width)
+
+
+def new_model(model: ModelConfig, dataset: Dataset, seed: int) -> nn.Module:
+    """The network with its seeded initial weights."""
+    return build(model, input_shape(dataset), dataset.num_classes, seed)
+
+
+def load_model(store: Store, manifest: Manifest, model: ModelConfig, dataset: Dataset) -> nn.Module:
+    """A finished network with its trained weights; raises Damaged where its file is not what was committed."""
+    module = new_model(model, dataset, seed=0)
+    load_state(module, store.read(manifest, _BLOB).to_pybytes())
+    return module

@@ -1,0 +1,227 @@
+"""The students on Ray Tune: one trial a student, on actors that are kept from one to the next.
+
+Data and banks are read from the object store without a copy. Nothing of Tune's own bookkeeping is used: a trial
+reports chunks of epochs to the driver, and its result lies on storage under the student's key.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray import tune
+
+from wetakd import training_job
+from wetakd.cluster import worker_resources
+from wetakd.config import PlacementConfig, StudyConfig
+from wetakd.data import Dataset
+from wetakd.networks import TrainedNetwork
+from wetakd.plan import Student, device_of
+from wetakd.storage import Manifest, Store
+from wetakd.training import Diverged, Epoch
+from wetakd.training_job import TrainingJob
+from wetakd.views import Views
+
+# A trial reports when this long has passed and an epoch is done: often enough to be followed, too rarely to cost.
+REPORT_EVERY_S = 1.0
+
+# What Tune does beside training, and nobody here needs: log files, experiment snapshots, its own progress, its own
+# way with Ctrl-C (which would end the experiment as if it were done).
+_TUNE_SWITCHES = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+Watch = Callable[[str, Epoch], None]
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """A student that is done, stopped early, or failed."""
+
+    student: Student
+    trained: bool = False
+    manifest: Manifest | None = None
+    stopped_at: Epoch | None = None
+    error: str | None = None
+
+    def accuracy_at(self, epoch: int) -> float:
+        """Accuracy on `choose` at an epoch, or at the last one where it has fewer; -1 for a student that failed."""
+        if self.manifest is not None:
+            epochs = training_job.history(self.manifest)
+            return epochs[min(epoch, len(epochs)) - 1].choose_accuracy
+        return self.stopped_at.choose_accuracy if self.stopped_at is not None else -1.0
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all trials of one run read: references only, so that every node holds one copy."""
+
+    dataset_ref: ray.ObjectRef[Dataset]
+    bank_refs: Mapping[str, ray.ObjectRef[pa.Table]]
+    jobs: Sequence[TrainingJob]
+    teacher_keys: Sequence[tuple[str, ...]]
+
+
+def address(key: str) -> str:
+    """Where the student `key` lies on storage."""
+    return f"students/{key}"
+
+
+def train_students(
+    students: Mapping[str, Student],
+    until: Mapping[str, int],
+    config: StudyConfig,
+    store: Store,
+    dataset_ref: ray.ObjectRef[Dataset],
+    networks: Mapping[tuple[int, str], TrainedNetwork],
+    watch: Watch,
+) -> dict[str, TrainedStudent]:
+    """Train the students (by key) that storage lacks; returns all of them.
+
+    `until`: keys of students that stop after so many epochs, for now. 
+    `watch(key, epoch)` is called in the driver for each epoch heard of. A student that fails costs itself only: its
+    `error` says why.
+    """
+    missing = [student for key, student in students.items() if store.find(address(key)) is None]
+    collector = _Collector([student.key for student in missing], watch)
+    if missing:
+        shared = _Shared(
+            dataset_ref,
+            {network.node.key: network.bank_ref for network in networks.values() if network.bank_ref is not None},
+            [_job(student, config, store, until.get(student.key)) for student in missing],
+            [student.teacher_keys for student in missing],
+        )
+        _tune(shared, config, collector)
+    new = {student.key for student in missing}
+    return {key: _outcome(student, key in new, store, collector) for key, student in students.items()}
+
+
+def _job(student: Student, config: StudyConfig, store: Store, stop_after: int | None) -> TrainingJob:
+    return TrainingJob(
+        uid=student.key,
+        address=address(student.key),
+        model=student.config.model,
+        recipe=student.config.recipe,
+        precision=student.precision,
+        seed=student.seed,
+        views=Views.of(config.views),
+        device=device_of(student.config.placement),
+        store_uri=store.uri,
+        # A rung's end is a checkpoint, or the next rung would begin again.
+        checkpoint_s=0.0 if config.study.halving else config.limits.checkpoint_s,
+        distillation=student.config.distillation if student.teacher_keys else None,
+        weights_K=student.weights_K,
+        mixture=config.weights.mixture,
+        stop_after=stop_after,
+    )
+
+
+def _outcome(student: Student, trained: bool, store: Store, collector: _Collector) -> TrainedStudent:
+    manifest = store.find(address(student.key))
+    if manifest is not None:
+        return TrainedStudent(student, trained, manifest)
+    last = collector.last.get(student.key)
+    error = collector.errors.get(student.key)
+    if error is None and last is not None:
+        return TrainedStudent(student, trained, stopped_at=last)
+    return TrainedStudent(student, trained, error=error or "it ended without a result")
+
+
+def _tune(shared: _Shared, config: StudyConfig, collector: _Collector) -> None:
+    """One Tune experiment over all students that are missing."""
+    for switch, value in _TUNE_SWITCHES.items():
+        os.environ.setdefault(switch, value)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    placement = config.student.placement
+    trainable = tune.with_resources(tune.with_parameters(_StudentTrial, shared=shared), _resources(placement))
+    with tempfile.TemporaryDirectory(prefix="wetakd-tune-") as scratch:
+        tune.Tuner(
+            trainable,
+            param_space={"student": tune.grid_search(list(range(len(shared.jobs))))},
+            tune_config=tune.TuneConfig(max_concurrent_trials=config.study.max_concurrent, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="students",
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=config.limits.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[collector],
+                verbose=0,
+            ),
+        ).fit()
+
+
+def _resources(placement: PlacementConfig) -> tune.PlacementGroupFactory:
+    selector: dict[str, Any] = {"bundle_label_selector": [dict(placement.labels)]} if placement.labels else {}
+    return tune.PlacementGroupFactory([worker_resources(placement)], **selector)
+
+
+class _StudentTrial(tune.Trainable):
+    """Trains one student after another in the same process."""
+
+    def setup(self, config: dict[str, Any], shared: _Shared | None = None) -> None:
+        """Called once an actor: what all its students share."""
+        assert shared is not None  # tune.with_parameters gives it
+        self._shared = shared
+        self._dataset = ray.get(shared.dataset_ref)
+        self._begin(config["student"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called for every further student on this actor."""
+        self._begin(new_config["student"])
+        return True
+
+    def _begin(self, index: int) -> None:
+        banks = ray.get([self._shared.bank_refs[key] for key in self._shared.teacher_keys[index]])
+        self._epochs: Iterator[Epoch] = training_job.run(self._shared.jobs[index], self._dataset, banks)
+
+    def step(self) -> dict[str, Any]:
+        """Train for a while; the result carries the epochs done since the last one."""
+        heard: list[Epoch] = []
+        deadline = time.monotonic() + REPORT_EVERY_S
+        try:
+            for epoch in self._epochs:
+                heard.append(epoch)
+                if time.monotonic() > deadline:
+                    return {"heard": heard, "failure": None, "done": False}
+        except (Diverged, MemoryError) as error:  # it would strike again: an error row, not another try
+            return {"heard": heard, "failure": f"{type(error).__name__}: {error}", "done": True}
+        return {"heard": heard, "failure": None, "done": True}
+
+
+class _Collector(tune.Callback):
+    """Hears what trials report, in the driver."""
+
+    def __init__(self, keys: Sequence[str], watch: Watch) -> None:
+        self._keys = keys
+        self._watch = watch
+        self.last: dict[str, Epoch] = {}
+        self.errors: dict[str, str] = {}
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        """Pass on every epoch once, also where a second try tells them again."""
+        key = self._key(trial)
+        for epoch in result["heard"]:
+            if key not in self.last or epoch.epoch > self.last[key].epoch:
+                self.last[key] = epoch
+                self._watch(key, epoch)
+        if result["failure"] is not None:
+            self.errors[key] = result["failure"]
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """All tries are used up."""
+        text = str(trial.get_error() or "its worker died").strip()
+        self.errors[self._key(trial)] = text.splitlines()[-1] if text else "its worker died"
+
+    def _key(self, trial: Any) -> str:
+        index: int = trial.config["student"]
+        return self._keys[index]
