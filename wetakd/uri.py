@@ -12,14 +12,14 @@ _HIDDEN = "***"
 
 def split(uri: str) -> tuple[str, str, str, str]:
     """Scheme, credentials, the address proper and the query of `uri`; all but the address may be empty."""
-    scheme, mark, rest = uri.rpartition("://") if uri.count("://") == 1 else uri.partition("://")
+    scheme, mark, rest = uri.partition("://")
     if not mark:
         return "", "", uri, ""
     rest, _, query = rest.partition("?")
-    # A secret with an unescaped "/" would hide from urlsplit, so look at the whole of what follows the scheme.
+    # A secret with an unescaped "/" looks like a path, so an "@" anywhere counts, but for a bucket's plain path.
     authority, _, _ = rest.partition("/")
     before, at, after = rest.rpartition("@")
-    if at and ("@" in authority or re.search(r":(?!\d+$)", authority)):
+    if at and ("@" in authority or ":" in authority or scheme.startswith("http")):
         return scheme, before, after, query
     return scheme, "", rest, query
 
@@ -38,7 +38,8 @@ def scrub(text: str, uri: str) -> str:
     line = text.strip().splitlines()[0] if text.strip() else ""
     line = line.replace(uri, shown(uri))
     for secret in sorted(_secrets(uri), key=len, reverse=True):
-        line = line.replace(secret, _HIDDEN)
+        # A short one may be part of an innocent word, so it must stand alone.
+        line = line.replace(secret, _HIDDEN) if len(secret) > 3 else re.sub(rf"\b{re.escape(secret)}\b", _HIDDEN, line)
     return line
 
 

@@ -31,16 +31,17 @@ HOLD = (
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
 
 
-@pytest.fixture()
+@pytest.fixture
 def driver(store: Store) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lease."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, store.uri, PATH, "60"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
     process.wait()

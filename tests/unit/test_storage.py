@@ -28,7 +28,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "runs"))
 
@@ -44,7 +44,8 @@ def files(store: Store, address: str) -> dict[str, Path]:
 @given(st.dictionaries(st.text(), JSON))
 def test_a_key_depends_on_values_and_not_on_order(payload: dict[str, object]) -> None:
     key = key_of(payload)
-    assert len(key) == 32 and set(key) <= set("0123456789abcdef")
+    assert len(key) == 32
+    assert set(key) <= set("0123456789abcdef")
     assert key == key_of(dict(reversed(payload.items()))) == key_of(json.loads(json.dumps(payload)))
     assert key != key_of({**payload, "one more": 1})
 
@@ -74,7 +75,8 @@ def test_what_was_committed_is_found_and_read(store: Store) -> None:
     big = os.urandom(300_000)
     written = store.commit("networks/k", {"weights.bin": big, "empty": b"", "t.arrow": pa.py_buffer(b"abc")}, FACTS)
     found = Store(store.uri).find("networks/k")
-    assert found == written and found is not None
+    assert found == written
+    assert found is not None
     assert found.facts == FACTS
     assert store.read(found, "weights.bin").to_pybytes() == big
     assert store.read(found, "empty").size == 0
@@ -187,9 +189,7 @@ class _Bomb:
         return os.mkdir, (os.environ["WETAKD_TEST_BOMB"],)
 
 
-def test_a_planted_pickle_is_never_executed(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_planted_pickle_is_never_executed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WETAKD_TEST_BOMB", str(tmp_path / "exploded"))
     manifest = store.commit("networks/k", {"x": b"abc"}, {})
     bomb = pickle.dumps(_Bomb())
@@ -229,13 +229,16 @@ def test_files_are_listed_measured_and_deleted(store: Store) -> None:
     assert store.list("networks") == ["networks/a/deep/y", "networks/a/z", "networks/b/x"]
     assert store.list() == [*store.list("networks"), "other"]
     assert store.addresses("networks") == ["networks/a", "networks/b"]
-    assert store.size("networks") == 15 and store.size() == 20
+    assert store.size("networks") == 15
+    assert store.size() == 20
     store.delete("networks/a")
     store.delete("other")
     store.delete("never/there")
-    assert store.list() == ["networks/b/x"] and store.list("nothing") == []
+    assert store.list() == ["networks/b/x"]
+    assert store.list("nothing") == []
     assert not Path(store.uri, "networks/a").exists()
-    assert store.read_file("networks/a/z") is None and store.read_file("networks/b") is None
+    assert store.read_file("networks/a/z") is None
+    assert store.read_file("networks/b") is None
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,8 @@ def test_a_store_pickles_as_its_uri(store: Store, tmp_path: Path, monkeypatch: p
     by_uri = Store(f"file://{tmp_path}/with%20space/")
     by_uri.write("a/b", b"2")
     assert (tmp_path / "with space" / "a" / "b").read_bytes() == b"2"
-    assert by_uri.is_local and not Store("s3://bucket/x?region=us-east-1").is_local
+    assert by_uri.is_local
+    assert not Store("s3://bucket/x?region=us-east-1").is_local
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/x", "s3://", "mock://x", "a\0b", "s3://bucket/x?no_such=1"])
@@ -312,7 +316,8 @@ def test_the_newest_checkpoint_counts_and_old_ones_go(store: Store) -> None:
     assert checkpoints.load() == b"epoch 11"
     assert len(store.list("networks/k")) == 2
     checkpoints.clear()
-    assert checkpoints.load() is None and store.list("networks/k") == []
+    assert checkpoints.load() is None
+    assert store.list("networks/k") == []
 
 
 @settings(deadline=None, max_examples=100)
