@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 from wetakd.errors import UserError
 from wetakd.journal import Event, Journal
 from wetakd.storage import Damaged, inside
-from wetakd.tracking_uri import sqlite_file
+from wetakd.tracking_uri import cause, sqlite_file
 from wetakd.uri import scrub, shown
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class MlflowWriter:
         self.experiment_id: str | None = None
         self.run_ids: dict[str, str] = {}
         self.problem: str | None = None
+        self._is_well = False
         self._refused: set[str] = set()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._progress = threading.Condition()
@@ -72,7 +73,7 @@ class MlflowWriter:
         """Whether all events up to number `until` are at the server within the time."""
         self._wake.set()
         with self._progress:
-            return self._progress.wait_for(lambda: self.sent >= until and self._client is not None, timeout_s)
+            return self._progress.wait_for(lambda: self._is_well and self.sent >= until, timeout_s)
 
     def stop(self) -> None:
         """End the thread after the call that it is in; what is not sent stays in the journal."""
@@ -87,17 +88,24 @@ class MlflowWriter:
         while not self._stop.is_set():
             try:
                 self._send()
-                if self.problem:
-                    log.warning("MLflow answers again")
-                self.problem, delay_s = None, _POLL_S
+                self._report(None)
+                delay_s = _POLL_S
             except Exception as error:  # whatever MLflow raises, the study goes on and the journal keeps
-                reason = scrub(f"{type(error).__name__}: {error}", self._uri)
-                if not self.problem:
-                    log.warning("MLflow at %s cannot be written, retrying: %s", shown(self._uri), reason)
-                self.problem, self._client = reason, None
+                self._client = None
+                self._report(scrub(cause(error), self._uri))
                 delay_s = min(2 * delay_s, _LONGEST_WAIT_S)
             self._wake.wait(delay_s)
             self._wake.clear()
+
+    def _report(self, problem: str | None) -> None:
+        """Say a change once, and wake who waits for the end."""
+        if problem and not self.problem:
+            log.warning("MLflow at %s cannot be written, retrying: %s", shown(self._uri), problem)
+        elif self.problem and not problem:
+            log.warning("MLflow at %s answers again", shown(self._uri))
+        with self._progress:
+            self.problem, self._is_well = problem, problem is None
+            self._progress.notify_all()
 
     def _send(self) -> None:
         if self._client is None:
@@ -110,12 +118,7 @@ class MlflowWriter:
                 self._apply(batch)
                 batch_end = batch[-1].seq
             self._journal.acknowledge(self._destination, batch_end)
-            self._advance(batch_end)
-
-    def _advance(self, sent: int) -> None:
-        with self._progress:
-            self.sent = sent
-            self._progress.notify_all()
+            self.sent = batch_end
 
     def _connect(self) -> None:
         """Experiment, and the runs of this study that are there already."""
@@ -123,9 +126,8 @@ class MlflowWriter:
         self.experiment_id = _experiment_id(client, self._experiment, self._uri)
         self.run_ids = self._find_runs(client)
         if not self.run_ids:
-            self._advance(0)  # nothing of us is here (a new or emptied server), whatever was acknowledged
+            self.sent = 0  # nothing of us is here (a new or emptied server), whatever was acknowledged
         self._client = client
-        self._advance(self.sent)
 
     def _find_runs(self, client: MlflowClient) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -60,6 +60,15 @@ def check(tracking_uri: str) -> None:
         raise UserError(f"{_FIELD}: {shown(tracking_uri)!r} must be http(s)://host:port, {_SQLITE}file or a database")
 
 
+def cause(error: BaseException) -> str:
+    """The innermost reason of a chain such as requests raises, without object addresses and pool jargon."""
+    while (inner := getattr(error, "reason", None) or error.__cause__ or error.__context__) is not None:
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return str(error) or type(error).__name__
+
+
 def _check_server(tracking_uri: str) -> None:
     import requests
 
@@ -78,7 +87,7 @@ def _check_server(tracking_uri: str) -> None:
             verify=secure,
         )
     except (requests.RequestException, ValueError) as error:
-        raise _silent(tracking_uri, _cause(error)) from None
+        raise _silent(tracking_uri, cause(error)) from None
     if answer.status_code in (401, 403):
         raise UserError(
             f"{_FIELD}: {shown(tracking_uri)!r} refuses us ({answer.status_code} {_excerpt(answer.text)}); set "
@@ -125,15 +134,6 @@ def _silent(tracking_uri: str, reason: str) -> UserError:
         f"{_FIELD}: {shown(tracking_uri)!r} does not answer as MLflow ({scrub(reason, tracking_uri)}); start it, "
         "correct the URI, or set mlflow.enabled: false"
     )
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason of a chain such as requests raises, without object addresses and pool jargon."""
-    while (inner := getattr(error, "reason", None) or error.__cause__ or error.__context__) is not None:
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    return str(error) or type(error).__name__
 
 
 def _excerpt(text: str) -> str:
