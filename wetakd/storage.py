@@ -121,6 +121,11 @@ class Store:
             raise ValueError(f"{self.shown} is not a local folder")
         return Path(self._root)
 
+    def uri_of(self, path: str) -> str:
+        """The URI of something in this storage, with its credentials and options, for those who open it themselves."""
+        address, mark, options = self.uri.partition("?") if "://" in self.uri else (self.uri, "", "")
+        return f"{address.rstrip('/')}/{inside(path)}{mark}{options}"
+
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.uri,)
 
@@ -218,9 +223,10 @@ class Store:
         """Paths of all files below `folder`, at any depth, sorted; unfinished local writes are left out."""
         return sorted(path for path, info in self._files(folder) if not info.base_name.endswith(".part"))
 
-    def size(self, folder: str = "") -> int:
-        """Bytes of all files below `folder`."""
-        return sum(info.size for _, info in self._files(folder))
+    def size(self, path: str = "") -> int:
+        """Bytes of a file, or of all files below a folder."""
+        info = self._fs.get_file_info(self._at(path) if path else self._root)
+        return int(info.size) if info.is_file else sum(info.size for _, info in self._files(path))
 
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all that is in it, its manifest first; what is absent is all right."""

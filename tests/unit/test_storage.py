@@ -41,6 +41,7 @@ def files(store: Store, address: str) -> dict[str, Path]:
 # ------------------------------------------------------------------------------------------------------------ keys
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.dictionaries(st.text(), JSON))
 def test_a_key_depends_on_values_and_not_on_order(payload: dict[str, object]) -> None:
     key = key_of(payload)
@@ -231,6 +232,8 @@ def test_files_are_listed_measured_and_deleted(store: Store) -> None:
     assert store.addresses("networks") == ["networks/a", "networks/b"]
     assert store.size("networks") == 15
     assert store.size() == 20
+    assert store.size("other") == 5
+    assert store.size("nothing") == 0
     store.delete("networks/a")
     store.delete("other")
     store.delete("never/there")
@@ -262,6 +265,14 @@ def test_a_store_pickles_as_its_uri(store: Store, tmp_path: Path, monkeypatch: p
     assert (tmp_path / "with space" / "a" / "b").read_bytes() == b"2"
     assert by_uri.is_local
     assert not Store("s3://bucket/x?region=us-east-1").is_local
+
+
+def test_what_opens_a_folder_itself_gets_its_whole_uri(store: Store) -> None:
+    store.write("train/a", b"1")
+    assert Store(store.uri_of("train")).read_file("a") == b"1"
+    remote = Store("s3://key:secret@bucket/x/?region=us-east-1&scheme=http")
+    assert remote.uri_of("train") == "s3://key:secret@bucket/x/train?region=us-east-1&scheme=http"
+    assert Store("s3://bucket?region=us-east-1").uri_of("a/b") == "s3://bucket/a/b?region=us-east-1"
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/x", "s3://", "mock://x", "a\0b", "s3://bucket/x?no_such=1"])
