@@ -15,7 +15,7 @@ def learning_rate(recipe: RecipeConfig, step: int, num_steps: int) -> float:
     """
     num_warmup = round(recipe.warmup_epochs / recipe.epochs * num_steps)
     if step < num_warmup:
-        return recipe.lr * (step + 1) / num_warmup
+        return recipe.lr * ((step + 1) / num_warmup)
     if recipe.schedule == "cosine":
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - num_warmup) / (num_steps - num_warmup)))
     if recipe.schedule == "step":
