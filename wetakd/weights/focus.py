@@ -2,8 +2,8 @@
 
 With u the weights on the simplex, c a center and B = LL' any positive definite matrix, Cauchy-Schwarz gives
 |(u - c).d| <= r |L'd| for r = |L^-1(u - c)|. So for all u within radius R, a row with c.d > R|L'd| holds and needs no
-look, and a sample with a row c.d < -R|L'd| is wrong. c and B are the mean and covariance of the candidates of a
-generation; every candidate is counted on the rows of the smallest ball that holds it, or on all rows.
+look, and a sample with a row c.d < -R|L'd| is wrong. c and B are the mean and covariance of the candidates of the
+last generation; every candidate is counted on the rows of the smallest ball that holds it, or on all rows.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,7 @@ SLACK = 2.0**-36
 """Far above the rounding of the bounds; a row kept in vain costs time, never exactness."""
 RIDGE = 1e-3
 """Part of the mean variance added to every direction, so that B is well conditioned."""
-MANY = 100_000
-"""Numbers in the rows from which several balls pay for their calls."""
-REFIT_AFTER = 60
+REFIT_AFTER = 80
 """Times the work of building the balls that is counted before they are built anew: a few per cent of the time."""
 CALL = 20_000
 """Multiplications that a round of numpy calls costs about as much as."""
@@ -43,6 +41,7 @@ class Focus:
         self._center_K, self._inverse_KK = np.zeros(num_networks), np.eye(num_networks)
         self._radii = np.empty(0)
         self._balls = [Ball(margins.tiles, len(margins.rows_RK), margins.num_hopeless)]
+        self._recent_MK = np.empty((0, num_networks))
         self._work = 0
         self._patience = REFIT_AFTER * (len(margins.rows_RK) * (num_networks + 6) // 4 + CALL)
 
@@ -56,8 +55,9 @@ class Focus:
             if len(inside):
                 wrong_M[inside] = ball.tiles.count_violated(weights_MK[inside]) + ball.num_wrong
                 self._work += ball.num_rows * len(inside)
+        self._recent_MK = np.concatenate([self._recent_MK, simplex_MK])[-15 * weights_MK.shape[1] :]
         if self._work > self._patience:
-            self._refit(simplex_MK)
+            self._refit(self._recent_MK)
         return wrong_M
 
     def _distance(self, simplex_MK: Floats) -> Floats:
@@ -75,10 +75,7 @@ class Focus:
         factor_KK = np.linalg.cholesky(spread_KK)
         self._inverse_KK = np.linalg.inv(factor_KK).T
         distance_M = self._distance(simplex_MK)
-        if self._margins.rows_RK.size < MANY:
-            self._radii = distance_M.max(keepdims=True)
-        else:
-            self._radii = np.array([np.quantile(distance_M, 0.7), distance_M.max(), 1.5 * distance_M.max()])
+        self._radii = np.array([np.quantile(distance_M, 0.7), distance_M.max(), 1.5 * distance_M.max()])
         middle_R = self._margins.rows_RK @ self._center_K
         spread_RK = self._margins.rows_RK @ factor_KK
         reach_R = np.sqrt(np.einsum("rk,rk->r", spread_RK, spread_RK))

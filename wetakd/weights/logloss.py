@@ -46,7 +46,7 @@ class ProbabilityLogLoss:
         loss_M = np.empty(len(weights_MK))
         for first in range(0, len(weights_MK), CANDIDATES_AT_ONCE):
             block = slice(first, first + CANDIDATES_AT_ONCE)
-            loss_M[block] = -np.log(weights_MK[block] @ self.true_KN).mean(axis=1)
+            loss_M[block] = -_sums_of_logs(weights_MK[block] @ self.true_KN) / self.true_KN.shape[1]
         return loss_M
 
     def derivatives(self, weights_K: Floats) -> tuple[Floats, Floats]:
@@ -59,6 +59,14 @@ class ProbabilityLogLoss:
         """See `LogLoss.gap`; the gradient times the weights is -1 here."""
         ratio_K = (self.true_KN / (weights_K @ self.true_KN)).mean(axis=1)
         return float(max(ratio_K.max() - 1.0, 0.0))
+
+
+def _sums_of_logs(shares_MN: Floats) -> Floats:
+    """Sum over n of log share, [M]: a logarithm for each eight, of their product (at least 1e-240: no underflow)."""
+    num_samples = shares_MN.shape[1] // 8 * 8
+    products_MX = shares_MN[:, :num_samples].reshape(len(shares_MN), 8, -1).prod(axis=1)
+    sums_M: Floats = np.log(products_MX).sum(axis=1) + np.log(shares_MN[:, num_samples:]).sum(axis=1)
+    return sums_M
 
 
 class LogitLogLoss:
