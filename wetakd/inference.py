@@ -33,8 +33,10 @@ class Pixels:
     def inputs(self, sample_ids_B: Tensor, view: int, *, channels_last: bool = True) -> Tensor:
         """What a network reads, float32 BCHW."""
         inputs_BCHW = self.transform.normalise(self.views.apply(self.images_NCHW, sample_ids_B, view))
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        return inputs_BCHW.contiguous(memory_format=layout)
+        if not channels_last:
+            return inputs_BCHW
+        # Not contiguous(): for one channel it calls either layout right, and convolutions would look at the weights'.
+        return torch.empty_like(inputs_BCHW, memory_format=torch.channels_last).copy_(inputs_BCHW)
 
 
 def predict(

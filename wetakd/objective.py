@@ -39,7 +39,7 @@ class Targets:
     def __post_init__(self) -> None:
         if len(self.logits) != len(self.weights_K) or not self.logits:
             raise ValueError(f"{len(self.logits)} teachers have {len(self.weights_K)} weights")
-        if min(self.weights_K) < 0 or abs(sum(self.weights_K) - 1) > 1e-6:
+        if not (min(self.weights_K) >= 0 and abs(sum(self.weights_K) - 1) <= 1e-6):
             raise ValueError(f"weights {self.weights_K} are not on the simplex")
 
 
