@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
+import yaml
 
-from wetakd.config import StudyConfig, load
+from wetakd.config import StudyConfig, check, load
 from wetakd.errors import UserError
 
 _OVERRIDES = click.option(
@@ -85,3 +85,178 @@ def run(file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool,
         click.echo(result.report.text)
         click.echo(result.closing_lines)
     return result.exit_code
+
+
+@commands.command()
+@click.argument("file", required=False)
+@_OVERRIDES
+@_JSON
+def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what the study FILE would train and cost, and what of it storage holds already. Trains nothing."""
+    from dataclasses import asdict
+
+    from wetakd import preflight
+    from wetakd.forecast import forecast
+    from wetakd.plan import Plan
+    from wetakd.progress import reporter
+    from wetakd.storage import Store
+    from wetakd.study import load_data
+
+    config = load(file, overrides)
+    dataset = load_data(config, reporter(quiet=as_json))
+    whole = Plan(config, dataset)
+    preflight.check_models(config, dataset, whole)
+    found = forecast(whole, Store(config.storage))
+    click.echo(json.dumps(asdict(found), indent=2) if as_json else found.text)
+
+
+@commands.command()
+@click.argument("file", required=False)
+@_OVERRIDES
+def validate(file: str | None, overrides: tuple[str, ...]) -> None:
+    """Check the study FILE: every field, and how the fields fit together. Reads no data."""
+    config = load(file, overrides)
+    click.echo(
+        f"{config.study.name}: fine. {len(config.assistants)} assistants, {len(config.subsets)} sets of networks, "
+        f"{len(config.study.seeds)} seeds. Next: wetakd plan {file or ''}".rstrip()
+    )
+
+
+@commands.command()
+@click.argument("study")
+@_STORAGE
+@_JSON
+def report(study: str, storage: str | None, as_json: bool) -> None:
+    """Print the report of STUDY, rebuilt from what storage holds of it, and write its files anew."""
+    from wetakd.report import build
+    from wetakd.results import Results
+    from wetakd.storage import Store
+    from wetakd.study import write_report
+
+    store = Store(_storage(storage))
+    _known(store, study)
+    results = Results.load(store, study)
+    if results is None:
+        raise UserError(f"study {study!r}: has no results yet; run it to its end first")
+    built = build(results)
+    write_report(store, results, built)
+    click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text)
+
+
+@commands.command()
+@click.argument("study")
+@_STORAGE
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+def ui(study: str, storage: str | None, port: int) -> None:
+    """Open STUDY in MLflow: starts its pages on this machine alone and prints the link. Ctrl-C ends them."""
+    from wetakd import ui as pages
+    from wetakd.storage import Store
+    from wetakd.tracking import tracking_uri_of
+
+    store = Store(_storage(storage))
+    config = _known(store, study)
+    tracking_uri = tracking_uri_of(config.mlflow.tracking_uri, store)
+    if not config.mlflow.enabled:
+        raise UserError(f"study {study!r}: was run with mlflow.enabled false, so there is nothing to open")
+    pages.show(tracking_uri, config.mlflow.experiment, study, port, click.echo)
+
+
+@commands.command(name="ls")
+@_STORAGE
+@_JSON
+def list_studies(storage: str | None, as_json: bool) -> None:
+    """List the studies on storage."""
+    from dataclasses import asdict
+
+    from wetakd.inventory import size_text, studies
+    from wetakd.storage import Store
+
+    entries = studies(Store(_storage(storage)))
+    if as_json:
+        click.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
+        return
+    for entry in entries:
+        click.echo(f"{entry.name:<24} {entry.state:<6} {size_text(entry.size):>8}  {entry.winner}")
+    if not entries:
+        click.echo("no studies here yet; start one with: wetakd run", err=True)
+
+
+@commands.command()
+@_STORAGE
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+def gc(storage: str | None, dry_run: bool) -> None:
+    """Delete what no study on storage refers to: networks, logits and students of deleted or revised studies."""
+    from wetakd.inventory import refuse, size_text
+    from wetakd.storage import Store
+
+    store = Store(_storage(storage))
+    found = list(refuse(store))
+    for item in found:
+        click.echo(f"{size_text(item.size):>8}  {item.path}  ({item.why})")
+        if not dry_run:
+            store.delete(item.path)
+    total = size_text(sum(item.size for item in found))
+    click.echo(f"{len(found)} item(s), {total}, {'would be deleted' if dry_run else 'deleted'}")
+
+
+@commands.command()
+@click.argument("study")
+@_STORAGE
+@click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to try.")
+def sync(study: str, storage: str | None, timeout: float) -> int:
+    """Send MLflow what it still lacks of STUDY, after its server was away."""
+    from wetakd.storage import Store
+    from wetakd.tracking import sync as send
+
+    store = Store(_storage(storage))
+    config = _known(store, study)
+    with store.lease(f"studies/{study}/lease.json"):
+        complete = send(config, store, timeout)
+    if not complete:
+        _complain(f"study {study!r}: MLflow does not have all of it yet; try again")
+        return 1
+    click.echo(f"MLflow has all of study {study!r}")
+    return 0
+
+
+@commands.command()
+@click.argument("scores")
+@click.argument("labels")
+@click.option("--scores-are", type=click.Choice(["probabilities", "logits"]), required=True, help="What SCORES holds.")
+@click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="May be repeated.  [default: all]")
+@click.option("--objective", type=click.Choice(["accuracy", "log_loss"]), default="accuracy", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@_JSON
+def weigh(
+    scores: str, labels: str, scores_are: str, strategies: tuple[str, ...], objective: str, seed: int, as_json: bool
+) -> None:
+    """Search ensemble weights for networks that were trained elsewhere.
+
+    SCORES holds what K networks say of N samples in C classes (.npy of shape K x N x C, .npz or Parquet with one
+    array or column a network), LABELS the right classes (.npy, .npz or Parquet with a column `label`).
+    """
+    from wetakd import weigh as files
+    from wetakd.weights import STRATEGIES
+
+    results = files.weigh_files(
+        scores, labels, scores_are=scores_are, strategies=strategies or tuple(STRATEGIES), seed=seed, objective=objective
+    )
+    click.echo(files.to_json(results) if as_json else files.table(results))
+
+
+def _storage(given: str | None) -> str:
+    return given or os.environ.get("WETAKD_STORAGE") or "./runs"
+
+
+def _known(store: Any, study: str) -> StudyConfig:
+    """The file that a study was run with; raises UserError where storage knows no such study."""
+    from wetakd.inventory import studies
+
+    names = [entry.name for entry in studies(store)]
+    if study not in names:
+        raise UserError(f"study {study!r}: is not on {store.shown}; it has {', '.join(names) or 'no studies'}")
+    tree = yaml.safe_load(store.read_file(f"studies/{study}/study.yaml") or b"")
+    # The record has no credentials; whoever needs them gives the URI anew.
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        tree["mlflow"]["tracking_uri"] = os.environ["MLFLOW_TRACKING_URI"]
+    return check(tree)

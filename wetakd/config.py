@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wetakd.errors import UserError
+from wetakd.uri import hide
 
 TEACHER = "teacher"
 STUDENT = "student"
@@ -433,7 +435,7 @@ class StudyConfig(Model):
 
         Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
         """
-        mine, other = _leaves(self.model_dump(mode="json")), _leaves(yaml.safe_load(other_yaml))
+        mine, other = _leaves(yaml.safe_load(self.to_yaml())), _leaves(yaml.safe_load(other_yaml))
         return [
             field
             for field in {**mine, **other}
@@ -443,9 +445,8 @@ class StudyConfig(Model):
         ]
 
     def to_yaml(self) -> str:
-        """The whole file, defaults written out."""
-        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
-        return text
+        """The whole file, defaults written out, for the record: URIs without their credentials."""
+        return hide(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100))
 
 
 # ------------------------------------------------------------------------------------------------------- loading
@@ -479,7 +480,7 @@ def check(tree: Any) -> StudyConfig:
     try:
         return StudyConfig.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_one_line(error)) from None
+        raise UserError(_one_line(error, tree)) from None
 
 
 def _parse(path: str | Path | None) -> dict[str, Any]:
@@ -517,30 +518,39 @@ def _set(tree: dict[str, Any], field: str, value: Any) -> None:
     *parents, last = field.split(".")
     node = tree
     for parent in parents:
-        child = node.setdefault(parent, {})
+        child = node.get(parent, {})
         if not isinstance(child, dict):
             raise UserError(f"--set {field}: {parent!r} is not a block")
-        node = child
+        # A YAML alias is the same object in several places; only this place is meant.
+        node[parent] = dict(child)
+        node = node[parent]
     node[last] = value
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, tree: Any) -> str:
     """The first complaint, as `field: value … what would be right`."""
     first = error.errors(include_url=False)[0]
-    # Union branches put their type names into the location; a field path holds only keys and positions.
-    field = ".".join(str(part) for part in first["loc"] if _is_key(part))
-    kind, value = first["type"], first.get("input")
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 and kind == "missing" else ""
-    if kind == "extra_forbidden":
-        return f"{field}: is not a known field; see `wetakd init` for all of them{more}"
-    if kind == "missing":
-        return f"{field}: is required{more}"
+    field, kind, value = _field(first["loc"], tree, first["type"]), first["type"], first.get("input")
     message = first["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"{field}: is not a known field; check its spelling and its block"
+    if kind == "missing":
+        return f"{field}: is required"
     if kind == "value_error":
-        return f"{field}.{message}" if field else message
+        inner = "." if re.match(r"[\w.]+: ", message) else ": "
+        return f"{field}{inner}{message}" if field else message
     shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "…"
-    return f"{field}: {shown} is not right: {message[0].lower() + message[1:]}"
+    return f"{field or 'study file'}: {shown} is not right: {message[0].lower() + message[1:]}"
 
 
-def _is_key(part: int | str) -> bool:
-    return isinstance(part, int) or part.replace("_", "").replace("-", "").isalnum()
+def _field(location: tuple[int | str, ...], tree: Any, kind: str) -> str:
+    """The path of a complaint in the user's file: pydantic's also names the branches of unions that it tried."""
+    path, node = [], tree
+    for part in location:
+        is_key = isinstance(node, dict) and part in node
+        if is_key or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
+            node = node[part]
+            path.append(str(part))
+    if kind == "missing":
+        path.append(str(location[-1]))
+    return ".".join(path)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wetakd import bank
 from wetakd.cluster import num_workers, worker_resources
 from wetakd.config import NetworkConfig, StudentConfig
+from wetakd.inventory import size_text
 from wetakd.models import cost
 from wetakd.networks import address as network_address
 from wetakd.plan import Plan
@@ -54,14 +55,14 @@ class Forecast:
         images = ", ".join(f"{split} {count:,}" for split, count in self.num_images.items())
         lines = [
             f"Study {self.study}",
-            f"  images    {images} ({_size(self.dataset_bytes)} in the object store)",
+            f"  images    {images} ({size_text(self.dataset_bytes)} in the object store)",
             "",
             f"  {'network':<14}{'parameters':>12}{'MACs':>9}{'epochs':>8}  {'found':<7}asks for",
             *(self._row(network) for network in (*self.networks, self.student)),
             "",
             f"  networks  {sum(n.num_total - n.num_found for n in self.networks)} to train, "
             f"{sum(n.num_found for n in self.networks)} found on storage",
-            f"  bank      {_size(self.bank_bytes)} in the object store, {self.bank_passes:,} forward passes, once",
+            f"  bank      {size_text(self.bank_bytes)} in the object store, {self.bank_passes:,} forward passes, once",
             f"  weights   at most {self.num_searches:,} searches",
             f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once",
             f"  saved     {self.naive_passes:,} teacher and assistant passes, which a loop that",
@@ -117,15 +118,6 @@ def _measure(
 def _shown(network: StudentConfig, workers: int) -> str:
     asked = ", ".join(f"{amount:g} {name}" for name, amount in worker_resources(network.placement).items())
     return asked if workers == 1 else f"{workers} x {asked}"
-
-
-def _size(num_bytes: int) -> str:
-    size, unit = float(num_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}"
 
 
 def _count(number: int) -> str:

@@ -290,13 +290,13 @@ def _draw(sweeps: Mapping[str, Sweep], index: int) -> dict[str, float]:
 
 
 def evenly(num: int) -> tuple[float, ...]:
-    """Equal weights."""
-    return (1.0 / num,) * num
+    """Equal weights of `num` networks; of none, none."""
+    return (1.0 / num,) * num if num else ()
 
 
 def control_weights(trial: Trial) -> tuple[float, ...]:
     """Weights of a control, which nobody searches: equal over what it names."""
-    return evenly(len(trial.arm.assistants)) if trial.arm.assistants else ()
+    return evenly(len(trial.arm.assistants))
 
 
 def describe_point(point: str) -> Mapping[str, Any]:

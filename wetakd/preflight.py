@@ -11,13 +11,16 @@ from wetakd.cluster import num_workers, worker_resources
 from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
-from wetakd.models import InputShape, build
+from wetakd.models import build
 from wetakd.plan import Plan
+from wetakd.training_job import input_shape
+from wetakd.views import Views
 
 
 def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
     """Build every network once: a wrong name, option or output width is found here."""
-    shape = InputShape(dataset.transform.channels, dataset.transform.height, dataset.transform.width)
+    shape = input_shape(dataset)
+    Views.of(config.views).check_size(shape.height, shape.width)
     for name, network in config.networks.items():
         path = name if name == "teacher" else f"assistants.{name}"
         build(network.model, shape, dataset.num_classes, seed=0, field=f"{path}.model")

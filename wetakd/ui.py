@@ -1,27 +1,81 @@
-"""MLflow's pages for one study: a server on loopback where the store is a local file, and the link into it."""
+"""MLflow's pages for one study: a server on loopback where the store is a local database, and the link into it."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable
 from urllib.parse import quote
 
+from wetakd.errors import UserError
+
 HOST = "127.0.0.1"
+_START_S = 120.0
 
 
 def link(base: str, experiment_id: str, study: str) -> str:
-    """The runs of one study, flat (sorting by a metric unfolds the nesting), best first, as charts."""
+    """The trials of one study, flat (sorting by a metric unfolds the nesting), best first, as charts."""
     search = quote(f"tags.`wetakd.study` = '{study}' and tags.kind = 'trial'", safe="")
     order = quote("metrics.`student_choose_accuracy`", safe="")
     query = f"searchFilter={search}&orderByKey={order}&orderByAsc=false&compareRunsMode=CHART"
     return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
+def show(tracking_uri: str, experiment: str, study: str, port: int, say: Callable[[str], None]) -> None:
+    """Print the link to a study; over a local database, serve it on loopback until interrupted.
+
+    Raises UserError where the port is taken or MLflow does not know the experiment.
+    """
+    identity = _experiment_id(tracking_uri, experiment)
+    if tracking_uri.startswith(("http://", "https://")):
+        say(link(tracking_uri, identity, study))
+        return
+    base = f"http://{HOST}:{port}"
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:
+            raise UserError(f"--port: {port} is taken; pass another, such as --port {port + 1}")
+    say(f"starting MLflow on {base} …")
+    server = serve(tracking_uri, port)
+    try:
+        _wait(base, server)
+        say(f"{link(base, identity, study)}\nCtrl-C ends it.")
+        server.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def serve(tracking_uri: str, port: int) -> subprocess.Popen[bytes]:
-    """Start `mlflow server` on loopback over a local database; the caller ends it."""
+    """Start `mlflow server` on loopback over a database; the caller ends it."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     # Job runners are for features that a study does not use; they would start eight more processes.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return subprocess.Popen(command, env=os.environ | quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _wait(base: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{base}/health", timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise RuntimeError("MLflow's server did not start")
+
+
+def _experiment_id(tracking_uri: str, experiment: str) -> str:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    found = MlflowClient(tracking_uri).get_experiment_by_name(experiment)
+    if found is None:
+        raise UserError(f"mlflow.experiment: {experiment!r} is not there yet; run the study first, or wetakd sync")
+    return str(found.experiment_id)

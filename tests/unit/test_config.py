@@ -1,0 +1,185 @@
+"""The study file: what it accepts, and the one line that it answers to everything else."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from wetakd.config import StudyConfig, check, embedded_study, load
+from wetakd.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WETAKD_STORAGE", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def tree(**changes: Any) -> dict[str, Any]:
+    """The embedded study as plain data, with dotted fields set."""
+    data = yaml.safe_load(embedded_study())
+    for field, value in changes.items():
+        *parents, last = field.split("__")
+        node = data
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return data
+
+
+def test_the_embedded_study_compares_every_subset_of_three_assistants_with_all_strategies() -> None:
+    config = load(None)
+    assert config.pool == ("ta8", "ta6", "ta4")
+    assert len(config.subsets) == 7
+    assert config.study.seeds == (0, 1, 2)
+    assert config.teachers_of("ta6") == ("teacher",)
+    assert config.teachers_of("teacher") == ()
+
+
+def test_yaml_out_is_yaml_in() -> None:
+    config = load(None)
+    assert check(yaml.safe_load(config.to_yaml())) == config
+
+
+def test_credentials_do_not_reach_the_record() -> None:
+    config = load(None, ["storage=s3://user:secret@bucket/x", "mlflow.tracking_uri=http://me:secret@127.0.0.1:1"])
+    assert config.storage == "s3://user:secret@bucket/x"
+    assert "secret" not in config.to_yaml()
+    assert config.differences(config.to_yaml()) == []
+
+
+def test_models_are_frozen() -> None:
+    config = load(None)
+    with pytest.raises(Exception, match="frozen"):
+        config.study.seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "hint"),
+    [
+        ({"study__sedes": 3}, "study.sedes", "not a known field"),
+        ({"nonsense": 1}, "nonsense", "not a known field"),
+        ({"study__seeds": 0}, "study.seeds", "at least 1"),
+        ({"study__seeds": "three"}, "study.seeds", "tuple"),
+        ({"study__name": "../escape"}, "study.name", "match"),
+        ({"study__name": None}, "study.name", "string"),
+        ({"study__strategies": ["de", "magic"]}, "study.strategies.1", "'uniform'"),
+        ({"study__strategies": ["de", "de"]}, "study.strategies", "twice"),
+        ({"study__subsets": [4]}, "study.subsets", "the pool has 3"),
+        ({"study__subsets": [["ta8", "ta9"]]}, "study.subsets", "'ta9'"),
+        ({"study__pool": ["ta5"]}, "study.pool", "'ta5'"),
+        ({"study__sweep": {"teacher.recipe.lr": {"grid": [1]}}}, "study.sweep.teacher.recipe.lr", "student.recipe"),
+        ({"study__sweep": {"student.recipe.lr": {}}}, "study.sweep.student.recipe.lr", "one of grid"),
+        ({"study__halving": {"min_epochs": 2}}, "study.halving", "study.sweep"),
+        ({"splits__weigh": 1.5}, "splits.weigh", "less than 1"),
+        ({"splits__weigh": float("nan")}, "splits.weigh", ""),
+        ({"data__source": "mnist"}, "data", "'digits'"),
+        ({"teacher__taught_by": ["ta8"]}, "taught_by", "circle"),
+        ({"assistants__ta8__taught_by": ["nobody"]}, "assistants.ta8.taught_by", "'nobody'"),
+        ({"assistants__teacher": {"model": {"name": "plain"}}}, "assistants.teacher", "taken"),
+        ({"assistants": {}}, "assistants", "at least 1"),
+        ({"teacher__recipe__lr": -1}, "teacher.recipe.lr", "greater than 0"),
+        ({"teacher__recipe__epochs": 10**9}, "teacher.recipe.epochs", "less than"),
+        ({"teacher__recipe__warmup_epochs": 99.0}, "teacher.recipe.warmup_epochs", "less than epochs"),
+        ({"teacher__workers": [3, 2]}, "teacher.workers", "min"),
+        ({"student__distillation__alpha": 5.0}, "student.distillation.ce_weight", "must be given"),
+        ({"student__distillation__temperature": 0}, "student.distillation.temperature", "greater than 0"),
+        ({"storage": 5}, "storage", "string"),
+    ],
+)
+def test_a_wrong_field_gets_one_line_that_names_it(changes: dict[str, Any], field: str, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check(tree(**changes))
+    message = str(caught.value)
+    assert message.startswith(field), message
+    assert hint in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("missing", ["study", "data", "teacher", "assistants", "student"])
+def test_a_missing_block_is_named(missing: str) -> None:
+    data = tree()
+    del data[missing]
+    with pytest.raises(UserError, match=f"^{missing}: is required"):
+        check(data)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "\x00", "? : :", "just text", "&a [*a]"])
+def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"study file .*study\.yaml"):
+        load(file)
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load("nowhere.yaml")
+
+
+def test_overrides_stand_above_the_environment_and_that_above_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WETAKD_STORAGE", "/from/environment")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    config = load(None, ["student.recipe.epochs=3", "study.seeds=[4, 5]"])
+    assert (config.storage, config.mlflow.tracking_uri) == ("/from/environment", "http://127.0.0.1:1")
+    assert (config.student.recipe.epochs, config.study.seeds) == (3, (4, 5))
+    assert load(None, ["storage=/from/override"]).storage == "/from/override"
+
+
+@pytest.mark.parametrize("override", ["student.recipe.epochs", "=3", "student.recipe.epochs=[", "data.source.deeper=1"])
+def test_a_malformed_override_is_refused(override: str) -> None:
+    with pytest.raises(UserError, match="--set"):
+        load(None, [override])
+
+
+def test_only_what_changes_the_question_is_a_difference() -> None:
+    before = load(None).to_yaml()
+    same = load(None, ["storage=elsewhere", "teacher.placement.cpus=2", "study.max_concurrent=1", "limits.retries=9"])
+    assert same.differences(before) == []
+    assert load(None, ["student.recipe.epochs=3"]).differences(before) == ["student.recipe.epochs"]
+
+
+def test_subsets_by_count_and_by_name_always_include_the_whole_pool() -> None:
+    assert check(tree(study__subsets=[1])).subsets == [("ta8",), ("ta6",), ("ta4",), ("ta8", "ta6", "ta4")]
+    # Names may come in any order; the pool's order is what counts.
+    assert check(tree(study__subsets=[["ta4", "ta8"]])).subsets == [("ta8", "ta4"), ("ta8", "ta6", "ta4")]
+
+
+def test_the_teacher_joins_the_pool_on_request() -> None:
+    assert check(tree(study__pool_includes_teacher=True)).pool == ("teacher", "ta8", "ta6", "ta4")
+
+
+def test_every_teacher_is_trained_before_its_pupils() -> None:
+    config = check(tree(assistants__ta8__taught_by=["ta4", "teacher"], assistants__ta4__taught_by=["ta6"]))
+    order = config.training_order()
+    for name in order:
+        assert all(order.index(teacher) < order.index(name) for teacher in config.teachers_of(name))
+
+
+def _models(model: Any, seen: set[Any]) -> None:
+    seen.add(model)
+    for field in model.model_fields.values():
+        for part in _parts(field.annotation):
+            if isinstance(part, type) and hasattr(part, "model_fields") and part not in seen:
+                _models(part, seen)
+
+
+def _parts(annotation: Any) -> list[Any]:
+    inner = getattr(annotation, "__args__", ())
+    return [annotation, *itertools.chain.from_iterable(_parts(part) for part in inner)]
+
+
+def test_every_field_is_consumed_somewhere() -> None:
+    """A flag that is parsed and never used is a lie."""
+    seen: set[Any] = set()
+    _models(StudyConfig, seen)
+    package = Path(load.__code__.co_filename).parent
+    code = "\n".join(
+        file.read_text() for file in package.rglob("*.py") if file.name != "config.py"
+    ) + (package / "config.py").read_text().split("class StudyConfig")[1]
+    unused = sorted(
+        f"{model.__name__}.{name}" for model in seen for name in model.model_fields if f".{name}" not in code
+    )
+    assert unused == []
