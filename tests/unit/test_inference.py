@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-import tiny
 import torch
 from torch import nn
 
+from tests.unit import tiny
 from wetakd.config import ModelConfig
 from wetakd.inference import predict
 from wetakd.models import build

@@ -3,10 +3,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from torch import nn
 
+from tests.unit import tiny
 from wetakd.config import ModelConfig
 from wetakd.errors import UserError
 from wetakd.models import RESNET_DEPTHS, InputShape, build, cost, evaluating, source_digest
@@ -156,13 +156,13 @@ not_callable = 3
 
 
 def test_a_callable_gets_what_its_signature_takes():
-    assert make("test_models:linear", DIGIT, bias=False)[1].bias is None
-    assert make("test_models:linear", DIGIT)[1].bias is not None
-    assert make("test_models:fixed", DIGIT, num_classes=4)(torch.zeros(2, 1, 8, 8)).shape == (2, 4)
+    assert make(f"{__name__}:linear", DIGIT, bias=False)[1].bias is None
+    assert make(f"{__name__}:linear", DIGIT)[1].bias is not None
+    assert make(f"{__name__}:fixed", DIGIT, num_classes=4)(torch.zeros(2, 1, 8, 8)).shape == (2, 4)
 
 
 def test_lazy_layers_can_be_trained_after_the_check():
-    module = make("test_models:lazy", DIGIT, anything=1)
+    module = make(f"{__name__}:lazy", DIGIT, anything=1)
     module(torch.ones(2, 1, 8, 8)).sum().backward()
     assert module[1].weight.grad is not None
 
@@ -196,15 +196,15 @@ def test_torchvision_networks_with_auxiliary_heads_return_logits_alone():
         ("torchvision:resnet18", {"depth": 3}, ": torchvision:resnet18", "depth"),
         ("torchvision:resnet18", {}, ": torchvision:resnet18 cannot read an image of 1x8x8", "channels"),
         ("no.such.module:net", {}, ".name: ", "no.such.module"),
-        ("test_models:no_such_name", {}, ".name: ", "'no_such_name'"),
-        ("test_models:not_callable", {}, ".name: ", "'not_callable'"),
-        ("test_models:no_module", {}, ".name: ", "nn.Module"),
-        ("test_models:raising", {}, ": test_models:raising", "RuntimeError: no such luck"),
-        ("test_models:linear", {"biass": 1}, ".options.biass: ", "['bias']"),
-        ("test_models:linear", {"num_classes": 3}, ".options.num_classes: ", "['bias']"),
-        ("test_models:fixed", {}, ": test_models:fixed returns [1, 4]", "[1, 10]"),
-        ("test_models:two_outputs", {}, ": test_models:two_outputs returns tuple", "[1, 10]"),
-        ("test_models:nothing_to_train", {}, ": test_models:nothing_to_train", "no parameter"),
+        (f"{__name__}:no_such_name", {}, ".name: ", "'no_such_name'"),
+        (f"{__name__}:not_callable", {}, ".name: ", "'not_callable'"),
+        (f"{__name__}:no_module", {}, ".name: ", "nn.Module"),
+        (f"{__name__}:raising", {}, f": {__name__}:raising", "RuntimeError: no such luck"),
+        (f"{__name__}:linear", {"biass": 1}, ".options.biass: ", "['bias']"),
+        (f"{__name__}:linear", {"num_classes": 3}, ".options.num_classes: ", "['bias']"),
+        (f"{__name__}:fixed", {}, f": {__name__}:fixed returns [1, 4]", "[1, 10]"),
+        (f"{__name__}:two_outputs", {}, f": {__name__}:two_outputs returns tuple", "[1, 10]"),
+        (f"{__name__}:nothing_to_train", {}, f": {__name__}:nothing_to_train", "no parameter"),
     ],
 )
 def test_a_mistake_is_one_line_that_begins_with_the_field(name, options, starts, holds):

@@ -1,10 +1,10 @@
 import pickle
 
 import pytest
-import tiny
 import torch
 from torch import nn
 
+from tests.unit import tiny
 from wetakd.config import ModelConfig
 from wetakd.errors import UserError
 from wetakd.models import build
