@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import differential_evolution  # type: ignore[import-untyped]
+from scipy.optimize import differential_evolution
 from sklearn.metrics import accuracy_score
 
 from wetakd.weights import Problem

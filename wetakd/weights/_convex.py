@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import solve_triangular  # type: ignore[import-untyped]
-from scipy.optimize import nnls  # type: ignore[import-untyped]
+from scipy.linalg import solve_triangular
+from scipy.optimize import nnls
 
 from wetakd.weights.scores import Floats
 from wetakd.weights.strategy import Found, Options, Strategy

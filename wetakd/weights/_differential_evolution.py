@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import OptimizeResult, differential_evolution  # type: ignore[import-untyped]
+from scipy.optimize import OptimizeResult, differential_evolution
 
 from wetakd.weights.evolution import evolve
 from wetakd.weights.scores import Floats
