@@ -288,15 +288,15 @@ def choose_winner(trials: pd.DataFrame) -> Winner | None:
     most = max(len(rows) for rows in arms.values())
     means = {arm: _rounded_mean(rows) for arm, rows in arms.items() if len(rows) == most}
     best = min(means, key=lambda arm: (-means[arm], arm_order(*arm)))
-    row = min(arms[best], key=lambda row: (-row["student_choose_accuracy"], row["replicate"], row["seed"]))
+    shipped = min(arms[best], key=lambda row: (-row["student_choose_accuracy"], row["replicate"], row["seed"]))
     return Winner(
         *best,
-        replicate=int(row["replicate"]),
-        seed=int(row["seed"]),
-        student_key=row["student_key"],
-        weights=None if np.ndim(row["weights"]) == 0 else tuple(float(weight) for weight in row["weights"]),
+        replicate=int(shipped["replicate"]),
+        seed=int(shipped["seed"]),
+        student_key=shipped["student_key"],
+        weights=None if np.ndim(shipped["weights"]) == 0 else tuple(float(weight) for weight in shipped["weights"]),
         mean_choose_accuracy=means[best],
-        choose_accuracy=float(row["student_choose_accuracy"]),
+        choose_accuracy=float(shipped["student_choose_accuracy"]),
     )
 
 
