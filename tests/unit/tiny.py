@@ -1,18 +1,28 @@
-"""A data set that a network learns in a moment, for the tests of everything that trains."""
+"""A data set that a network learns in a moment, and training on it, for the tests of everything that trains."""
+
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from wetakd.config import ModelConfig
+from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
 from wetakd.data import Dataset, Splits
 from wetakd.models import InputShape, build
+from wetakd.training import train
 from wetakd.transform import Transform
+from wetakd.views import Views
 
 torch.set_num_threads(1)
 
 SHAPE = InputShape(1, 8, 8)
 NUM_CLASSES = 3
 PLAIN_2 = ModelConfig(name="plain", options={"depth": 2})
+CLEAN = Views(num=1, flip=False, crop_padding=0, seed=0)
+RECIPE = RecipeConfig(epochs=3, batch_size=8, lr=0.05)
+KD = DistillationConfig(alpha=0.5)
 
 
 def dataset(num_fit: int = 40, seed: int = 0) -> Dataset:
@@ -38,3 +48,57 @@ def dataset(num_fit: int = 40, seed: int = 0) -> Dataset:
 def network(seed: int = 0) -> torch.nn.Module:
     """The smallest plain CNN for that data set."""
     return build(PLAIN_2, SHAPE, NUM_CLASSES, seed)
+
+
+class Memory:
+    """Checkpoints in memory; counts what is saved."""
+
+    def __init__(self):
+        self.states = []
+
+    def load(self):
+        return self.states[-1] if self.states else None
+
+    def save(self, state):
+        self.states.append(state)
+
+
+def run(model=None, data=None, views=CLEAN, recipe=RECIPE, **options):
+    """Train to the end; returns the network and its epochs."""
+    model = network() if model is None else model
+    options = {"seed": 0, "precision": "float32", **options}
+    return model, list(train(model, data or dataset(), views, recipe, **options))
+
+
+def timeless(epochs):
+    return [replace(epoch, seconds=0.0) for epoch in epochs]
+
+
+def bank(data, num_views=1, seed=0):
+    logits = np.random.default_rng(seed).normal(0, 2, (num_views, len(data.splits.fit), NUM_CLASSES))
+    return logits.astype(np.float16)
+
+
+def dropping(num_classes, in_channels):
+    """A network with batch norm and dropout: state and randomness beside the weights."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 6, 3),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Flatten(),
+        nn.LazyLinear(num_classes),
+    )
+
+
+def with_dropout():
+    return build(ModelConfig(name=f"{__name__}:dropping"), SHAPE, NUM_CLASSES, seed=0)
+
+
+@contextmanager
+def every_step():
+    """The learning rate of every optimizer step, as the optimizer meets it."""
+    rates = []
+    handle = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    yield rates
+    handle.remove()
