@@ -161,7 +161,8 @@ def table(results: Sequence[SearchResult]) -> str:
         )
     rows.append("")
     if any(result.crossfit_gain is not None for result in results):
-        rows.append("Gain: points of accuracy over uniform weights on samples the search didn't see.")
+        rows.append("Gain: points of accuracy over uniform weights on samples the search didn't see,")
+        rows.append('± its standard error; "within its error": up to two of them.')
     if results:
         rows.append(f"No weights are right more often than {results[0].accuracy_cap:.4f} on these samples.")
     names = getattr(results, "names", None)

@@ -38,12 +38,12 @@ class SearchResult:
 
     @property
     def verdict(self) -> str:
-        """What the cross-fit says, in words."""
+        """What the cross-fit says, in words; a gain of up to two standard errors is "within its error"."""
         if self.crossfit_gain is None or self.crossfit_error is None:
             return "not cross-fitted"
         if self.crossfit_gain == self.crossfit_error == 0.0:
             return "the same as uniform"
-        if abs(self.crossfit_gain) <= self.crossfit_error:
+        if abs(self.crossfit_gain) <= 2 * self.crossfit_error:
             return "within its error"
         return "better than uniform" if self.crossfit_gain > 0 else "worse than uniform"
 

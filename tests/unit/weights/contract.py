@@ -93,11 +93,13 @@ class StrategyContract:
         found = strategy.find(problem, Options(engine=engine, objective=objective, max_evaluations=limit))
         assert 0 <= found.evaluations <= limit
 
-    def test_it_counts_every_candidate(self, strategy, monkeypatch):
+    @pytest.mark.parametrize("engine", ["fast", "scipy"])
+    def test_it_counts_every_candidate(self, strategy, engine, monkeypatch):
         problem = Problem(*make_scores(), scores_are="logits")
         counted = []
-        monkeypatch.setattr(problem, "losses", _counting(problem.losses, counted), raising=True)
-        found = strategy.find(problem, Options(max_evaluations=150, engine="scipy", random_draws=90))
+        monkeypatch.setattr(problem, "losses", _counting(problem.losses, counted))
+        monkeypatch.setattr(problem, "focused_losses", lambda objective: lambda w: problem.losses(w, objective))
+        found = strategy.find(problem, Options(max_evaluations=150, engine=engine, random_draws=90))
         if strategy.objective is None:
             assert found.evaluations == sum(counted)
 

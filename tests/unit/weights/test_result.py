@@ -28,9 +28,9 @@ def test_it_is_frozen():
 @pytest.mark.parametrize(
     ("gain", "error", "words"),
     [
-        (0.02, 0.01, "better than uniform"),
-        (-0.02, 0.01, "worse than uniform"),
-        (0.01, 0.01, "within its error"),
+        (0.03, 0.01, "better than uniform"),
+        (-0.03, 0.01, "worse than uniform"),
+        (0.02, 0.01, "within its error"),
         (0.0, 0.0, "the same as uniform"),
         (None, None, "not cross-fitted"),
     ],
