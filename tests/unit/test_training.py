@@ -222,6 +222,27 @@ def test_the_student_is_back_in_training_mode_after_each_evaluation():
         assert all(layer.training for layer in model.modules())
 
 
+def test_a_network_handed_over_in_evaluation_mode_is_trained_all_the_same():
+    assert state_bytes(run(with_dropout().eval())[0]) == state_bytes(run(with_dropout())[0])
+
+
+def test_dropout_is_another_one_in_each_epoch():
+    class Drawing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = tiny.network()
+
+        def forward(self, x):
+            drawn.extend(torch.rand(1).tolist() if self.training else [])
+            return self.inner(x)
+
+    drawn: list[float] = []
+    run(Drawing())
+    run(Drawing())
+    assert drawn[:15] == drawn[15:]
+    assert len(set(drawn)) == 15
+
+
 def test_the_global_random_state_stays_as_it_was_and_does_not_matter():
     torch.manual_seed(1)
     before = torch.get_rng_state()
