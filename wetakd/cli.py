@@ -8,16 +8,27 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import yaml
 
-from wetakd.config import StudyConfig, check, load
+from wetakd.config import StudyConfig
 from wetakd.errors import UserError
+from wetakd.storage import Store
+from wetakd.study_file import check, load
+
+if TYPE_CHECKING:
+    from wetakd.study import StudyResult
+    from wetakd.weights.scores import Kind
+    from wetakd.weights.strategy import Objective
 
 _OVERRIDES = click.option(
-    "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field, such as student.recipe.epochs=5."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Override a field, such as student.recipe.epochs=5.",
 )
 _STORAGE = click.option(
     "--storage", default=None, metavar="URI", help="Folder or URI that keeps the studies.  [default: ./runs]"
@@ -80,11 +91,28 @@ def run(file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool,
     config = load(file, overrides)
     result = Study(config, reporter=reporter(quiet), revise=revise).run()
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2))
+        click.echo(json.dumps(result.report.to_dict(), indent=2))
     else:
-        click.echo(result.report.text)
-        click.echo(result.closing_lines)
+        click.echo(f"{result.report.text}\n\n{_closing_lines(config, result)}")
     return result.exit_code
+
+
+def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
+    from wetakd.progress import duration
+
+    study = config.study.name
+    lines = [
+        f"{result.num_networks_trained} networks and {result.num_students_trained} students trained "
+        f"in {duration(result.seconds)}; the rest was on storage.",
+        f"Files:   {Store(config.storage).shown}/studies/{study}/report.html and what stands beside it",
+    ]
+    if result.num_failed:
+        lines.append(f"Failed:  {result.num_failed} trials have no student; the table says why")
+    if not result.tracked:
+        lines.append(f"MLflow:  does not have all of it yet; send the rest with: wetakd sync {study}")
+    elif config.mlflow.enabled:
+        lines.append(f"MLflow:  wetakd ui {study}")
+    return "\n".join(lines)
 
 
 @commands.command()
@@ -99,7 +127,6 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.forecast import forecast
     from wetakd.plan import Plan
     from wetakd.progress import reporter
-    from wetakd.storage import Store
     from wetakd.study import load_data
 
     config = load(file, overrides)
@@ -130,16 +157,12 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
     """Print the report of STUDY, rebuilt from what storage holds of it, and write its files anew."""
     from wetakd.report import build
     from wetakd.results import Results
-    from wetakd.storage import Store
     from wetakd.study import write_report
 
     store = Store(_storage(storage))
     _known(store, study)
-    results = Results.load(store, study)
-    if results is None:
-        raise UserError(f"study {study!r}: has no results yet; run it to its end first")
-    built = build(results)
-    write_report(store, results, built)
+    built = build(Results.read(store, study))
+    write_report(store, study, built.files())
     click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text)
 
 
@@ -150,7 +173,6 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
 def ui(study: str, storage: str | None, port: int) -> None:
     """Open STUDY in MLflow: starts its pages on this machine alone and prints the link. Ctrl-C ends them."""
     from wetakd import ui as pages
-    from wetakd.storage import Store
     from wetakd.tracking import tracking_uri_of
 
     store = Store(_storage(storage))
@@ -169,7 +191,6 @@ def list_studies(storage: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from wetakd.inventory import size_text, studies
-    from wetakd.storage import Store
 
     entries = studies(Store(_storage(storage)))
     if as_json:
@@ -187,7 +208,6 @@ def list_studies(storage: str | None, as_json: bool) -> None:
 def gc(storage: str | None, dry_run: bool) -> None:
     """Delete what no study on storage refers to: networks, logits and students of deleted or revised studies."""
     from wetakd.inventory import refuse, size_text
-    from wetakd.storage import Store
 
     store = Store(_storage(storage))
     found = list(refuse(store))
@@ -205,7 +225,6 @@ def gc(storage: str | None, dry_run: bool) -> None:
 @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to try.")
 def sync(study: str, storage: str | None, timeout: float) -> int:
     """Send MLflow what it still lacks of STUDY, after its server was away."""
-    from wetakd.storage import Store
     from wetakd.tracking import sync as send
 
     store = Store(_storage(storage))
@@ -228,7 +247,13 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @_JSON
 def weigh(
-    scores: str, labels: str, scores_are: str, strategies: tuple[str, ...], objective: str, seed: int, as_json: bool
+    scores: str,
+    labels: str,
+    scores_are: Kind,
+    strategies: tuple[str, ...],
+    objective: Objective,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Search ensemble weights for networks that were trained elsewhere.
 
@@ -239,7 +264,12 @@ def weigh(
     from wetakd.weights import STRATEGIES
 
     results = files.weigh_files(
-        scores, labels, scores_are=scores_are, strategies=strategies or tuple(STRATEGIES), seed=seed, objective=objective
+        scores,
+        labels,
+        scores_are=scores_are,
+        strategies=strategies or tuple(STRATEGIES),
+        seed=seed,
+        objective=objective,
     )
     click.echo(files.to_json(results) if as_json else files.table(results))
 
@@ -248,7 +278,7 @@ def _storage(given: str | None) -> str:
     return given or os.environ.get("WETAKD_STORAGE") or "./runs"
 
 
-def _known(store: Any, study: str) -> StudyConfig:
+def _known(store: Store, study: str) -> StudyConfig:
     """The file that a study was run with; raises UserError where storage knows no such study."""
     from wetakd.inventory import studies
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from wetakd.plan import Plan
 from wetakd.storage import Store
 
 ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
@@ -40,13 +41,24 @@ def studies(store: Store) -> list[StudyEntry]:
 
 def _entry(store: Store, name: str) -> StudyEntry:
     summary = store.read_file(f"studies/{name}/summary.json")
-    winner = json.loads(summary)["winner"]["label"] if summary else ""
-    return StudyEntry(name, "done" if summary else "begun", winner, store.size(f"studies/{name}"))
+    winner = json.loads(summary)["winner"] if summary else None
+    label = f"{winner['strategy']} {'+'.join(winner['assistants'])}".strip() if winner else ""
+    return StudyEntry(name, "done" if summary else "begun", label, store.size(f"studies/{name}"))
 
 
-def remember(store: Store, study: str, addresses: Iterable[str]) -> None:
-    """Note what a study refers to, so that `refuse` leaves it alone."""
-    store.write(f"studies/{study}/{_REFERENCES}", json.dumps(sorted(set(addresses)), indent=0).encode())
+def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None:
+    """Note what a study refers to, so that `refuse` leaves it alone. Its students are known once weights are."""
+    searches = [plan.search(trial).key for trial in plan.trials if trial.arm.is_searched]
+    contributions = [plan.contributions_key(replicate) for replicate in range(plan.config.study.replicates)]
+    keys = {
+        "networks": [node.key for node in plan.nodes],
+        "bank": [node.key for node in plan.nodes],
+        "searches": searches + contributions,
+        "students": list(student_keys),
+        "judgements": list(student_keys),
+    }
+    addresses = sorted({f"{kind}/{key}" for kind in ADDRESSED for key in keys[kind]})
+    store.write(f"studies/{plan.config.study.name}/{_REFERENCES}", json.dumps(addresses, indent=0).encode())
 
 
 def refuse(store: Store) -> Iterator[Refuse]:

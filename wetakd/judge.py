@@ -30,6 +30,11 @@ _STUDENTS_A_TASK = 16
 _BLOB = "correct.bits"
 
 
+def address(key: str) -> str:
+    """Where the judgement of the student `key` lies on storage."""
+    return f"judgements/{key}"
+
+
 def judge_students(
     students: Iterable[TrainedStudent],
     config: StudyConfig,
@@ -69,8 +74,7 @@ def _judge_chunk(
 def _judge_student(
     store: Store, key: str, manifest: Manifest, model: ModelConfig, dataset: Dataset, device: str
 ) -> Mapping[str, float]:
-    address = f"judgements/{key}"
-    found = store.find(address)
+    found = store.find(address(key))
     if found is not None:
         return found.facts
     network = training_job.load_model(store, manifest, model, dataset)
@@ -84,7 +88,7 @@ def _judge_student(
         "student_test_nll": scores.nll,
     }
     correct_N = logits_NC.argmax(axis=1) == labels_N
-    store.commit(address, {_BLOB: np.packbits(correct_N).tobytes()}, facts)
+    store.commit(address(key), {_BLOB: np.packbits(correct_N).tobytes()}, facts)
     return facts
 
 
@@ -99,9 +103,9 @@ def judge_ensembles(
     for replicate, names, weights in dict.fromkeys(mixtures):
         by_pool.setdefault((replicate, names), []).append(weights)
     tasks = {
-        (replicate, names): _judge_pool.options(
-            **task_options(config.student.placement, config.limits.retries)
-        ).remote([networks[replicate, name].ref for name in names], weights, dataset_ref, config.weights)
+        (replicate, names): _judge_pool.options(**task_options(config.student.placement, config.limits.retries)).remote(
+            [networks[replicate, name].ref for name in names], weights, dataset_ref, config.weights
+        )
         for (replicate, names), weights in by_pool.items()
     }
     judged: dict[Mixture, dict[str, float]] = {}

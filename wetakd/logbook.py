@@ -15,7 +15,7 @@ import pandas as pd
 from wetakd.config import StudyConfig
 from wetakd.data import Dataset
 from wetakd.networks import TrainedNetwork
-from wetakd.plan import NO_POINT, NetworkNode, Plan, Trial, describe_point
+from wetakd.plan import NO_POINT, NetworkNode, Trial, describe_point
 from wetakd.tracking import Tracker
 from wetakd.training import Epoch
 from wetakd.training_job import history
@@ -59,16 +59,21 @@ class Logbook:
         self._open_network(node)
         self._epoch(node.uid, epoch)
 
-    def network_done(self, network: TrainedNetwork, scores: Mapping[str, float] | None = None) -> None:
-        """A network is finished or has failed: complete its curve and close its run."""
-        uid = network.node.uid
+    def network_done(self, network: TrainedNetwork) -> None:
+        """A network is finished or has failed: complete its curve."""
         self._open_network(network.node)
-        if network.manifest is not None:
-            for epoch in history(network.manifest):
-                self._epoch(uid, epoch)
+        for epoch in history(network.manifest) if network.manifest else ():
+            self._epoch(network.node.uid, epoch)
         if network.error:
-            self._tracker.tags(uid, {"error": network.error})
-        self._tracker.close(uid, "FAILED" if network.error else "FINISHED")
+            self._tracker.tags(network.node.uid, {"error": network.error})
+            self._tracker.close(network.node.uid, "FAILED")
+
+    def networks_judged(self, networks: Mapping[tuple[int, str], TrainedNetwork], table: pd.DataFrame) -> None:
+        """Final numbers of every network (one row each, in order), and the end of its run."""
+        for row, network in zip(table.to_dict("records"), networks.values(), strict=True):
+            if network.error is None:
+                self._tracker.metrics(network.node.uid, {name: row[name] for name in _NETWORK_METRICS})
+                self._tracker.close(network.node.uid, "FINISHED")
 
     def expect(self, trials: Mapping[Trial, str]) -> None:
         """Which student (by key) each trial trains; several trials may share one."""
@@ -91,20 +96,12 @@ class Logbook:
 
     def trials_judged(self, table: pd.DataFrame, trials: Sequence[Trial]) -> None:
         """Final numbers of every trial (one row each, in order), and the end of its run."""
-        for (_, row), trial in zip(table.iterrows(), trials, strict=True):
+        for row, trial in zip(table.to_dict("records"), trials, strict=True):
             self._open_trial(trial)
-            numbers = {
-                str(name): float(value)
-                for name, value in row.items()
-                if name in _FINAL_METRICS and value is not None and value == value
-            }
+            numbers = {name: float(row[name]) for name in _TRIAL_METRICS if not pd.isna(row[name])}
             self._tracker.metrics(trial.uid, numbers)
-            self._tracker.tags(trial.uid, {"student_key": row["student_key"] or "", "weights": str(row["weights"])})
-            if row["error"]:
-                self._tracker.tags(trial.uid, {"error": row["error"]})
-            stopped = row["stopped_at_epoch"] == row["stopped_at_epoch"] and row["stopped_at_epoch"] is not None
-            if stopped:
-                self._tracker.tags(trial.uid, {"pruned": "true"})
+            self._tracker.tags(trial.uid, _trial_tags(row))
+            stopped = not pd.isna(row["stopped_at_epoch"])
             self._tracker.close(trial.uid, "FAILED" if row["error"] else "KILLED" if stopped else "FINISHED")
 
     def end(self, description: str, files: Mapping[str, bytes], summary: Mapping[str, float]) -> None:
@@ -124,10 +121,6 @@ class Logbook:
             self._tracker.close(uid, "KILLED")
         if STUDY in self._open:
             self._tracker.close(STUDY, "KILLED")
-
-    def run_id(self, trial: Trial) -> str | None:
-        """MLflow's id of a trial's run, once known."""
-        return self._tracker.run_id(trial.uid)
 
     def _epoch(self, uid: str, epoch: Epoch) -> None:
         values = {
@@ -180,7 +173,8 @@ class Logbook:
         self._tracker.open(uid, name=name, parent=parent, params=params, tags=tags)
 
 
-_FINAL_METRICS = {
+_NETWORK_METRICS = ("parameters", "macs", "test_accuracy", "test_nll", "train_seconds")
+_TRIAL_METRICS = (
     "evaluations",
     "search_seconds",
     "accuracy_cap",
@@ -199,6 +193,10 @@ _FINAL_METRICS = {
     "student_test_calibration_error",
     "student_test_nll",
     "train_seconds",
-}
+)
 
 
+def _trial_tags(row: Mapping[Any, Any]) -> dict[str, str]:
+    tags = {"student_key": row["student_key"], "weights": row["weights"], "error": row["error"]}
+    tags["pruned"] = None if pd.isna(row["stopped_at_epoch"]) else "true"
+    return {name: str(value) for name, value in tags.items() if value}

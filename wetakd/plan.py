@@ -145,9 +145,7 @@ class Plan:
     @cached_property
     def nodes(self) -> list[NetworkNode]:
         """Every network of every replicate, teachers before pupils."""
-        return [
-            node for replicate in range(self.config.study.replicates) for node in self._replicate_nodes(replicate)
-        ]
+        return [node for replicate in range(self.config.study.replicates) for node in self._replicate_nodes(replicate)]
 
     def _replicate_nodes(self, replicate: int) -> Iterable[NetworkNode]:
         keys: dict[str, str] = {}
@@ -188,7 +186,9 @@ class Plan:
         """Every recipe under comparison: controls first, then the strategies by subset."""
         study, pool = self.config.study, self.config.pool
         subsets = self.config.subsets
-        singles = {s for s in subsets if len(s) == 1} | ({(name,) for name in pool} if "single" in study.controls else set())
+        singles = {s for s in subsets if len(s) == 1} | (
+            {(name,) for name in pool} if "single" in study.controls else set()
+        )
         recipes: list[tuple[str, tuple[str, ...]]] = [("none", ())] if "none" in study.controls else []
         recipes += [("teacher", (TEACHER,))] if "teacher" in study.controls else []
         # One network leaves nothing to weigh, so a subset of one is the control `single` (TAKD), whatever the strategy.
@@ -222,6 +222,12 @@ class Plan:
             "seed": seed,
         }
         return Search(trial.arm.strategy, trial.arm.assistants, trial.replicate, seed, key_of(payload))
+
+    def contributions_key(self, replicate: int) -> str:
+        """Address of what each network of the pool adds to the ensemble."""
+        banks = [self.node_of[replicate, name].key for name in self.config.pool]
+        mixture = {"mixture": self.config.weights.mixture, "temperature": self.config.weights.temperature}
+        return key_of({"kind": "contributions", "version": SEARCH_VERSION, "banks": banks, **mixture})
 
     def student(self, trial: Trial, weights_K: Iterable[float]) -> Student:
         """The student of a trial, once its weights are known. Networks of weight 0 do not teach, so are left out."""

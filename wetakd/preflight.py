@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import ray
 
 from wetakd.cluster import num_workers, worker_resources
-from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudyConfig
+from wetakd.config import STUDENT, TEACHER, PlacementConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
 from wetakd.models import build
 from wetakd.plan import Plan
 from wetakd.training_job import input_shape
 from wetakd.views import Views
+
+_UNBOUNDED = 1000
 
 
 def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
@@ -40,56 +41,54 @@ def _check_batch(batch_size: int, workers: int, field: str) -> None:
 
 
 def check_resources(config: StudyConfig, say: Callable[[str], None]) -> None:
-    """Wait for what the cluster lacks now but can scale to; refuse at once what it can never have.
+    """Say what the cluster must grow for first; refuse at once what it can never have.
 
-    Raises UserError that names the field, the resource and what the cluster has.
+    Raises UserError that names the field, what it asks for and what the cluster has.
     """
+    nodes = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    growth = _possible_nodes()
     for field, placement, workers in _requests(config):
         asked = worker_resources(placement)
-        largest = _largest_node(asked)
-        if all(largest.get(name, 0.0) >= amount for name, amount in asked.items()) and _total_fits(asked, workers):
+        if _places(nodes, asked) >= workers:
             continue
-        if not _autoscales():
-            have = {name: ray.cluster_resources().get(name, 0.0) for name in asked}
+        if _places(nodes + growth, asked) < workers:
+            largest = {name: max((n.get(name, 0.0) for n in nodes + growth), default=0.0) for name in asked}
             raise UserError(
-                f"{field}: {workers} worker(s) of {_shown(asked)} can never run here, "
-                f"for the cluster has {_shown(have)}; ask for less or join a larger cluster"
+                f"{field}: {workers} worker(s) of {_shown(asked)} can never run here, for this cluster has "
+                f"{len(nodes + growth)} node(s) of at most {_shown(largest)}; ask for less or join a larger cluster"
             )
         say(f"waiting   {field} asks for {workers} x {_shown(asked)}: the cluster must grow first")
 
 
 def _requests(config: StudyConfig) -> list[tuple[str, PlacementConfig, int]]:
-    def path(name: str) -> str:
-        return f"{name if name == 'teacher' else f'assistants.{name}'}.placement"
-
-    def workers(network: NetworkConfig) -> int:
-        return num_workers(network)
-
-    networks = [(path(name), network.placement, workers(network)) for name, network in config.networks.items()]
+    """What the file asks of the cluster: field, placement of one worker, number of workers."""
+    networks = [
+        (f"{name if name == TEACHER else f'assistants.{name}'}.placement", network.placement, num_workers(network))
+        for name, network in config.networks.items()
+    ]
     return [*networks, (f"{STUDENT}.placement", config.student.placement, 1)]
 
 
-def _largest_node(asked: Mapping[str, float]) -> dict[str, float]:
-    """The node that could hold the worker, or else the one with most of the first resource asked for."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fitting = [n for n in nodes if all(n.get(name, 0.0) >= amount for name, amount in asked.items())]
-    return dict((fitting or nodes or [{}])[0])
+def _places(nodes: Sequence[Mapping[str, float]], asked: Mapping[str, float]) -> int:
+    """How many such workers the nodes hold at once."""
+    if not any(asked.values()):
+        return len(nodes) * _UNBOUNDED
+    return sum(min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items()) for node in nodes)
 
 
-def _total_fits(asked: Mapping[str, float], workers: int) -> bool:
-    total = ray.cluster_resources()
-    return all(total.get(name, 0.0) >= amount * workers for name, amount in asked.items())
-
-
-def _autoscales() -> bool:
-    """Whether an autoscaler watches over this cluster and told which nodes it can add."""
+def _possible_nodes() -> list[dict[str, float]]:
+    """The nodes that an autoscaler could add; none without one."""
     from ray._private.state import state
 
     config = state.get_cluster_config()
-    return config is not None and len(config.node_group_configs) > 0
+    groups = config.node_group_configs if config is not None else []
+    # -1: no limit of its own.
+    return [
+        dict(group.resources)
+        for group in groups
+        for _ in range(group.max_count if group.max_count >= 0 else _UNBOUNDED)
+    ]
 
 
 def _shown(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
-
-

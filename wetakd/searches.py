@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +16,11 @@ import ray
 
 from wetakd import bank
 from wetakd.cluster import task_options
-from wetakd.config import PlacementConfig, StudyConfig, WeightsConfig
+from wetakd.config import PlacementConfig, WeightsConfig
 from wetakd.data import Dataset
 from wetakd.networks import TrainedNetwork
-from wetakd.plan import SEARCH_VERSION, Plan, Search, Trial
-from wetakd.storage import Store, key_of
+from wetakd.plan import Plan, Search, Trial
+from wetakd.storage import Store
 from wetakd.weights import Contributions, Problem, SearchResult, contributions
 
 Pool = tuple[int, tuple[str, ...]]
@@ -34,6 +33,11 @@ class Searches:
     results: Mapping[str, SearchResult]
     contributions: Mapping[int, Contributions]
     num_new: int
+
+
+def address(key: str) -> str:
+    """Where the search `key` lies on storage."""
+    return f"searches/{key}"
 
 
 def search_weights(
@@ -60,11 +64,10 @@ def search_weights(
         _search_pool.options(**task_options(PlacementConfig(), plan.config.limits.retries)).remote(
             store.uri,
             list(searches.values()),
-            [networks[replicate, name].node.key for name in names],
             [networks[replicate, name].ref for name in names],
             dataset_ref,
             plan.config.weights,
-            names == plan.config.pool,
+            plan.contributions_key(replicate) if names == plan.config.pool else None,
         ): (replicate, names)
         for (replicate, names), searches in by_pool.items()
     }
@@ -86,18 +89,17 @@ def search_weights(
 def _search_pool(
     store_uri: str,
     searches: Sequence[Search],
-    keys: Sequence[str],
     bank_refs: Sequence[ray.ObjectRef[pa.Table]],
     dataset: Dataset,
     config: WeightsConfig,
-    contribute: bool,
+    contributions_key: str | None,
 ) -> tuple[dict[str, SearchResult], int, Contributions | None]:
     store = Store(store_uri)
     problem = ensemble_problem([bank.view(table) for table in ray.get(list(bank_refs))], dataset, config, "weigh")
     found: dict[str, SearchResult] = {}
     num_new = 0
     for search in searches:
-        manifest = store.find(f"searches/{search.key}")
+        manifest = store.find(address(search.key))
         if manifest is None:
             found[search.key] = problem.search(
                 strategy=search.strategy,
@@ -106,34 +108,26 @@ def _search_pool(
                 engine=config.engine,
                 max_evaluations=config.max_evaluations,
             )
-            store.commit(f"searches/{search.key}", {}, found[search.key].to_dict())
+            store.commit(address(search.key), {}, found[search.key].to_dict())
             num_new += 1
         else:
             found[search.key] = SearchResult.from_dict(dict(manifest.facts))
-    return found, num_new, _contributions(store, problem, keys, config) if contribute else None
+    return found, num_new, _contributions(store, problem, contributions_key) if contributions_key else None
 
 
-def _contributions(store: Store, problem: Problem, keys: Sequence[str], config: WeightsConfig) -> Contributions:
-    payload = {"kind": "contributions", "version": SEARCH_VERSION, "banks": list(keys), "mixture": config.mixture}
-    address = f"searches/{key_of(payload | {'temperature': config.temperature})}"
-    manifest = store.find(address)
+def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
+    manifest = store.find(address(key))
     if manifest is None:
         result = contributions(problem)
         shapley = None if result.shapley_K is None else result.shapley_K.tolist()
-        store.commit(address, {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley})
+        store.commit(address(key), {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley})
         return result
     shapley = manifest.facts["shapley"]
-    return Contributions(
-        np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley)
-    )
+    return Contributions(np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley))
 
 
 def ensemble_problem(logits: Sequence[bank.Logits], dataset: Dataset, config: WeightsConfig, split: str) -> Problem:
     """The networks' logits on one split, ready to be searched or judged."""
     scores_KNC = np.stack([getattr(network, f"{split}_NC") for network in logits])
     labels_N = dataset.labels_N[getattr(dataset.splits, split)]
-    return Problem(
-        scores_KNC, labels_N, scores_are="logits", temperature=config.temperature, mixture=config.mixture
-    )
-
-
+    return Problem(scores_KNC, labels_N, scores_are="logits", temperature=config.temperature, mixture=config.mixture)

@@ -13,43 +13,11 @@ import pandas as pd
 from wetakd.config import TEACHER
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Trial
+from wetakd.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
 from wetakd.searches import Searches
 from wetakd.training_job import history
 from wetakd.trials import TrainedStudent
 from wetakd.weights import SearchResult
-
-TRIAL_COLUMNS = (
-    "strategy",
-    "assistants",
-    "num_assistants",
-    "assistant_parameters",
-    "replicate",
-    "seed",
-    "point",
-    "weights",
-    "evaluations",
-    "search_seconds",
-    "accuracy_cap",
-    "gap",
-    "crossfit_gain",
-    "crossfit_error",
-    "ensemble_weigh_accuracy",
-    "ensemble_weigh_nll",
-    "ensemble_choose_accuracy",
-    "ensemble_choose_nll",
-    "ensemble_test_accuracy",
-    "ensemble_test_nll",
-    "student_key",
-    "student_choose_accuracy",
-    "student_test_accuracy",
-    "student_test_macro_accuracy",
-    "student_test_calibration_error",
-    "student_test_nll",
-    "train_seconds",
-    "stopped_at_epoch",
-    "error",
-    "mlflow_run_id",
-)
 
 
 def trials_table(
@@ -65,8 +33,8 @@ def trials_table(
     for trial in trials:
         row = _arm_columns(trial, networks) | _search_columns(weights.get(trial), results.get(trial))
         row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": errors[trial]}
-        rows.append({column: row.get(column) for column in TRIAL_COLUMNS})
-    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
+        rows.append({column: row.get(column) for column in TRIALS.names})
+    return pd.DataFrame(rows, columns=TRIALS.names)
 
 
 def _arm_columns(trial: Trial, networks: Mapping[tuple[int, str], TrainedNetwork]) -> dict[str, Any]:
@@ -124,7 +92,7 @@ def add_test_scores(
         if row["weights"] is not None:
             mixture = (row["replicate"], tuple(row["assistants"]), tuple(row["weights"]))
             row.update(ensemble_scores.get(mixture, {}))
-    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
+    return pd.DataFrame(rows, columns=TRIALS.names)
 
 
 def networks_table(
@@ -152,16 +120,14 @@ def networks_table(
                 "error": network.error,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=NETWORKS.names)
 
 
 def curves_table(
     networks: Mapping[tuple[int, str], TrainedNetwork], outcomes: Mapping[Trial, TrainedStudent]
 ) -> pd.DataFrame:
     """Every epoch of every network and of every distinct student."""
-    sources = [
-        ("network", n.node.uid, n.node.name, n.manifest) for n in networks.values() if n.manifest is not None
-    ]
+    sources = [("network", n.node.uid, n.node.name, n.manifest) for n in networks.values() if n.manifest is not None]
     seen: set[str] = set()
     for trial, outcome in outcomes.items():
         if outcome.manifest is not None and outcome.student.key not in seen:
@@ -173,7 +139,7 @@ def curves_table(
         for kind, uid, label, manifest in sources
         for e in history(manifest)
     ]
-    return pd.DataFrame(rows, columns=["uid", "kind", "label", "epoch", "loss", "lr", "choose_accuracy"])
+    return pd.DataFrame(rows, columns=CURVES.names)
 
 
 def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
@@ -190,4 +156,4 @@ def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
                     "shapley": None if share is None else float(share),
                 }
             )
-    return pd.DataFrame(rows, columns=["replicate", "name", "leave_one_out", "shapley"])
+    return pd.DataFrame(rows, columns=CONTRIBUTIONS.names)

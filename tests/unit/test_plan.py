@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from tests.unit.tiny import dataset
-from wetakd.config import StudyConfig, check, embedded_study, load
+from wetakd.config import StudyConfig
 from wetakd.plan import Arm, Plan, Trial, control_weights, seed_of
+from wetakd.study_file import check, embedded_study, load
 
 
 def plan(*overrides: str) -> Plan:
@@ -21,7 +22,14 @@ def keys(*overrides: str) -> dict[str, str]:
 def test_the_embedded_study_has_controls_and_every_strategy_on_every_subset() -> None:
     arms = plan().arms
     labels = [arm.label for arm in arms]
-    assert labels[:6] == ["none", "teacher teacher", "single ta8", "single ta6", "single ta4", "dgkd teacher+ta8+ta6+ta4"]
+    assert labels[:6] == [
+        "none",
+        "teacher teacher",
+        "single ta8",
+        "single ta6",
+        "single ta4",
+        "dgkd teacher+ta8+ta6+ta4",
+    ]
     assert len(arms) == 6 + 4 * 6
     assert len(set(labels)) == len(labels)
     # A subset of one leaves nothing to weigh.
@@ -136,7 +144,9 @@ def test_a_sweep_multiplies_grids_with_draws() -> None:
 def test_another_swept_field_moves_no_draw() -> None:
     one = Plan(swept(recipe__lr={"loguniform": [0.01, 1]}), dataset())
     two = Plan(swept(recipe__lr={"loguniform": [0.01, 1]}, recipe__momentum={"uniform": [0, 0.9]}), dataset())
-    assert [one.student_config(p).recipe.lr for p in one.points] == [two.student_config(p).recipe.lr for p in two.points]
+    assert [one.student_config(p).recipe.lr for p in one.points] == [
+        two.student_config(p).recipe.lr for p in two.points
+    ]
 
 
 def test_searches_share_a_key_where_they_are_the_same_search() -> None:

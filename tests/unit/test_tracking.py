@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from wetakd.config import check as check_config
 from wetakd.errors import UserError
 from wetakd.storage import Store
+from wetakd.study_file import check as check_config
 from wetakd.tracking import MlflowTracker, NullTracker, Tracker, check, connected, sync, tracking_uri_of
 
 FLUSH_S = 60.0

@@ -1,0 +1,57 @@
+"""The study file: one tree of frozen models, every field with its type, default and meaning.
+
+Unknown keys are errors, and so is a value out of range. Objects are built from these models elsewhere and are never
+stored in them. How a file is read stands in `wetakd.study_file`.
+"""
+
+from wetakd.config._base import Model
+from wetakd.config._data import (
+    CallableData,
+    CifarData,
+    DataConfig,
+    DigitsData,
+    FolderData,
+    ParquetData,
+    SplitsConfig,
+    TransformConfig,
+    ViewsConfig,
+)
+from wetakd.config._networks import (
+    DistillationConfig,
+    ModelConfig,
+    NetworkConfig,
+    PlacementConfig,
+    RecipeConfig,
+    StudentConfig,
+)
+from wetakd.config._study import Contrast, HalvingConfig, LimitsConfig, MlflowConfig, StudyBlock, Sweep, WeightsConfig
+from wetakd.config._whole import STUDENT, TEACHER, StudyConfig
+
+__all__ = [
+    "STUDENT",
+    "TEACHER",
+    "CallableData",
+    "CifarData",
+    "Contrast",
+    "DataConfig",
+    "DigitsData",
+    "DistillationConfig",
+    "FolderData",
+    "HalvingConfig",
+    "LimitsConfig",
+    "MlflowConfig",
+    "Model",
+    "ModelConfig",
+    "NetworkConfig",
+    "ParquetData",
+    "PlacementConfig",
+    "RecipeConfig",
+    "SplitsConfig",
+    "StudentConfig",
+    "StudyBlock",
+    "StudyConfig",
+    "Sweep",
+    "TransformConfig",
+    "ViewsConfig",
+    "WeightsConfig",
+]

@@ -1,0 +1,103 @@
+"""The blocks of teacher, assistants and student: which network, trained how, taught by whom, placed where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from wetakd.config._base import Fraction, Model, NonNegative, Positive
+
+
+class ModelConfig(Model):
+    """Which network: `plain`, `resnet`, `wide_resnet`, `torchvision:NAME` or `package.module:callable`."""
+
+    name: str = Field(description="`plain`, `resnet`, `wide_resnet`, `torchvision:NAME` or `package.module:callable`")
+    options: Mapping[str, Any] = Field({}, description="keyword arguments of the constructor, such as `depth: 8`")
+
+
+class RecipeConfig(Model):
+    """How a network is trained. All of it determines the result and stands in the network's key."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(20, description="passes over the split fit")
+    batch_size: Annotated[int, Field(ge=1)] = Field(128, description="images a step, over all workers")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with momentum, or AdamW")
+    lr: Positive = Field(0.1, description="peak learning rate")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="of SGD")
+    nesterov: bool = Field(False, description="Nesterov's form of the momentum")
+    weight_decay: NonNegative = Field(5e-4, description="L2 for SGD, decoupled for AdamW")
+    schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="shape of the rate after warm-up")
+    warmup_epochs: NonNegative = Field(0.0, description="epochs of linear warm-up")
+    milestones: tuple[Fraction, ...] = Field((0.5, 0.75), description="`step`: shares of training where it falls")
+    gamma: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="`step`: factor at each milestone")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of the labels' cross-entropy")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the forward and backward pass; `auto`: bfloat16 where the device has it"
+    )
+    channels_last: bool = Field(True, description="memory layout of the images")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(1, description="CPU threads of torch")
+
+    @model_validator(mode="after")
+    def _check(self) -> RecipeConfig:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones: {list(self.milestones)} must rise")
+        if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0:
+            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} must be less than epochs ({self.epochs})")
+        if self.nesterov and (self.momentum == 0 or self.optimizer != "sgd"):
+            raise ValueError("nesterov: true needs optimizer sgd with a momentum above 0")
+        return self
+
+
+class DistillationConfig(Model):
+    """What a taught network minimises: `ce_weight` x cross-entropy + `alpha` x the distillation loss."""
+
+    loss: Literal["kd", "dkd", "dist"] = Field("kd", description="Hinton's KD, decoupled KD, or DIST")
+    temperature: Positive = Field(4.0, description="softens both sides; the loss is scaled by its square")
+    alpha: NonNegative = Field(0.9, description="weight of the distillation loss")
+    ce_weight: NonNegative | None = Field(None, description="weight of the labels' cross-entropy; default 1 - alpha")
+    standardize: bool = Field(False, description="z-score both sides' logits per sample first (arXiv 2403.01427)")
+    dkd_beta: NonNegative = Field(8.0, description="`dkd`: weight of the non-target part")
+    dist_intra: NonNegative = Field(1.0, description="`dist`: weight of the relation within a class")
+
+    @model_validator(mode="after")
+    def _check(self) -> DistillationConfig:
+        if self.ce_weight is None and self.alpha > 1:
+            raise ValueError(f"ce_weight: must be given where alpha ({self.alpha:g}) is above 1")
+        if self.alpha == 0 and self.ce_weight == 0:
+            raise ValueError("alpha: 0 with ce_weight 0 leaves nothing to learn from")
+        return self
+
+    @property
+    def label_weight(self) -> float:
+        """Weight of the labels' cross-entropy."""
+        return 1.0 - self.alpha if self.ce_weight is None else self.ce_weight
+
+
+class PlacementConfig(Model):
+    """What one worker asks of the cluster. Never in a key: it changes where, not what."""
+
+    cpus: NonNegative = Field(1.0, description="CPUs a worker")
+    gpus: NonNegative = Field(0.0, description="GPUs a worker, fractions allowed; above 0 it trains on CUDA")
+    resources: Mapping[str, Positive] = Field({}, description="custom Ray resources a worker")
+    labels: Mapping[str, str] = Field({}, description="Ray node labels that a worker's node must have")
+
+
+class StudentConfig(Model):
+    """The small network that must ship."""
+
+    model: ModelConfig
+    recipe: RecipeConfig = RecipeConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    placement: PlacementConfig = PlacementConfig()
+
+
+class NetworkConfig(StudentConfig):
+    """A teacher or an assistant: a node of the graph of networks."""
+
+    taught_by: tuple[str, ...] | None = Field(
+        None, description="names of its teachers (mixed evenly); assistants: [teacher] by default, teacher: none"
+    )
+    workers: Annotated[int, Field(ge=0, le=4096)] | tuple[int, int] = Field(
+        0, description="0: one Ray task; n: a Ray Train worker group; [min, max]: an elastic one"
+    )

@@ -1,0 +1,120 @@
+"""The blocks `study`, `weights`, `mlflow` and `limits`: what is compared, how it is weighed, what surrounds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from wetakd.config._base import Model, Name, NonNegative, Positive, Seed
+
+Strategy = Literal["uniform", "random", "random_search", "de", "greedy", "convex"]
+Control = Literal["none", "teacher", "single", "dgkd"]
+
+
+def _count_or_list(value: Any) -> Any:
+    """`seeds: 3` means `seeds: [0, 1, 2]`."""
+    return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class WeightsConfig(Model):
+    """How the ensemble weights are searched. The search sees the split weigh and nothing else."""
+
+    objective: Literal["accuracy", "log_loss"] = Field("accuracy", description="what de, random_search, greedy seek")
+    mixture: Literal["probabilities", "logits"] = Field("probabilities", description="what is averaged")
+    temperature: Positive = Field(1.0, description="softmax temperature that the weights are fitted at")
+    engine: Literal["fast", "scipy"] = Field("fast", description="of differential evolution")
+    max_evaluations: Annotated[int, Field(ge=1)] | None = Field(None, description="cap on candidates, for all")
+
+
+class Contrast(Model):
+    """The one comparison that is declared before the study; over the whole pool."""
+
+    strategy: Strategy = "de"
+    against: Strategy = "uniform"
+
+
+class Sweep(Model):
+    """Values of one swept field: a grid, or a distribution to draw from."""
+
+    grid: tuple[Any, ...] | None = Field(None, description="every value is tried")
+    uniform: tuple[float, float] | None = Field(None, description="draw evenly between low and high")
+    loguniform: tuple[Positive, Positive] | None = Field(None, description="draw evenly in the logarithm")
+
+    @model_validator(mode="after")
+    def _check(self) -> Sweep:
+        given = [name for name in ("grid", "uniform", "loguniform") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs one of grid, uniform, loguniform, not {given or 'none'}")
+        return self
+
+
+class HalvingConfig(Model):
+    """Synchronous successive halving over the swept points: ASHA's rungs, but independent of timing."""
+
+    min_epochs: Annotated[int, Field(ge=1)] = Field(description="epochs of the first rung")
+    factor: Annotated[int, Field(ge=2)] = Field(3, description="one in so many goes on to the next rung")
+
+
+class StudyBlock(Model):
+    """What is compared."""
+
+    name: Name = Field(description="names the study's folder and MLflow run")
+    seed: Seed = Field(0, description="root of the seeds of teacher and assistants")
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_count_or_list), Field(min_length=1)] = Field(
+        (0, 1, 2), description="student seeds, paired across arms; a number n means 0..n-1"
+    )
+    replicates: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="repeats of teacher, assistants and weights with new seeds"
+    )
+    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = Field(
+        ("uniform", "random", "random_search", "de", "greedy", "convex"), description="ways to set the weights"
+    )
+    subsets: Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...] | tuple[tuple[str, ...], ...] = Field(
+        "all", description="`all`, a list of counts such as [2, 3], or a list of lists of names"
+    )
+    pool: tuple[str, ...] | None = Field(None, description="assistants that may be mixed; default: all of them")
+    pool_includes_teacher: bool = Field(False, description="let the teacher join the pool")
+    controls: tuple[Control, ...] = Field(
+        ("none", "teacher", "single", "dgkd"),
+        description="students without distillation, of the teacher, of each assistant, of teacher and all assistants",
+    )
+    primary: Contrast = Contrast()
+    sweep: Mapping[str, Sweep] = Field({}, description="`student.…` fields with the values to try")
+    sweep_samples: Annotated[int, Field(ge=1)] = Field(1, description="draws from the swept distributions")
+    halving: HalvingConfig | None = None
+    max_concurrent: Annotated[int, Field(ge=1)] | None = Field(None, description="trials at once; default: what fits")
+
+    @model_validator(mode="after")
+    def _check(self) -> StudyBlock:
+        for field in ("seeds", "strategies", "controls"):
+            values = getattr(self, field)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field}: {list(values)} names a value twice")
+        if self.halving and not self.sweep:
+            raise ValueError("halving: needs study.sweep, for only swept points may be stopped early")
+        for path in self.sweep:
+            if not path.startswith(("student.recipe.", "student.distillation.")):
+                raise ValueError(f"sweep.{path}: only student.recipe.* and student.distillation.* can be swept")
+        return self
+
+
+class MlflowConfig(Model):
+    """Where the study is shown."""
+
+    enabled: bool = True
+    tracking_uri: str | None = Field(None, description="default: SQLite beside a local storage")
+    experiment: str = Field("wetakd", min_length=1, description="name of the experiment")
+    register_as: str | None = Field(None, description="register the winner under this model name")
+
+
+class LimitsConfig(Model):
+    """When to try again and when to give up."""
+
+    retries: Annotated[int, Field(ge=0, le=1000)] = Field(3, description="of work lost to a dead process or node")
+    silent_s: Positive = Field(1800.0, description="seconds without a sign of life after which work is ended")
+    memory_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="share of this machine's free memory that the decoded images may take"
+    )
+    checkpoint_s: NonNegative = Field(30.0, description="least seconds between two checkpoints of a network")

@@ -1,0 +1,141 @@
+"""The whole file, and how its blocks must fit together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from wetakd.config._base import Model, Name
+from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
+from wetakd.config._networks import NetworkConfig, StudentConfig
+from wetakd.config._study import LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
+from wetakd.uri import hide
+
+TEACHER = "teacher"
+STUDENT = "student"
+
+
+class StudyConfig(Model):
+    """A whole study file."""
+
+    study: StudyBlock
+    data: DataConfig
+    splits: SplitsConfig = SplitsConfig()
+    transform: TransformConfig = TransformConfig()
+    views: ViewsConfig = ViewsConfig()
+    teacher: NetworkConfig
+    assistants: Annotated[Mapping[Name, NetworkConfig], Field(min_length=1)]
+    student: StudentConfig
+    weights: WeightsConfig = WeightsConfig()
+    storage: str = Field("./runs", description="folder or URI (s3://, gs://) that keeps everything")
+    mlflow: MlflowConfig = MlflowConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> StudyConfig:
+        reserved = {TEACHER, STUDENT} & set(self.assistants)
+        if reserved:
+            raise ValueError(f"assistants.{min(reserved)}: the name is taken; choose another")
+        for name, network in self.networks.items():
+            for teacher in self.teachers_of(name):
+                if teacher not in self.networks:
+                    raise ValueError(
+                        f"{self._path(name)}.taught_by: {teacher!r} is not a network; choose from {list(self.networks)}"
+                    )
+            if isinstance(network.workers, tuple) and not 1 <= network.workers[0] <= network.workers[1]:
+                raise ValueError(f"{self._path(name)}.workers: {list(network.workers)} must be [min, max], min >= 1")
+        self.training_order()
+        self._check_pool()
+        return self
+
+    def _check_pool(self) -> None:
+        for name in self.study.pool or ():
+            if name not in self.assistants:
+                raise ValueError(f"study.pool: {name!r} is not an assistant; choose from {list(self.assistants)}")
+        pool = self.pool
+        for subset in self.study.subsets if self.study.subsets != "all" else ():
+            if isinstance(subset, int) and subset > len(pool):
+                raise ValueError(f"study.subsets: {subset} assistants asked for, but the pool has {len(pool)}")
+            for name in subset if isinstance(subset, tuple) else ():
+                if name not in pool:
+                    raise ValueError(f"study.subsets: {name!r} is not in the pool {list(pool)}")
+
+    @staticmethod
+    def _path(name: str) -> str:
+        return name if name == TEACHER else f"assistants.{name}"
+
+    @property
+    def networks(self) -> dict[str, NetworkConfig]:
+        """The teacher and the assistants by name, in the order of the file."""
+        return {TEACHER: self.teacher, **self.assistants}
+
+    def teachers_of(self, name: str) -> tuple[str, ...]:
+        """Names of the networks that teach `name`: its `taught_by`, or the default of its kind."""
+        given = self.networks[name].taught_by
+        return given if given is not None else () if name == TEACHER else (TEACHER,)
+
+    def training_order(self) -> list[str]:
+        """Network names with every teacher before its pupils; raises ValueError on a cycle."""
+        order: list[str] = []
+        waiting = list(self.networks)
+        while waiting:
+            ready = [name for name in waiting if all(teacher in order for teacher in self.teachers_of(name))]
+            if not ready:
+                raise ValueError(f"taught_by: {waiting} teach each other in a circle; break it")
+            order += ready
+            waiting = [name for name in waiting if name not in ready]
+        return order
+
+    @property
+    def pool(self) -> tuple[str, ...]:
+        """Names of the networks that may be mixed, in the order of the file."""
+        chosen = [name for name in self.assistants if self.study.pool is None or name in self.study.pool]
+        return (TEACHER, *chosen) if self.study.pool_includes_teacher else tuple(chosen)
+
+    @property
+    def subsets(self) -> list[tuple[str, ...]]:
+        """Subsets of the pool to compare, small ones first, the whole pool always among them."""
+        wanted, pool = self.study.subsets, self.pool
+        if wanted == "all":
+            found = [s for n in range(1, len(pool) + 1) for s in itertools.combinations(pool, n)]
+        else:
+            found = [
+                subset
+                for item in wanted
+                for subset in (
+                    itertools.combinations(pool, item)
+                    if isinstance(item, int)
+                    else [tuple(name for name in pool if name in item)]
+                )
+            ]
+        return sorted(set(found) | {pool}, key=lambda subset: (len(subset), [pool.index(name) for name in subset]))
+
+    def differences(self, other_yaml: str) -> list[str]:
+        """Fields in which another file (as `to_yaml` wrote it) asks another question, in dotted form.
+
+        Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
+        """
+        mine, other = _leaves(yaml.safe_load(self.to_yaml())), _leaves(yaml.safe_load(other_yaml))
+        return [
+            field
+            for field in {**mine, **other}
+            if mine.get(field) != other.get(field)
+            and not field.startswith(("storage", "mlflow", "limits", "study.max_concurrent"))
+            and ".placement" not in field
+        ]
+
+    def to_yaml(self) -> str:
+        """The whole file, defaults written out, for the record: URIs without their credentials."""
+        return hide(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100))
+
+
+def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
+    """Every leaf of a tree of dicts by its dotted path."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    below = (_leaves(child, f"{path}.{key}".strip(".")) for key, child in tree.items())
+    return {leaf: value for leaves in below for leaf, value in leaves.items()}

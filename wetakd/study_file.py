@@ -1,0 +1,113 @@
+"""Reading a study file: YAML, environment and overrides in, a StudyConfig or one clear line out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from wetakd.config import StudyConfig
+from wetakd.errors import UserError
+
+
+def embedded_study() -> str:
+    """The YAML text of the study that `wetakd run` runs when no file is named."""
+    return files("wetakd").joinpath("digits.yaml").read_text(encoding="utf-8")
+
+
+def load(path: str | Path | None, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a study file (None: the embedded one), apply `a.b=c` overrides and check it.
+
+    `WETAKD_STORAGE` and `MLFLOW_TRACKING_URI` in the environment stand above the file, and overrides above them.
+    Raises UserError with one line that names the field, the value and what would be right.
+    """
+    tree = _parse(path)
+    for variable, field in (("WETAKD_STORAGE", "storage"), ("MLFLOW_TRACKING_URI", "mlflow.tracking_uri")):
+        if os.environ.get(variable):
+            _set(tree, field, os.environ[variable])
+    for override in overrides:
+        field, equals, text = override.partition("=")
+        if not equals or not field:
+            raise UserError(f"--set {override!r}: must read field=value, such as --set student.recipe.epochs=5")
+        _set(tree, field, _yaml(text, f"--set {field}"))
+    return check(tree)
+
+
+def check(tree: Any) -> StudyConfig:
+    """Build a StudyConfig from plain data; raises UserError with one line for the first thing that is wrong."""
+    try:
+        return StudyConfig.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_one_line(error, tree)) from None
+
+
+def _parse(path: str | Path | None) -> dict[str, Any]:
+    try:
+        text = embedded_study() if path is None else Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"study file {str(path)!r}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise UserError(f"study file {str(path)!r}: {reason}") from None
+    tree = _yaml(text, f"study file {str(path)!r}")
+    if not isinstance(tree, dict):
+        raise UserError(f"study file {str(path)!r}: must be a YAML mapping with the blocks study, data, teacher, …")
+    return tree
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or "it cannot be read"
+        raise UserError(f"{where}: is not valid YAML{at}: {reason}") from None
+
+
+def _set(tree: dict[str, Any], field: str, value: Any) -> None:
+    *parents, last = field.split(".")
+    node = tree
+    for parent in parents:
+        child = node.get(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"--set {field}: {parent!r} is not a block")
+        # A YAML alias is the same object in several places; only this place is meant.
+        node[parent] = dict(child)
+        node = node[parent]
+    node[last] = value
+
+
+def _one_line(error: ValidationError, tree: Any) -> str:
+    """The first complaint, as `field: value … what would be right`."""
+    first = error.errors(include_url=False)[0]
+    field, kind, value = _field(first["loc"], tree, first["type"]), first["type"], first.get("input")
+    message = first["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"{field}: is not a known field; check its spelling and its block"
+    if kind == "missing":
+        return f"{field}: is required"
+    if kind == "value_error":
+        inner = "." if re.match(r"[\w.]+: ", message) else ": "
+        return f"{field}{inner}{message}" if field else message
+    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "…"
+    return f"{field or 'study file'}: {shown} is not right: {message[0].lower() + message[1:]}"
+
+
+def _field(location: tuple[int | str, ...], tree: Any, kind: str) -> str:
+    """The path of a complaint in the user's file: pydantic's also names the branches of unions that it tried."""
+    path, node = [], tree
+    for part in location:
+        is_key = isinstance(node, dict) and part in node
+        if is_key or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
+            node = node[part]
+            path.append(str(part))
+    if kind == "missing":
+        path.append(str(location[-1]))
+    return ".".join(path)
