@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import ray
 
@@ -16,6 +18,24 @@ from wetakd.training_job import input_shape
 from wetakd.views import Views
 
 _UNBOUNDED = 1000
+# Ray sets it for the entry point of a submitted job, and for nothing else.
+_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+
+def check_storage(config: StudyConfig) -> None:
+    """Refuse a relative path where it would name a temporary folder, or another folder on each node."""
+    if "://" in config.storage or Path(config.storage).expanduser().is_absolute():
+        return
+    if _SUBMITTED in os.environ:
+        why = "a submitted job runs in a temporary folder"
+    elif ray.is_initialized() and sum(node["Alive"] for node in ray.nodes()) > 1:
+        why = "the nodes of this cluster would each have their own"
+    else:
+        return
+    raise UserError(
+        f"storage: {config.storage!r} is a relative path, but {why}; give s3://..., gs://... or the absolute path of a "
+        "folder that all nodes share"
+    )
 
 
 def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:

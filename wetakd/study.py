@@ -140,6 +140,7 @@ class Study:
     def _prepared(self) -> Iterator[tuple[_Ground, Tracker]]:
         """Data, cluster and tracker, after everything that cannot work has been refused."""
         with ExitStack() as stack:
+            preflight.check_storage(self.config)
             self.store.check_writable()
             stack.enter_context(self.store.lease(f"{self._folder}/lease.json"))
             self._check_same_file()
@@ -148,6 +149,7 @@ class Study:
             preflight.check_models(self.config, dataset, plan)
             tracker = stack.enter_context(tracking.connected(self.config, self.store))
             stack.enter_context(cluster.joined(self.config))
+            preflight.check_storage(self.config)
             preflight.check_resources(self.config, self._reporter.say)
             self.store.write(f"{self._folder}/study.yaml", self.config.to_yaml().encode())
             inventory.remember(self.store, plan)
