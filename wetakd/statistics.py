@@ -142,9 +142,9 @@ def _power(effect: float, num: int) -> float:
     """Power of the two-sided paired t test at 5 % for a difference of `effect` standard deviations."""
     noncentrality = effect * math.sqrt(num)
     critical = float(stats.t.ppf(0.5 + CONFIDENCE / 2, num - 1))
-    if noncentrality > critical + 40:
-        return 1.0
-    return float(stats.nct.sf(critical, num - 1, noncentrality) + stats.nct.cdf(-critical, num - 1, noncentrality))
+    upper, lower = (stats.nct.cdf(side, num - 1, noncentrality) for side in (critical, -critical))
+    # The distribution function underflows to NaN far out in its lower tail.
+    return float(1 - np.nan_to_num(upper) + np.nan_to_num(lower))
 
 
 @dataclass(frozen=True)

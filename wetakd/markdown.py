@@ -1,0 +1,34 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wetakd.findings import Findings
+from wetakd.sheets import Sheet, sheets
+from wetakd.verdict import Statement
+
+
+def markdown_text(findings: Findings, verdict: Sequence[Statement], pictures: Mapping[str, str]) -> str:
+    """Verdict, tables and pictures; `pictures` maps a caption to the path of its file."""
+    parts = [f"# Study {findings.results.study}", "## Verdict", *(_statement(statement) for statement in verdict)]
+    parts += [_sheet(sheet) for sheet in sheets(findings)]
+    if pictures:
+        parts += ["## Figures", *(f"![{caption}]({path})" for caption, path in pictures.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _statement(statement: Statement) -> str:
+    head = f"**{statement.question}.** {statement.answer}"
+    return "\n".join([head, *([""] if statement.items else []), *(f"- {item}" for item in statement.items)])
+
+
+def _sheet(sheet: Sheet) -> str:
+    rule = ["---" if index < sheet.num_text_columns else "---:" for index in range(len(sheet.columns))]
+    lines = [_line(sheet.columns), _line(rule), *(_line(row) for row in sheet.rows)]
+    return f"## {sheet.title}\n\n{sheet.note}\n\n" + "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
