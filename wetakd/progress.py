@@ -91,20 +91,22 @@ class _LineStage:
     def __init__(self, reporter: LineReporter, title: str, total: float, every_s: float) -> None:
         self._reporter, self._title, self._total, self._every_s = reporter, title, total, every_s
         self._started = self._shown = time.monotonic()
-        self._heard = False
+        self._first: tuple[float, float] | None = None
 
     def step(self, done: float, what: str) -> None:
         """Write a line where the last one is old enough."""
-        self._heard = True
         now = time.monotonic()
+        # Work is timed from its first sign on: before it, processes were starting.
+        self._first = self._first or (now, done)
         if now - self._shown >= self._every_s:
             self._shown = now
-            left = (now - self._started) * (self._total - done) / done if done else None
+            since, before = now - self._first[0], done - self._first[1]
+            left = since * (self._total - done) / before if before > 0 else None
             self._reporter.say(f"{self._title:<9} {share(done, self._total):>4}  {duration(left):>7} left  {what}")
 
     def end(self) -> None:
         """Say that the stage is over, where there was anything to do."""
-        if self._heard:
+        if self._first is not None:
             self._reporter.say(f"{self._title:<9} done in {duration(time.monotonic() - self._started)}")
 
 

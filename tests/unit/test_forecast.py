@@ -1,0 +1,56 @@
+"""What a study would do and cost, against what it is made of."""
+
+from pathlib import Path
+
+from tests.unit.tiny import dataset
+from wetakd import bank
+from wetakd.config import ViewsConfig
+from wetakd.forecast import forecast
+from wetakd.plan import Plan
+from wetakd.storage import Store
+from wetakd.study_file import load
+from wetakd.training_job import new_model
+from wetakd.views import Views
+
+
+def plan(*overrides: str) -> Plan:
+    return Plan(load(None, overrides), dataset())
+
+
+def test_the_forecast_of_the_bank_is_what_a_bank_takes(tmp_path: Path) -> None:
+    study = plan()
+    data = dataset()
+    views = Views.of(ViewsConfig(num=4, crop_padding=1))
+    table = bank.compute(new_model(study.config.student.model, data, 0), data, views)
+    found = forecast(study, Store(str(tmp_path)))
+    assert found.bank_passes == 4 * table.num_rows
+    assert found.bank_bytes == 4 * table.nbytes
+
+
+def test_bank_and_trials_grow_as_the_cost_model_says(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    one, two = forecast(plan(), store), forecast(plan("study.replicates=2", "study.seeds=6"), store)
+    assert two.bank_bytes == 2 * one.bank_bytes
+    assert two.num_trials == 4 * one.num_trials
+    assert two.naive_passes == 4 * one.naive_passes
+    fewer_views = forecast(plan("views.num=1", "views.crop_padding=0"), store)
+    clean = sum(one.num_images[split] for split in ("weigh", "choose", "test"))
+    assert one.bank_passes - fewer_views.bank_passes == 4 * 3 * one.num_images["fit"]
+    assert fewer_views.bank_passes == 4 * (one.num_images["fit"] + clean)
+
+
+def test_networks_on_storage_are_found(tmp_path: Path) -> None:
+    store, study = Store(str(tmp_path)), plan()
+    node = study.node_of[0, "ta6"]
+    store.commit(f"networks/{node.key}", {}, {})
+    found = {network.name: (network.num_found, network.num_total) for network in forecast(study, store).networks}
+    assert found == {"teacher": (0, 1), "ta8": (0, 1), "ta6": (1, 1), "ta4": (0, 1)}
+
+
+def test_the_text_fits_80_columns(tmp_path: Path) -> None:
+    text = forecast(plan("assistants.ta8.placement.gpus=0.5", "teacher.workers=4"), Store(str(tmp_path))).text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "4 x 1 CPU" in text
+    assert "1 CPU, 0.5 GPU" in text
+    assert "3 to train" not in text
+    assert "4 to train, 0 found" in text

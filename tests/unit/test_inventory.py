@@ -1,0 +1,54 @@
+"""What storage holds, and what may go."""
+
+from pathlib import Path
+
+from tests.unit.tiny import dataset
+from wetakd.inventory import refuse, remember, size_text, studies
+from wetakd.plan import Plan
+from wetakd.storage import Store
+from wetakd.study_file import load
+
+
+def plan(*overrides: str) -> Plan:
+    return Plan(load(None, overrides), dataset())
+
+
+def test_what_a_study_refers_to_is_kept_and_the_rest_is_refuse(tmp_path: Path) -> None:
+    store, kept = Store(str(tmp_path)), plan()
+    old = plan("teacher.recipe.lr=0.5")
+    for node in (*kept.nodes, *old.nodes):
+        store.commit(f"networks/{node.key}", {"weights.safetensors": b"weights"}, {})
+    store.commit("students/known", {}, {})
+    store.commit("students/unknown", {}, {})
+    remember(store, kept, ["known"])
+    found = {item.path for item in refuse(store)}
+    assert found == {f"networks/{node.key}" for node in old.nodes} | {"students/unknown"}
+
+
+def test_two_studies_keep_what_either_needs(tmp_path: Path) -> None:
+    store, one, two = Store(str(tmp_path)), plan(), plan("study.name=two", "teacher.recipe.lr=0.5")
+    for node in (*one.nodes, *two.nodes):
+        store.commit(f"networks/{node.key}", {}, {})
+    remember(store, one)
+    remember(store, two)
+    assert list(refuse(store)) == []
+
+
+def test_searches_of_a_study_are_kept(tmp_path: Path) -> None:
+    store, study = Store(str(tmp_path)), plan()
+    searches = {study.search(trial).key for trial in study.trials if trial.arm.is_searched}
+    for key in (*searches, study.contributions_key(0)):
+        store.commit(f"searches/{key}", {}, {})
+    remember(store, study)
+    assert list(refuse(store)) == []
+
+
+def test_a_study_without_a_summary_has_only_begun(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert studies(store) == []
+    remember(store, plan())
+    assert [(entry.name, entry.state, entry.winner) for entry in studies(store)] == [("digits", "begun", "")]
+
+
+def test_sizes_read_well() -> None:
+    assert [size_text(n) for n in (0, 999, 1234, 5_600_000, 7e15)] == ["0 B", "999 B", "1.23 kB", "5.6 MB", "7e+03 TB"]

@@ -1,0 +1,77 @@
+"""What a person sees while a study runs."""
+
+import io
+import re
+
+from wetakd.progress import EpochCounter, LineReporter, QuietReporter, TerminalReporter, duration, share
+from wetakd.training import Epoch
+
+
+def epoch(number: int) -> Epoch:
+    return Epoch(number, loss=1.0, lr=0.1, choose_accuracy=0.5, choose_nll=1.0, seconds=0.1)
+
+
+def test_a_log_gets_whole_lines_without_control_codes() -> None:
+    stream = io.StringIO()
+    with LineReporter(stream, every_s=0).stage("networks", 20) as stage:
+        counter = EpochCounter(stage)
+        for number in range(1, 11):
+            counter.heard("network:0:ta8", "ta8", epoch(number), 10)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 11
+    assert lines[4].endswith("ta8: epoch 5/10, accuracy 0.500")
+    assert " 25% " in lines[4]
+    assert re.fullmatch(r"networks  done in 0:0\d", lines[-1])
+    assert "\x1b" not in stream.getvalue()
+    assert "\r" not in stream.getvalue()
+
+
+def test_a_long_stage_writes_few_lines() -> None:
+    stream = io.StringIO()
+    with LineReporter(stream, every_s=3600).stage("students", 1000) as stage:
+        for done in range(1000):
+            stage.step(done, "busy")
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_a_stage_with_nothing_to_do_says_nothing() -> None:
+    stream = io.StringIO()
+    with LineReporter(stream, every_s=0).stage("networks", 0):
+        pass
+    assert stream.getvalue() == ""
+
+
+def test_epochs_told_twice_count_once() -> None:
+    done: list[float] = []
+
+    class Stage:
+        def step(self, share: float, what: str) -> None:
+            done.append(share)
+
+    counter = EpochCounter(Stage())
+    for number in (1, 2, 1, 2, 3):
+        counter.heard("a", "a", epoch(number), 3)
+    counter.heard("b", "b", epoch(1), 3)
+    assert done == [1, 2, 2, 2, 3, 4]
+
+
+def test_a_terminal_gets_a_bar_and_keeps_one_line() -> None:
+    stream = io.StringIO()
+    reporter = TerminalReporter(stream)
+    with reporter.stage("students", 4) as stage:
+        stage.step(2, "de ta8+ta6, seed 0")
+    reporter.say("[not markup]")
+    assert stream.getvalue().splitlines()[-2].startswith("students  done in")
+    assert stream.getvalue().splitlines()[-1] == "[not markup]"
+
+
+def test_silence_is_silent() -> None:
+    reporter = QuietReporter()
+    reporter.say("nothing")
+    with reporter.stage("students", 4) as stage:
+        stage.step(1, "nothing")
+
+
+def test_durations_and_shares_read_well() -> None:
+    assert [duration(s) for s in (None, 0, 59.6, 61, 3661)] == ["?", "0:00", "1:00", "1:01", "1:01:01"]
+    assert [share(1, 3), share(0, 0)] == ["33%", "0%"]
