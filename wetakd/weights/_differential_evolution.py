@@ -36,7 +36,6 @@ class _OutOfBudgetError(Exception):
 def _scipy(problem: "Problem", options: Options) -> Found:
     budget = np.inf if options.max_evaluations is None else options.max_evaluations
     scale = problem.num_samples if options.objective == "accuracy" else 1
-    losses = problem.focused_losses(options.objective)
     evaluations, best_loss, best_K = 0, np.inf, np.ones(problem.num_networks)
 
     def energy(weights_K: Floats) -> float:
@@ -44,7 +43,7 @@ def _scipy(problem: "Problem", options: Options) -> Found:
         if evaluations >= budget:
             raise _OutOfBudgetError
         evaluations += 1
-        loss = float(losses(weights_K[None])[0])
+        loss = float(problem.losses(weights_K[None], options.objective)[0])
         if loss < best_loss:
             best_loss, best_K = loss, weights_K.copy()
         return 1.0 - (scale - loss) / scale if options.objective == "accuracy" else loss

@@ -41,7 +41,6 @@ class Focus:
         self._center_K, self._inverse_KK = np.zeros(num_networks), np.eye(num_networks)
         self._radii = np.empty(0)
         self._balls = [Ball(margins.tiles, len(margins.rows_RK), margins.num_hopeless)]
-        self._recent_MK = np.empty((0, num_networks))
         self._work = 0
         self._patience = REFIT_AFTER * (len(margins.rows_RK) * (num_networks + 6) // 4 + CALL)
 
@@ -55,9 +54,8 @@ class Focus:
             if len(inside):
                 wrong_M[inside] = ball.tiles.count_violated(weights_MK[inside]) + ball.num_wrong
                 self._work += ball.num_rows * len(inside)
-        self._recent_MK = np.concatenate([self._recent_MK, simplex_MK])[-15 * weights_MK.shape[1] :]
         if self._work > self._patience:
-            self._refit(self._recent_MK)
+            self._refit(simplex_MK)
         return wrong_M
 
     def _distance(self, simplex_MK: Floats) -> Floats:

@@ -23,11 +23,15 @@ class Tiles:
         counts = np.diff(starts, append=len(sample_R))
         order = np.argsort(-counts, kind="stable")
         self._rows_RK, self._starts, self._counts = rows_RK, starts[order], counts[order]
+        self._starts_in_order = starts
         self._layouts: dict[int, list[Floats]] = {}
 
     def count_violated(self, weights_MK: Floats) -> NDArray[np.int64]:
         """How many samples have at least one row with a negative margin, for each of M weightings, [M]."""
         num_candidates, num_networks = weights_MK.shape
+        if num_candidates == 1 and len(self._starts):
+            flags_R = self._rows_RK @ weights_MK[0] < 0
+            return np.array([np.count_nonzero(np.logical_or.reduceat(flags_R, self._starts_in_order))])
         num_lanes = -(-num_candidates // 8) * 8
         weights_KM = np.zeros((num_networks, num_lanes))
         weights_KM[:, :num_candidates] = weights_MK.T
