@@ -36,12 +36,15 @@ def mix(
     heard = [(logits_BC, weight) for logits_BC, weight in zip(logits_KBC, weights_K, strict=True) if weight > 0]
     if len(heard) == 1:
         return heard[0][0]
-    stacked_KBC = torch.stack([logits_BC for logits_BC, _ in heard])
-    weights_K11 = stacked_KBC.new_tensor([weight for _, weight in heard])[:, None, None]
+    mixed_BC = torch.zeros_like(heard[0][0])
     if mixture == "logits":
-        return (stacked_KBC * weights_K11).sum(0)
-    log_probs_KBC = functional.log_softmax(stacked_KBC / temperature, dim=-1)
-    return torch.logsumexp(log_probs_KBC + weights_K11.log(), dim=0) * temperature
+        for logits_BC, weight in heard:
+            mixed_BC.add_(logits_BC, alpha=weight)
+        return mixed_BC
+    for logits_BC, weight in heard:
+        mixed_BC.add_(functional.softmax(logits_BC / temperature, dim=-1), alpha=weight)
+    # A probability that is 0 to all teachers must keep a finite logarithm.
+    return mixed_BC.clamp_(min=torch.finfo(mixed_BC.dtype).tiny).log_().mul_(temperature)
 
 
 def distillation_loss(student_BC: Tensor, target_BC: Tensor, labels_B: Tensor, config: DistillationConfig) -> Tensor:

@@ -214,6 +214,13 @@ def test_a_teacher_of_weight_zero_has_no_say(mixture):
     assert torch.equal(mix(z, (0.3, 0.0, 0.7), 4.0, mixture), mix([z[0], z[2]], (0.3, 0.7), 4.0, mixture))
 
 
+def test_classes_that_no_teacher_believes_in_keep_the_loss_finite():
+    sure_BC = torch.tensor([[6e4, 0.0, -6e4]] * 5)
+    student_BC = torch.zeros(5, 3, requires_grad=True)
+    kd(student_BC, mix([sure_BC, sure_BC], (0.5, 0.5), 1.0, "probabilities"), 1.0).backward()
+    torch.testing.assert_close(student_BC.grad, torch.tensor([[1 / 3 - 1, 1 / 3, 1 / 3]] * 5) / 5)
+
+
 def test_every_option_of_a_loss_is_used():
     generator = torch.Generator().manual_seed(0)
     student, target = (torch.randn(5, 3, generator=generator) for _ in range(2))

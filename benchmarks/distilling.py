@@ -1,0 +1,105 @@
+"""What learning from K teachers costs: epochs of the smallest plain CNN with targets, over epochs without.
+
+Images are random 32x32 colour, batch 128, one thread; trainings take turns epoch by epoch in one process, so that a
+second load on the machine hits all of them, and processor time is what counts. The first line is the share of an
+epoch that the bare network (forward, cross-entropy, backward, update, on one resident batch) needs.
+
+    python benchmarks/distilling.py --rounds 20 --classes 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
+from wetakd.data import Dataset, Splits
+from wetakd.models import InputShape, build
+from wetakd.training import Targets, train
+from wetakd.transform import Transform
+from wetakd.views import Views
+
+BATCH = 128
+
+
+def random_dataset(num_fit: int, num_classes: int) -> Dataset:
+    """Noise; only split fit is of any size, so that an epoch is all training."""
+    rng = np.random.default_rng(0)
+    ids = np.arange(num_fit + 3)
+    return Dataset(
+        images_NCHW=rng.integers(0, 256, (len(ids), 3, 32, 32), dtype=np.uint8),
+        labels_N=rng.integers(0, num_classes, len(ids)),
+        class_names=tuple(str(c) for c in range(num_classes)),
+        splits=Splits(ids[:num_fit], ids[-3:-2], ids[-2:-1], ids[-1:]),
+        transform=Transform(32, 32, 3, 255, (0.5,) * 3, (0.25,) * 3),
+        fingerprint="noise",
+    )
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    """Processor time of `work`."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def train_bare(num_steps: int, num_classes: int) -> None:
+    """So many updates on one batch that is ready."""
+    model = build(ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), num_classes, seed=0)
+    model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    inputs_BCHW = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    labels_B = torch.randint(num_classes, (BATCH,))
+    for _ in range(num_steps):
+        loss = functional.cross_entropy(model(inputs_BCHW), labels_B)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+
+def main() -> None:
+    """Print one line a K: the median, over rounds, of seconds over seconds without teachers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=20, help="steps an epoch")
+    parser.add_argument("--classes", type=int, default=10)
+    arguments = parser.parse_args()
+    num_fit = arguments.steps * BATCH
+    dataset = random_dataset(num_fit, arguments.classes)
+    recipe = RecipeConfig(epochs=arguments.rounds + 1, batch_size=BATCH)
+    bank = np.random.default_rng(1).normal(0, 3, (8, 1, num_fit, arguments.classes)).astype(np.float16)
+    trainings = {}
+    for k in (0, 1, 2, 4, 8):
+        trainings[k] = train(
+            build(ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), arguments.classes, seed=0),
+            dataset,
+            Views(1, False, 0, 0),
+            recipe,
+            seed=0,
+            precision="float32",
+            distillation=DistillationConfig() if k else None,
+            targets=Targets(tuple(bank[:k]), (1 / k,) * k) if k else None,
+        )
+    seconds: dict[int, list[float]] = {k: [] for k in trainings}
+    bare: list[float] = []
+    for _ in range(recipe.epochs):
+        for k, training in trainings.items():
+            seconds[k].append(processor_seconds(partial(next, training)))
+        bare.append(processor_seconds(lambda: train_bare(arguments.steps, arguments.classes)))
+    # The first round warms up.
+    alone = median(seconds[0][1:])
+    print(f"bare network: {median(bare[1:]) / alone:.3f} of an epoch of {alone / arguments.steps * 1e3:.2f} ms a step")
+    for k in (1, 2, 4, 8):
+        ratio, fastest = median(seconds[k][1:]) / alone, min(seconds[k][1:]) / min(seconds[0][1:])
+        print(f"{k} teachers: {ratio:.3f} x plain training (fastest epochs: {fastest:.3f})")
+
+
+if __name__ == "__main__":
+    main()
