@@ -24,8 +24,6 @@ _NAMES = {
     "de": "DE",
     "random_search": "random search",
 }
-# What a student is made of; equal keys are one student.
-_KEY = "student_key"
 
 
 def shown_name(strategy: str) -> str:
@@ -40,8 +38,8 @@ class Arm:
     strategy: str
     assistants: tuple[str, ...]
     point: str
-    students: pd.DataFrame
-    """The finished ones, by replicate and seed."""
+    students: tuple[Mapping[Any, Any], ...]
+    """Rows of the finished ones, by replicate and seed."""
     num_failed: int
     num_stopped: int
     by_replicate: bool
@@ -63,10 +61,10 @@ class Arm:
 
     def values(self, column: str) -> dict[Pair, float]:
         """A column of the finished students by (replicate, seed), without empty cells."""
-        cells = self.students[["replicate", "seed", column]].dropna()
         return {
-            (int(replicate), int(seed)): float(value)
-            for replicate, seed, value in cells.itertuples(index=False, name=None)
+            (int(row["replicate"]), int(row["seed"])): float(row[column])
+            for row in self.students
+            if not pd.isna(row[column])
         }
 
     def estimate(self, column: str) -> Estimate | None:
@@ -85,8 +83,7 @@ class Arm:
     @property
     def student_keys(self) -> tuple[tuple[int, int, str], ...]:
         """Which student stands at which (replicate, seed)."""
-        cells = self.students[["replicate", "seed", _KEY]]
-        return tuple((int(r), int(s), str(key)) for r, s, key in cells.itertuples(index=False, name=None))
+        return tuple((int(row["replicate"]), int(row["seed"]), str(row["student_key"])) for row in self.students)
 
     def is_same_as(self, other: Arm) -> bool:
         """Whether both are the same students at every (replicate, seed)."""
@@ -128,15 +125,16 @@ class Arms:
 
 def collect(trials: pd.DataFrame) -> Arms:
     """Group the trials table into arms; the order of its rows does not matter."""
+    trials = trials.reset_index(drop=True)
     by_replicate = trials["replicate"].nunique() > 1
-    rows = trials.sort_values(["replicate", "seed"], kind="stable")
-    places: dict[tuple[str, tuple[str, ...], str], list[int]] = {}
-    for index, (strategy, assistants, point) in enumerate(
-        zip(rows["strategy"], rows["assistants"], rows["point"], strict=True)
-    ):
-        places.setdefault((strategy, tuple(assistants), point), []).append(index)
+    done = set(finished(trials).index)
+    places: dict[tuple[str, tuple[str, ...], str], list[Any]] = {}
+    rows = trials.sort_values(["replicate", "seed"], kind="stable").to_dict("index")
+    for index, row in rows.items():
+        places.setdefault((row["strategy"], tuple(row["assistants"]), row["point"]), []).append(index)
     every = sorted(
-        (_arm(key, rows.iloc[indices], by_replicate) for key, indices in places.items()), key=lambda arm: arm.order
+        (_arm(key, [(rows[i], i in done) for i in indices], by_replicate) for key, indices in places.items()),
+        key=lambda arm: arm.order,
     )
     families: dict[tuple[str, tuple[str, ...]], list[Arm]] = {}
     for arm in every:
@@ -144,15 +142,25 @@ def collect(trials: pd.DataFrame) -> Arms:
     return Arms(_marked([_best(family) for family in families.values()]), tuple(every), by_replicate)
 
 
-def _arm(key: tuple[str, tuple[str, ...], str], rows: pd.DataFrame, by_replicate: bool) -> Arm:
-    failed = rows["error"].notna() & (rows["error"] != "")
-    stopped = rows["stopped_at_epoch"].notna() & ~failed
-    return Arm(*key, finished(rows), int(failed.sum()), int(stopped.sum()), by_replicate)
+def _arm(
+    key: tuple[str, tuple[str, ...], str], rows: Sequence[tuple[Mapping[Any, Any], bool]], by_replicate: bool
+) -> Arm:
+    """An arm of rows that are marked as finished or not."""
+    failed = [not pd.isna(row["error"]) and row["error"] != "" for row, _ in rows]
+    stopped = [not pd.isna(row["stopped_at_epoch"]) for row, _ in rows]
+    return Arm(
+        *key,
+        students=tuple(row for row, is_finished in rows if is_finished),
+        num_failed=sum(failed),
+        num_stopped=sum(early and not error for early, error in zip(stopped, failed, strict=True)),
+        by_replicate=by_replicate,
+    )
 
 
 def _best(family: Sequence[Arm]) -> Arm:
     """The point of a recipe that was best on `choose`; the first where none was finished."""
-    best = choose_winner(pd.concat([arm.students for arm in family])) if len(family) > 1 else None
+    rows = [row for arm in family for row in arm.students]
+    best = choose_winner(pd.DataFrame(rows)) if len(family) > 1 and rows else None
     return next((arm for arm in family if best and arm.point == best.point), family[0])
 
 

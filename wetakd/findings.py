@@ -208,15 +208,21 @@ def _proxies(arms: Arms) -> list[Proxy]:
     return found if len(subsets) > 1 else [proxy for proxy in found if not proxy.where]
 
 
-def _ranks(arms: Sequence[Arm], measure: str) -> RankCorrelation | None:
+def proxy_points(arms: Sequence[Arm], measure: str) -> list[tuple[Arm, float, float]]:
+    """Arms with their ensemble's quality on `choose` (`accuracy`, or minus the log-loss) and mean student accuracy."""
     column, sign = ("ensemble_choose_accuracy", 1) if measure == "accuracy" else ("ensemble_choose_nll", -1)
-    known = [
-        (sign * quality, accuracy)
-        for arm in arms
-        if (quality := arm.mean(column)) is not None and (accuracy := arm.mean("student_test_accuracy")) is not None
-    ]
+    known = [(arm, arm.mean(column), arm.mean("student_test_accuracy")) for arm in arms]
     # Means over seeds of equal numbers differ in the last bit; ranks must not.
-    return rank_correlation([round(q, 12) for q, _ in known], [round(a, 12) for _, a in known])
+    return [
+        (arm, round(sign * quality, 12), round(accuracy, 12))
+        for arm, quality, accuracy in known
+        if quality is not None and accuracy is not None
+    ]
+
+
+def _ranks(arms: Sequence[Arm], measure: str) -> RankCorrelation | None:
+    known = proxy_points(arms, measure)
+    return rank_correlation([quality for _, quality, _ in known], [accuracy for _, _, accuracy in known])
 
 
 def _contributions(arms: Arms, results: Results, sizes: Mapping[str, int]) -> list[Contribution]:
@@ -246,6 +252,6 @@ def _by_replicate(rows: Any, column: str) -> Estimate | None:
 
 
 def _mean_weight(arm: Arm | None, name: str) -> float | None:
-    if arm is None or arm.students.empty:
+    if arm is None or not arm.students:
         return None
-    return float(np.mean([weights[arm.assistants.index(name)] for weights in arm.students["weights"]]))
+    return float(np.mean([row["weights"][arm.assistants.index(name)] for row in arm.students]))

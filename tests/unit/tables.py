@@ -103,7 +103,7 @@ def _trial(
     if names and (not searched or strategy == "uniform"):
         weights = [1 / len(names)] * len(names)
     ensemble = 0.94 + 0.006 * len(names) + rng.normal(0, 0.003)
-    row: dict[str, Any] = {name: None for name in TRIALS.names}
+    row: dict[str, Any] = dict.fromkeys(TRIALS.names)
     row |= {
         "strategy": strategy,
         "assistants": list(names),
@@ -164,9 +164,9 @@ def _networks(rng: np.random.Generator, pool: Sequence[str], replicates: int) ->
 def _curves(trials: pd.DataFrame, pool: Sequence[str], replicates: int) -> pd.DataFrame:
     """Curves as a study writes them: the uid of a student is that of its trial."""
     sources = [
-        ("network", f"network:{replicate}:{name}", name, 0.96, 16)
+        ("network", f"network:{replicate}:{name}", name, 0.98 - 0.01 * index, 16)
         for replicate in range(replicates)
-        for name in ("teacher", *pool)
+        for index, name in enumerate(("teacher", *pool))
     ]
     for row in trials.to_dict("records"):
         label = f"{row['strategy']} {'+'.join(row['assistants'])}".strip()
