@@ -1,6 +1,7 @@
 """The shipped study files are what their comments say; a submitted job refuses storage that would be lost."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,14 @@ def test_a_shipped_file_is_valid_and_named_after_itself(path: Path) -> None:
     assert {"uniform", "random", "random_search", "de"} <= set(config.study.strategies)
     assert set(config.study.controls) == {"none", "teacher", "single", "dgkd"}
     Views.of(config.views).check_size(8, 8)
+
+
+def test_the_example_of_the_readme_is_valid(tmp_path: Path) -> None:
+    block = re.search(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert block
+    file = tmp_path / "mine.yaml"
+    file.write_text(block[1])
+    assert load(file).study.name == "mine"
 
 
 def test_digits_is_the_embedded_study() -> None:
