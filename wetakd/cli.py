@@ -127,7 +127,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.forecast import forecast
     from wetakd.plan import Plan
     from wetakd.progress import reporter
-    from wetakd.study import load_data
+    from wetakd.stages import load_data
 
     config = load(file, overrides)
     dataset = load_data(config, reporter(quiet=as_json))
@@ -157,7 +157,7 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
     """Print the report of STUDY, rebuilt from what storage holds of it, and write its files anew."""
     from wetakd.report import build
     from wetakd.results import Results
-    from wetakd.study import write_report
+    from wetakd.stages import write_report
 
     store = Store(_storage(storage))
     _known(store, study)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from wetakd.plan import Plan
+from wetakd.plan import Plan, control_weights
 from wetakd.storage import Store
 
 ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
@@ -59,6 +59,23 @@ def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None
     }
     addresses = sorted({f"{kind}/{key}" for kind in ADDRESSED for key in keys[kind]})
     store.write(f"studies/{plan.config.study.name}/{_REFERENCES}", json.dumps(addresses, indent=0).encode())
+
+
+def is_complete(store: Store, plan: Plan) -> bool:
+    """Whether storage holds all that the plan asks for, its results included: to run it would do nothing."""
+    addresses = [f"{kind}/{node.key}" for node in plan.nodes for kind in ("networks", "bank")]
+    if store.read_file(f"studies/{plan.config.study.name}/summary.json") is None:
+        return False
+    for trial in plan.trials:
+        weights: Iterable[float] = control_weights(trial)
+        if trial.arm.is_searched:
+            search = store.find(f"searches/{plan.search(trial).key}")
+            if search is None:
+                return False
+            weights = search.facts["weights"]
+        key = plan.student(trial, weights).key
+        addresses += [f"students/{key}", f"judgements/{key}"]
+    return all(store.find(address) is not None for address in dict.fromkeys(addresses))
 
 
 def refuse(store: Store) -> Iterator[Refuse]:

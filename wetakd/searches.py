@@ -35,6 +35,16 @@ class Searches:
     num_new: int
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """The weights of every trial that can run, where they came from, and why the others cannot."""
+
+    weights: Mapping[Trial, tuple[float, ...]]
+    results: Mapping[Trial, SearchResult]
+    searches: Searches
+    errors: Mapping[Trial, str]
+
+
 def address(key: str) -> str:
     """Where the search `key` lies on storage."""
     return f"searches/{key}"

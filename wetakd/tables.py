@@ -14,7 +14,7 @@ from wetakd.config import TEACHER
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Trial
 from wetakd.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
-from wetakd.searches import Searches
+from wetakd.searches import Searches, Weighed
 from wetakd.training_job import history
 from wetakd.trials import TrainedStudent
 from wetakd.weights import SearchResult
@@ -22,17 +22,15 @@ from wetakd.weights import SearchResult
 
 def trials_table(
     trials: Sequence[Trial],
-    weights: Mapping[Trial, tuple[float, ...]],
-    results: Mapping[Trial, SearchResult],
+    weighed: Weighed,
     outcomes: Mapping[Trial, TrainedStudent],
-    errors: Mapping[Trial, str],
     networks: Mapping[tuple[int, str], TrainedNetwork],
 ) -> pd.DataFrame:
     """Every trial with all that is known before the test set is opened."""
     rows = []
     for trial in trials:
-        row = _arm_columns(trial, networks) | _search_columns(weights.get(trial), results.get(trial))
-        row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": errors[trial]}
+        row = _arm_columns(trial, networks) | _search_columns(weighed.weights.get(trial), weighed.results.get(trial))
+        row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": weighed.errors[trial]}
         rows.append({column: row.get(column) for column in TRIALS.names})
     return pd.DataFrame(rows, columns=TRIALS.names)
 

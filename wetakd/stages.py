@@ -1,0 +1,213 @@
+"""The stages of a study, each shown to whoever watches and told to the logbook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import ray
+
+from wetakd import data, inventory, searches, tables, training_job
+from wetakd import networks as network_room
+from wetakd import trials as trial_room
+from wetakd.config import StudentConfig, StudyConfig
+from wetakd.data import Dataset
+from wetakd.export import MODEL_NAME, mlflow_model_folder
+from wetakd.halving import train_in_rungs
+from wetakd.judge import judge_ensembles, judge_networks, judge_students
+from wetakd.logbook import STUDY, Logbook
+from wetakd.models import cost
+from wetakd.networks import TrainedNetwork
+from wetakd.plan import Plan, Student, Trial, control_weights
+from wetakd.progress import EpochCounter, Reporter
+from wetakd.report import Report, build
+from wetakd.results import Cost, Results
+from wetakd.searches import Weighed
+from wetakd.statistics import Winner
+from wetakd.storage import Store
+from wetakd.tracking import Tracker
+from wetakd.training import Epoch
+from wetakd.trials import TrainedStudent
+
+Networks = Mapping[tuple[int, str], TrainedNetwork]
+Outcomes = Mapping[Trial, TrainedStudent]
+# MLflow may be this far behind when a study ends; what is not sent by then, `wetakd sync` sends.
+TRACKING_S = 120.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every stage of a running study stands on."""
+
+    config: StudyConfig
+    store: Store
+    dataset: Dataset
+    dataset_ref: ray.ObjectRef[Dataset]
+    plan: Plan
+    tracker: Tracker
+    book: Logbook
+    reporter: Reporter
+
+
+def load_data(config: StudyConfig, reporter: Reporter) -> Dataset:
+    """Read, decode and split the images."""
+    with reporter.stage("data", 1.0) as stage:
+        return data.load(
+            config.data,
+            config.splits,
+            config.transform,
+            memory_share=config.limits.memory_share,
+            on_progress=lambda done, total: stage.step(done / total, f"image {done:,} of {total:,}"),
+        )
+
+
+def train_networks(ground: Ground) -> dict[tuple[int, str], TrainedNetwork]:
+    """Teachers and assistants with their banks, by (replicate, name)."""
+    nodes = {node.uid: node for node in ground.plan.nodes}
+    total = sum(node.config.recipe.epochs for node in nodes.values())
+    with ground.reporter.stage("networks", total) as stage:
+        counter = EpochCounter(stage)
+
+        def watch(uid: str, epoch: Epoch) -> None:
+            node = nodes[uid]
+            ground.book.network_epoch(node, epoch)
+            counter.heard(uid, node.name, epoch, node.config.recipe.epochs)
+
+        networks = network_room.train_networks(ground.plan, ground.store, ground.dataset_ref, watch)
+    for network in networks.values():
+        ground.book.network_done(network)
+        if network.error:
+            ground.reporter.say(f"failed    {network.node.uid}: {network.error}")
+    return networks
+
+
+def search_weights(ground: Ground, networks: Networks) -> Weighed:
+    """Weights for every trial whose networks did not fail."""
+    errors = {}
+    for trial in ground.plan.trials:
+        failed = [name for name in trial.arm.assistants if networks[trial.replicate, name].error]
+        if failed:
+            errors[trial] = f"network {failed[0]} failed: {networks[trial.replicate, failed[0]].error}"
+    trials = [trial for trial in ground.plan.trials if trial not in errors]
+    with ground.reporter.stage("weights", 1.0) as stage:
+        found = searches.search_weights(
+            ground.plan,
+            trials,
+            networks,
+            ground.store,
+            ground.dataset_ref,
+            lambda done, total: stage.step(done / total, f"{done} of {total} sets of networks"),
+        )
+    results = {t: found.results[ground.plan.search(t).key] for t in trials if t.arm.is_searched}
+    weights = {t: tuple(results[t].weights.tolist()) if t in results else control_weights(t) for t in trials}
+    return Weighed(weights, results, found, errors)
+
+
+def train_students(ground: Ground, networks: Networks, weighed: Weighed) -> dict[Trial, TrainedStudent]:
+    """The student of every trial that has weights; equal students are trained once."""
+    students = {trial: ground.plan.student(trial, weights) for trial, weights in weighed.weights.items()}
+    inventory.remember(ground.store, ground.plan, {student.key for student in students.values()})
+    ground.book.expect({trial: student.key for trial, student in students.items()})
+    by_key = {student.key: student for student in students.values()}
+    label = {student.key: f"{trial.arm.label}, seed {trial.seed}" for trial, student in students.items()}
+    with ground.reporter.stage("students", sum(s.config.recipe.epochs for s in by_key.values())) as stage:
+        counter = EpochCounter(stage)
+
+        def watch(key: str, epoch: Epoch) -> None:
+            ground.book.student_epoch(key, epoch)
+            counter.heard(key, label[key], epoch, by_key[key].config.recipe.epochs)
+
+        def train(some: Mapping[str, Student], until: Mapping[str, int]) -> dict[str, TrainedStudent]:
+            return trial_room.train_students(
+                some, until, ground.config, ground.store, ground.dataset_ref, networks, watch
+            )
+
+        halving = ground.config.study.halving
+        outcomes = train_in_rungs(students, halving, train) if halving else train(by_key, {})
+    for outcome in outcomes.values():
+        ground.book.student_done(outcome)
+    return {trial: outcomes[student.key] for trial, student in students.items()}
+
+
+def judge(
+    ground: Ground,
+    table: pd.DataFrame,
+    winner: Winner | None,
+    networks: Networks,
+    weighed: Weighed,
+    outcomes: Outcomes,
+) -> Results:
+    """Open the test set, once, for all; the winner is known already."""
+    distinct = {outcome.student.key: outcome for outcome in outcomes.values()}
+    with ground.reporter.stage("test", 1.0) as stage:
+        student_scores = judge_students(
+            distinct.values(),
+            ground.config,
+            ground.store,
+            ground.dataset_ref,
+            lambda done, total: stage.step(done / total, f"{done} of {total} students"),
+        )
+        mixtures = [(t.replicate, t.arm.assistants, w) for t, w in weighed.weights.items() if w]
+        ensemble_scores = judge_ensembles(mixtures, networks, ground.config, ground.dataset_ref)
+        network_scores = judge_networks(networks, ground.dataset)
+    contrast = ground.config.study.primary
+    return Results(
+        study=ground.config.study.name,
+        trials=tables.add_test_scores(table, student_scores, ensemble_scores),
+        networks=tables.networks_table(networks, network_scores),
+        curves=tables.curves_table(networks, outcomes),
+        contributions=tables.contributions_table(ground.plan, weighed.searches),
+        num_classes=ground.dataset.num_classes,
+        primary=(contrast.strategy, contrast.against),
+        pool=ground.config.pool,
+        teacher_cost=_cost(ground, ground.config.teacher),
+        student_cost=_cost(ground, ground.config.student),
+        winner=winner,
+    )
+
+
+def _cost(ground: Ground, network: StudentConfig) -> Cost:
+    size = cost(training_job.new_model(network.model, ground.dataset, seed=0), training_job.input_shape(ground.dataset))
+    return Cost(size.parameters, size.macs, size.bytes)
+
+
+def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Results, Report, bool]:
+    """Report, figures and winner: to storage and to MLflow. Returns whether MLflow has all of it."""
+    with ground.reporter.stage("report", 1.0):
+        report = build(results)
+        files = report.files()
+        ground.book.networks_judged(networks, results.networks)
+        ground.book.trials_judged(results.trials, ground.plan.trials)
+        ground.book.end(report.markdown, files, report.headline())
+        _ship(ground, results.winner)
+        failed = bool(results.trials["error"].notna().any())
+        ground.book.close(failed)
+        tracked = ground.tracker.flush(TRACKING_S)
+        run_ids = [ground.tracker.run_id(trial.uid) for trial in ground.plan.trials]
+        results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
+        write_report(ground.store, results.study, files)
+        # The summary comes last: where it stands, everything does.
+        results.write(ground.store)
+    return results, report, tracked
+
+
+def write_report(store: Store, study: str, files: Mapping[str, bytes]) -> None:
+    """Put the report's files into the study's folder."""
+    for name, content in files.items():
+        store.write(f"studies/{study}/{name}", content)
+
+
+def _ship(ground: Ground, winner: Winner | None) -> None:
+    """Log the winner as an MLflow model, unless the study has shipped this very student before."""
+    before = ground.store.read_file(f"studies/{ground.config.study.name}/summary.json")
+    shipped = (json.loads(before)["winner"] or {}).get("student_key") if before else None
+    if winner is None or winner.student_key == shipped or not ground.config.mlflow.enabled:
+        return
+    manifest = ground.store.find(trial_room.address(winner.student_key))
+    assert manifest is not None, "the winner was finished a moment ago"
+    model = ground.plan.student_config(winner.point).model
+    student = training_job.load_model(ground.store, manifest, model, ground.dataset)
+    with mlflow_model_folder(student, ground.dataset) as folder:
+        ground.tracker.model(STUDY, folder, name=MODEL_NAME, register_as=ground.config.mlflow.register_as)
