@@ -11,7 +11,7 @@ Shapes: V views, N samples of a split, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,8 +53,14 @@ def num_bytes(dataset: Dataset, num_views: int) -> int:
     return num_rows(dataset, num_views) * (dataset.num_classes * BYTES_PER_LOGIT + BYTES_PER_ROW)
 
 
-def compute(model: nn.Module, dataset: Dataset, views: Views, device: str = "cpu") -> pa.Table:
-    """One forward pass a row: the bank table of `model`.
+def compute(
+    model: nn.Module,
+    dataset: Dataset,
+    views: Views,
+    device: str = "cpu",
+    on_block: Callable[[], None] = lambda: None,
+) -> pa.Table:
+    """One forward pass a row: the bank table of `model`. `on_block` is called after each view and each split.
 
     Raises FloatingPointError where a logit is not finite or leaves the range of float16: the network diverged.
     """
@@ -68,6 +74,7 @@ def compute(model: nn.Module, dataset: Dataset, views: Views, device: str = "cpu
         parts.append(logits_NC)
         ids.append(sample_ids)
         view_of.append(np.full(len(sample_ids), view, np.int16))
+        on_block()
     logits_RC = np.concatenate(parts)
     layout = {"num_views": views.num, **{s: len(getattr(dataset.splits, s)) for s in ("fit", *_CLEAN_SPLITS)}}
     columns = {
@@ -110,7 +117,9 @@ def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views, nu
     stored_RC = table.column("logits").chunk(0).flatten().to_numpy(zero_copy_only=True).reshape(table.num_rows, -1)
     worst, start = 0.0, 0
     for sample_ids, number in _blocks(dataset, views.num):
-        probe = np.unique(np.r_[: min(num_samples, len(sample_ids)), max(0, len(sample_ids) - num_samples) : len(sample_ids)])
+        probe = np.unique(
+            np.r_[: min(num_samples, len(sample_ids)), max(0, len(sample_ids) - num_samples) : len(sample_ids)]
+        )
         fresh_NC = predict(model, dataset, sample_ids[probe], views=views, view=number)
         worst = max(worst, float(np.abs(fresh_NC - stored_RC[start + probe]).max(initial=0.0)))
         start += len(sample_ids)

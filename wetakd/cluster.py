@@ -14,10 +14,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
 
 _PRELOAD = "torch,ray.train.torch,ray.tune,wetakd.training_job"
+_SWITCHES = {
+    # Workers import torch once while the driver still reads its data; it would cost each first task seconds.
+    "RAY_preload_python_modules": _PRELOAD,
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Train's workers stay in the folder that they start in: a user's callable may read files beside it.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def set_switches() -> None:
+    """What Ray is told by the environment, unless the user says otherwise there; before `ray.init`."""
+    for switch, value in _SWITCHES.items():
+        os.environ.setdefault(switch, value)
 
 
 @contextmanager
@@ -26,10 +41,7 @@ def joined(config: StudyConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Workers import torch once while the driver still reads its data; it would cost each first task seconds.
-    os.environ.setdefault("RAY_preload_python_modules", _PRELOAD)
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    set_switches()
     logging.getLogger("ray").setLevel(logging.WARNING)
     ray.init(
         address=os.environ.get("RAY_ADDRESS"),
@@ -105,3 +117,15 @@ class Slots:
         for name, amount in need.items():
             self._taken[name] = self._taken.get(name, 0.0) + sign * amount
         self._taken = {name: amount for name, amount in self._taken.items() if amount > 0}
+
+
+@contextmanager
+def removing_placement_groups() -> Iterator[None]:
+    """Where the block is left by an exception, the placement groups made in it go, and what runs in them."""
+    before = set(placement_group_table())
+    try:
+        yield
+    except BaseException:
+        for group in set(placement_group_table()) - before:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(group)))
+        raise

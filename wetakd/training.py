@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -122,7 +122,7 @@ def train(
     world: World = World(),
     checkpoints: Checkpoints | None = None,
     checkpoint_s: float = 30.0,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, None]:
     """Train `model` in place on the split fit; yields every epoch from the first.
 
     Epochs that a checkpoint holds come first, as they were recorded, and training goes on from there: on the CPU the

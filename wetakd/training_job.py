@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from wetakd import bank
 from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
 from wetakd.data import Dataset
+from wetakd.errors import UserError
 from wetakd.models import InputShape, build, cost
-from wetakd.storage import Manifest, Store
-from wetakd.training import Epoch, Targets, World, load_state, state_bytes, train
+from wetakd.storage import Damaged, Manifest, Store
+from wetakd.training import Diverged, Epoch, Targets, World, load_state, state_bytes, train
 from wetakd.views import Views
+
+HOPELESS = (Diverged, FloatingPointError, MemoryError, torch.OutOfMemoryError, UserError)
+"""What would strike again: an error of this one network, not another try."""
 
 _BLOB = "weights.safetensors"
 
@@ -48,22 +54,26 @@ class TrainingJob:
 
 
 def run(
-    job: TrainingJob, dataset: Dataset, banks: Sequence[pa.Table] = (), world: World = World()  # noqa: B008 (frozen)
+    job: TrainingJob,
+    dataset: Dataset,
+    banks: Sequence[pa.Table] = (),
+    world: World = World(),  # noqa: B008 (frozen)
 ) -> Iterator[Epoch]:
     """Train and commit; yields every epoch from the first, also those that an earlier try has done.
 
-    `banks`: the teachers' bank tables, in the order of `job.weights_K`. Only rank 0 commits. A job that stops after
-    fewer epochs than its recipe commits nothing: its checkpoint carries it on.
+    `banks`: the teachers' bank tables, in the order of `job.weights_K`. Only rank 0 commits, when the last epoch has
+    ended on every rank. A job that stops after fewer epochs than its recipe commits nothing: its checkpoint carries
+    it on.
     """
     store = Store(job.store_uri)
-    finished = store.find(job.address)
+    finished = _agreed(store.find(job.address), world, job.device)
     if finished is not None:
         yield from history(finished)
         return
     model = new_model(job.model, dataset, job.seed)
-    logits = tuple(bank.view(table).fit_VNC for table in banks)
-    epochs: list[Epoch] = []
-    for epoch in train(
+    checkpoints = store.checkpoints(job.address)
+    done: list[Epoch] = []
+    training = train(
         model,
         dataset,
         job.views,
@@ -72,18 +82,50 @@ def run(
         precision=job.precision,
         device=job.device,
         distillation=job.distillation,
-        targets=Targets(logits, job.weights_K, job.mixture) if logits else None,
+        targets=_targets(job, banks),
         world=world,
-        checkpoints=store.checkpoints(job.address),
+        checkpoints=checkpoints,
         checkpoint_s=job.checkpoint_s,
-    ):
-        epochs.append(epoch)
-        yield epoch
-        if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
-            return
+    )
+    # Closed early, a training leaves a checkpoint behind.
+    with closing(training) as epochs:
+        for epoch in epochs:
+            done.append(epoch)
+            yield epoch
+            if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
+                return
     if world.rank == 0:
-        store.commit(job.address, {_BLOB: state_bytes(model)}, _facts(job, model, dataset, epochs))
-        store.checkpoints(job.address).clear()
+        store.commit(job.address, {_BLOB: state_bytes(model)}, _facts(job, model, dataset, done))
+        checkpoints.clear()
+
+
+def _targets(job: TrainingJob, banks: Sequence[pa.Table]) -> Targets | None:
+    logits = tuple(bank.view(table).fit_VNC for table in banks)
+    return Targets(logits, job.weights_K, job.mixture) if logits else None
+
+
+def _agreed(manifest: Manifest | None, world: World, device: str) -> Manifest | None:
+    """`manifest` where every rank has found one, else None: ranks that disagree would wait for each other for ever."""
+    if world.size == 1:
+        return manifest
+    num_found = torch.tensor(int(manifest is not None), device=device)
+    dist.all_reduce(num_found)
+    return manifest if num_found.item() == world.size else None
+
+
+def find(store: Store, address: str) -> Manifest | None:
+    """The finished network at `address`; None where there is none, or its weights are not those that were committed.
+
+    A damaged one is deleted, to be trained again.
+    """
+    manifest = store.find(address)
+    try:
+        if manifest is not None:
+            store.read(manifest, _BLOB)
+    except Damaged:
+        store.delete(address)
+        return None
+    return manifest
 
 
 def _facts(job: TrainingJob, model: nn.Module, dataset: Dataset, epochs: Sequence[Epoch]) -> dict[str, Any]:

@@ -19,14 +19,15 @@ import ray
 from ray import tune
 
 from wetakd import training_job
-from wetakd.cluster import worker_resources
+from wetakd.cluster import removing_placement_groups, worker_resources
 from wetakd.config import PlacementConfig, StudyConfig
 from wetakd.data import Dataset
+from wetakd.heartbeat import Process
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Student, device_of
 from wetakd.storage import Manifest, Store
-from wetakd.training import Diverged, Epoch
-from wetakd.training_job import TrainingJob
+from wetakd.training import Epoch
+from wetakd.training_job import HOPELESS, TrainingJob
 from wetakd.views import Views
 
 # A trial reports when this long has passed and an epoch is done: often enough to be followed, too rarely to cost.
@@ -88,12 +89,12 @@ def train_students(
 ) -> dict[str, TrainedStudent]:
     """Train the students (by key) that storage lacks; returns all of them.
 
-    `until`: keys of students that stop after so many epochs, for now. 
-    `watch(key, epoch)` is called in the driver for each epoch heard of. A student that fails costs itself only: its
-    `error` says why.
+    `until`: keys of students that stop after so many epochs, for now. `watch(key, epoch)` is called in the driver
+    for each epoch heard of. A student that fails costs itself only: its `error` says why. A trial that is silent for
+    `limits.silent_s` is ended and tried again.
     """
-    missing = [student for key, student in students.items() if store.find(address(key)) is None]
-    collector = _Collector([student.key for student in missing], watch)
+    missing = [student for key, student in students.items() if training_job.find(store, address(key)) is None]
+    collector = _Collector([student.key for student in missing], watch, config.limits.silent_s)
     if missing:
         shared = _Shared(
             dataset_ref,
@@ -117,8 +118,7 @@ def _job(student: Student, config: StudyConfig, store: Store, stop_after: int | 
         views=Views.of(config.views),
         device=device_of(student.config.placement),
         store_uri=store.uri,
-        # A rung's end is a checkpoint, or the next rung would begin again.
-        checkpoint_s=0.0 if config.study.halving else config.limits.checkpoint_s,
+        checkpoint_s=config.limits.checkpoint_s,
         distillation=student.config.distillation if student.teacher_keys else None,
         weights_K=student.weights_K,
         mixture=config.weights.mixture,
@@ -144,7 +144,7 @@ def _tune(shared: _Shared, config: StudyConfig, collector: _Collector) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     placement = config.student.placement
     trainable = tune.with_resources(tune.with_parameters(_StudentTrial, shared=shared), _resources(placement))
-    with tempfile.TemporaryDirectory(prefix="wetakd-tune-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="wetakd-tune-") as scratch, removing_placement_groups():
         tune.Tuner(
             trainable,
             param_space={"student": tune.grid_search(list(range(len(shared.jobs))))},
@@ -172,17 +172,21 @@ class _StudentTrial(tune.Trainable):
         """Called once an actor: what all its students share."""
         assert shared is not None  # tune.with_parameters gives it
         self._shared = shared
-        self._dataset = ray.get(shared.dataset_ref)
-        self._begin(config["student"])
+        self._epochs = self._train(config["student"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Called for every further student on this actor."""
-        self._begin(new_config["student"])
+        self._epochs = self._train(new_config["student"])
         return True
 
-    def _begin(self, index: int) -> None:
-        banks = ray.get([self._shared.bank_refs[key] for key in self._shared.teacher_keys[index]])
-        self._epochs: Iterator[Epoch] = training_job.run(self._shared.jobs[index], self._dataset, banks)
+    def process(self) -> Process:
+        """Where this actor lives."""
+        return Process.here()
+
+    def _train(self, index: int) -> Iterator[Epoch]:
+        shared = self._shared
+        banks = ray.get([shared.bank_refs[key] for key in shared.teacher_keys[index]])
+        yield from training_job.run(shared.jobs[index], ray.get(shared.dataset_ref), banks)
 
     def step(self) -> dict[str, Any]:
         """Train for a while; the result carries the epochs done since the last one."""
@@ -193,17 +197,20 @@ class _StudentTrial(tune.Trainable):
                 heard.append(epoch)
                 if time.monotonic() > deadline:
                     return {"heard": heard, "failure": None, "done": False}
-        except (Diverged, MemoryError) as error:  # it would strike again: an error row, not another try
-            return {"heard": heard, "failure": f"{type(error).__name__}: {error}", "done": True}
+        except HOPELESS as error:  # it would strike again: an error row, not another try
+            return {"heard": heard, "failure": str(error) or type(error).__name__, "done": True}
         return {"heard": heard, "failure": None, "done": True}
 
 
 class _Collector(tune.Callback):
-    """Hears what trials report, in the driver."""
+    """Hears what trials report, in the driver, and ends those that report nothing for too long."""
 
-    def __init__(self, keys: Sequence[str], watch: Watch) -> None:
+    def __init__(self, keys: Sequence[str], watch: Watch, silent_s: float) -> None:
         self._keys = keys
         self._watch = watch
+        self._silent_s = silent_s
+        self._processes: dict[str, ray.ObjectRef[Process]] = {}
+        self._heard_at: dict[str, float] = {}
         self.last: dict[str, Epoch] = {}
         self.errors: dict[str, str] = {}
 
@@ -211,20 +218,39 @@ class _Collector(tune.Callback):
         """Nothing: Tune pickles its callbacks for a restore that we never ask for, and ours ends in the driver."""
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """From now on it must be heard of; asked before it is busy, its actor says where it lives."""
+        key = self._key(trial)
+        self._processes[key] = trial.temporary_state.ray_actor.process.remote()
+        self._heard_at[key] = time.monotonic()
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Pass on every epoch once, also where a second try tells them again."""
         key = self._key(trial)
+        self._heard_at[key] = time.monotonic()
         for epoch in result["heard"]:
             if key not in self.last or epoch.epoch > self.last[key].epoch:
                 self.last[key] = epoch
                 self._watch(key, epoch)
         if result["failure"] is not None:
             self.errors[key] = result["failure"]
+        if result["done"]:
+            self._processes.pop(key, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """All tries are used up."""
-        text = str(trial.get_error() or "its worker died").strip()
-        self.errors[self._key(trial)] = text.splitlines()[-1] if text else "its worker died"
+        key = self._key(trial)
+        self._processes.pop(key, None)
+        lines = str(trial.get_error() or "").strip().splitlines()
+        self.errors[key] = lines[-1].strip() if lines else "its worker died"
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """End the processes of trials that were silent for too long: Tune then sees a dead actor and tries again."""
+        for key in [key for key in self._processes if time.monotonic() - self._heard_at[key] > self._silent_s]:
+            told, _ = ray.wait([self._processes[key]], timeout=0)
+            if told:
+                del self._processes[key]
+                ray.get(told[0]).kill()
 
     def _key(self, trial: Any) -> str:
         index: int = trial.config["student"]

@@ -1,0 +1,39 @@
+"""One real Ray cluster of two CPUs for the whole test run."""
+
+import logging
+import os
+import shutil
+import tempfile
+
+import pytest
+import ray
+
+from wetakd import cluster
+
+MEBIBYTE = 2**20
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """Started by the first test that asks for it; the dashboard lets Train's worker groups give their CPUs back."""
+    # The socket paths below it may not be longer than about 100 characters.
+    folder = tempfile.mkdtemp(prefix="wetakd-ray-", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("PYTHONPATH", os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep))
+        cluster.set_switches()
+        try:
+            ray.init(
+                address="local",
+                num_cpus=2,
+                object_store_memory=300 * MEBIBYTE,
+                include_dashboard=True,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+            )
+            yield
+        finally:
+            ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
