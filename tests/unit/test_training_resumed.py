@@ -6,6 +6,7 @@ from tests.unit import tiny
 from tests.unit.tiny import CLEAN, KD, RECIPE, Memory, bank, every_step, run, timeless, with_dropout
 from wetakd.config import ModelConfig, RecipeConfig
 from wetakd.models import build
+from wetakd.storage import Store
 from wetakd.training import (
     Targets,
     state_bytes,
@@ -94,3 +95,16 @@ def test_the_checkpoint_of_another_seed_is_our_own_mistake():
     run(checkpoints=checkpoints, checkpoint_s=0)
     with pytest.raises(ValueError, match="seed 0, not 1"):
         run(seed=1, checkpoints=checkpoints)
+
+
+def test_checkpoints_on_storage_carry_a_training_on(tmp_path):
+    checkpoints = Store(str(tmp_path)).checkpoints("networks/abc")
+    first = train(with_dropout(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", checkpoints=checkpoints)
+    next(first)
+    first.close()
+    with every_step() as rates:
+        resumed, epochs = run(with_dropout(), checkpoints=checkpoints)
+    assert len(rates) == 2 * 5
+    model, whole = run(with_dropout())
+    assert timeless(epochs) == timeless(whole)
+    assert state_bytes(resumed) == state_bytes(model)
