@@ -94,6 +94,14 @@ def note(axes: Axes, text: str) -> None:
     axes.set_title(textwrap.fill(text, _NOTE_COLUMNS), fontsize=9, color="#444444", loc="left")
 
 
+def inside(axes: Axes, place: float, text: str) -> None:
+    """A heading between rows of data, in a row of its own at the left."""
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.text(
+        0.005, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color="#444444", bbox=box
+    )
+
+
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 6) -> None:
     """One legend for the whole figure."""
     if handles:

@@ -85,7 +85,9 @@ def figure_weights(results: Results) -> Figure:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("ensemble weight")
     drawing.headline(figure, "Ensemble weights by strategy")
-    drawing.note(axes, f"Over the full pool. One bar a seed; one where all agree; the mean of more than {_MOST_BARS}.")
+    several = any(len(rows) > 1 for _, rows in bars)
+    shown = "one bar a seed, or a single one where all agree" if several else "means over seeds"
+    drawing.note(axes, f"Over the full pool; {shown}.")
     drawing.legend_below(figure, _weights_legend(results), columns=5)
     return figure
 

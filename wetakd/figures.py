@@ -16,7 +16,7 @@ from wetakd.arms import CONTROLS, Arm, Arms, collect, shown_name
 from wetakd.contrasts import CountRow, counts
 from wetakd.drawing import colour_of, is_winner, percent_width
 from wetakd.ensemble_figures import figure_proxy, figure_weights
-from wetakd.findings import proxy_arms
+from wetakd.findings import proxy_arms, proxy_points
 from wetakd.learning_curves import figure_curves
 from wetakd.results import Results
 
@@ -33,20 +33,21 @@ __all__ = [
 
 # More recipes over other subsets than this make no picture; the tables have all.
 _MOST_OTHERS = 12
+_FULL = "over the full pool,"
 
 
 def figure_students(results: Results) -> Figure:
     """Every student's test accuracy by recipe: small rings are seeds, the large dot their mean, with its interval."""
     arms = collect(results.trials)
-    groups, num_left_out = _grouped(arms, results.pool)
+    groups, num_left_out = _grouped(arms, results)
     figure, axes = drawing.canvas(height=1.5 + 0.27 * sum(len(group) + 1 for _, group in groups))
     heading = 0
     ticks: dict[int, str] = {}
     for title, group in groups:
-        axes.text(0.005, heading, title, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color="#444444")
+        drawing.inside(axes, heading, title)
         for place, arm in enumerate(group, start=heading + 1):
             _draw_students(axes, arm, place)
-            label = shown_name(arm.strategy) if set(arm.assistants) == set(results.pool) else arm.label
+            label = shown_name(arm.strategy) if arm.strategy not in CONTROLS and title.startswith(_FULL) else arm.label
             ticks[place] = f"{drawing.WINNER} " * is_winner(arm, results) + drawing.cut(label)
         heading += len(group) + 1
     _draw_baseline(axes, arms)
@@ -57,24 +58,25 @@ def figure_students(results: Results) -> Figure:
     drawing.headline(figure, "Students by recipe")
     left_out = f" {num_left_out} more recipes over other subsets are left out." if num_left_out else ""
     unit = "replicates" if arms.by_replicate else "seeds"
-    text = f"Rings: every student; dots and bars: mean and 95 % interval over {unit}. ★ winner, chosen on choose."
+    text = f"Rings: single students. Dots and bars: mean and 95 % interval over {unit}. ★: the winner on choose."
     drawing.note(axes, text + left_out)
     return figure
 
 
-def _grouped(arms: Arms, pool: Sequence[str]) -> tuple[list[tuple[str, list[Arm]]], int]:
+def _grouped(arms: Arms, results: Results) -> tuple[list[tuple[str, list[Arm]]], int]:
     """Titles and arms with finished students, the same students once; and how many arms are too many to show."""
     seen = [arm for arm in arms.best if arm.same_as is None and arm.mean("student_test_accuracy") is not None]
     ranked = sorted(seen, key=lambda arm: (-(arm.mean("student_test_accuracy") or 0), arm.order))
     controls = [arm for arm in ranked if arm.strategy in CONTROLS]
-    full = [arm for arm in ranked if arm not in controls and set(arm.assistants) == set(pool)]
+    full = [arm for arm in ranked if arm not in controls and set(arm.assistants) == set(results.pool)]
     others = [arm for arm in ranked if arm not in controls and arm not in full]
+    shown = [arm for rank, arm in enumerate(others) if rank < _MOST_OTHERS or is_winner(arm, results)]
     titled = [
-        (f"over {drawing.cut('+'.join(pool), 70)}", full),
+        (f"{_FULL} {drawing.cut('+'.join(results.pool), 60)}", full),
         ("controls", controls),
-        ("over other subsets", others[:_MOST_OTHERS]),
+        ("over other subsets", shown),
     ]
-    return [(title, group) for title, group in titled if group], len(others[_MOST_OTHERS:])
+    return [(title, group) for title, group in titled if group], len(others) - len(shown)
 
 
 def _draw_students(axes: Axes, arm: Arm, place: float) -> None:
@@ -116,11 +118,8 @@ def figure_counts(results: Results) -> Figure:
     axes.set_ylabel(drawing.STUDENT_ACCURACY)
     drawing.headline(figure, "Accuracy by number of assistants")
     named = " and ".join(shown_name(strategy) for strategy in results.primary if strategy in strategies)
-    drawing.note(
-        axes,
-        f"Means over all subsets of a size; bars: 95 % intervals of {named}, which hold the luck that seeds share "
-        "(the table's paired gains do not).",
-    )
+    luck = f" Bars: 95 % intervals of {named}; they hold the luck that seeds share, the table's paired gains do not."
+    drawing.note(axes, "Means over all subsets of a size." + (luck if axes.containers else ""))
     drawing.legend_below(figure, axes.get_legend_handles_labels()[0])
     return figure
 
@@ -132,8 +131,8 @@ def _draw_counts(axes: Axes, strategy: str, rows: Sequence[CountRow], offset: fl
     means = [100 * estimate.mean for estimate in found]
     colour, width = colour_of(strategy), 2.2 if declared else 1.0
     axes.plot(places, means, marker="o", color=colour, linewidth=width, label=shown_name(strategy), zorder=2 + declared)
-    if declared:
-        widths = [percent_width(estimate) for estimate in found]
+    widths = [percent_width(estimate) for estimate in found]
+    if declared and any(widths):
         axes.errorbar(places, means, yerr=widths, fmt="none", color=colour, capsize=3, linewidth=1)
 
 
@@ -191,7 +190,7 @@ def captions(results: Results) -> dict[str, str]:
     shown = {
         "students": any(arm.values("student_test_accuracy") for arm in arms.best),
         "counts": bool(strategies) and len({row.count for row in counts(arms, arms.strategies[0], results.pool)}) > 1,
-        "proxy": len(proxy_arms(arms)) > 2,
+        "proxy": len(proxy_points(proxy_arms(arms), "accuracy")) > 2,
         "weights": any(size == len(results.pool) for _, size in strategies),
         "curves": not results.curves.empty,
         "sizes": bool(results.networks["test_accuracy"].notna().any()),

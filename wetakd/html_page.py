@@ -9,6 +9,7 @@ from html import escape
 from wetakd.findings import Findings
 from wetakd.sheets import Sheet, sheets
 from wetakd.verdict import Statement
+from wetakd.wording import many
 
 # Tables that a first reader wants; the others are folded.
 _OPEN = ("Strategies over the full pool", "Controls", "By number of assistants", "Students that failed")
@@ -77,8 +78,8 @@ def html_text(findings: Findings, verdict: Sequence[Statement], pictures: Mappin
 def _subtitle(findings: Findings) -> str:
     replicates = f", {findings.num_replicates} replicates of teacher and assistants" * (findings.num_replicates > 1)
     return (
-        f"Weighted ensembles of teaching assistants: {len(findings.results.trials)} trials, "
-        f"{findings.num_seeds} seed(s){replicates}, {findings.results.num_classes} classes. "
+        f"Weighted ensembles of teaching assistants: {many(len(findings.results.trials), 'trial')}, "
+        f"{many(findings.num_seeds, 'seed')}{replicates}, {findings.results.num_classes} classes. "
         "Points are percentage points; brackets and ± are 95 % intervals."
     )
 

@@ -24,16 +24,24 @@ def figure_curves(results: Results) -> Figure:
     _draw_students(right, results)
     for axes, text in (
         (left, "Teacher and assistants"),
-        (right, "Students: mean and range over seeds"),
+        (right, "Students: means over seeds, the first with its range"),
     ):
         drawing.note(axes, text)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _show_the_end(axes)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", fontsize=8, framealpha=0.85, edgecolor="none")
     left.set_ylabel("accuracy on choose, %")
     drawing.headline(figure, "Learning curves")
     return figure
+
+
+def _show_the_end(axes: Axes) -> None:
+    """Leave out the first steep rise, or all curves look the same: the axis starts where they are at a fifth."""
+    starts = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()]
+    if starts:
+        axes.set_ylim(bottom=min(float(curve[len(curve) // 5 :].min()) for curve in starts) - 1.0)
 
 
 def _draw_networks(axes: Axes, results: Results) -> None:
@@ -61,7 +69,9 @@ def _draw_students(axes: Axes, results: Results) -> None:
         label = f"{drawing.WINNER} " * is_winner(arm, results) + drawing.cut(arm.label, 30)
         style = "--" if any(line.get_color() == colour for line in axes.get_lines()) else "-"
         axes.plot(epochs, curves_SE.mean(axis=0), color=colour, linewidth=1.6, linestyle=style, label=label)
-        axes.fill_between(epochs, curves_SE.min(axis=0), curves_SE.max(axis=0), color=colour, alpha=0.13, linewidth=0)
+        if len(axes.get_lines()) == 1:
+            low, high = curves_SE.min(axis=0), curves_SE.max(axis=0)
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _chosen(arms: Arms, results: Results) -> list[Arm]:

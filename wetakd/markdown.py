@@ -8,6 +8,9 @@ from wetakd.findings import Findings
 from wetakd.sheets import Sheet, sheets
 from wetakd.verdict import Statement
 
+# MLflow cuts a tag, and so a run's description, at 8,000 characters.
+MOST_CHARACTERS = 7_900
+
 
 def markdown_text(findings: Findings, verdict: Sequence[Statement], pictures: Mapping[str, str]) -> str:
     """Verdict, tables and pictures; `pictures` maps a caption to the path of its file."""
@@ -16,6 +19,16 @@ def markdown_text(findings: Findings, verdict: Sequence[Statement], pictures: Ma
     if pictures:
         parts += ["## Figures", *(f"![{caption}]({path})" for caption, path in pictures.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def description_text(findings: Findings, verdict: Sequence[Statement]) -> str:
+    """Verdict and as many tables, from the first on, as fit into an MLflow description."""
+    parts = [_statement(statement) for statement in verdict]
+    for sheet in sheets(findings):
+        if sum(len(part) + 2 for part in [*parts, _sheet(sheet)]) > MOST_CHARACTERS:
+            break
+        parts.append(_sheet(sheet))
+    return "\n\n".join(parts)
 
 
 def _statement(statement: Statement) -> str:

@@ -9,7 +9,7 @@ from wetakd.arms import shown_name
 from wetakd.findings import Findings, Row
 from wetakd.sheets import best_first
 from wetakd.verdict import Statement
-from wetakd.wording import difference, mean_and_width, percent
+from wetakd.wording import difference, many, mean_and_width, percent
 
 WIDTH = 80
 # Rows of a group beyond this are only counted; the files have all.
@@ -28,7 +28,7 @@ def terminal_text(findings: Findings, verdict: Sequence[Statement]) -> str:
 
 def _title(findings: Findings) -> list[str]:
     replicates = f", {findings.num_replicates} replicates" if findings.num_replicates > 1 else ""
-    shape = f"{len(findings.results.trials)} trials, {findings.num_seeds} seed(s){replicates}"
+    shape = f"{many(len(findings.results.trials), 'trial')}, {many(findings.num_seeds, 'seed')}{replicates}"
     return _wrapped(f"Study {findings.results.study}: {shape}, {findings.results.num_classes} classes")
 
 
@@ -50,22 +50,21 @@ def _group(title: str, rows: Sequence[Row], *, short_labels: bool = False) -> li
     if not rows:
         return []
     ordered = best_first(rows)
-    shown = ordered[:MOST_ROWS] if len(ordered) > MOST_ROWS + 1 else ordered
+    shown = [row for rank, row in enumerate(ordered) if rank < MOST_ROWS or row.is_winner]
     lines = [_cut(title, WIDTH), *(_row(row, short_labels=short_labels) for row in shown)]
     left = len(ordered) - len(shown)
-    return [*lines, f"  ... {left} more, lower in mean, stand in report.md"] if left else lines
+    return [*lines, f"  ... {left} more stand in report.md"] if left else lines
 
 
 def _row(row: Row, *, short_labels: bool) -> str:
     arm = row.arm
     label = shown_name(arm.strategy) if short_labels else arm.label
-    if arm.num_failed:
-        label += f" ({arm.num_failed} failed)"
+    failed = f" ({arm.num_failed} failed)" if arm.num_failed and arm.students else ""
     mark = "* " if row.is_winner else "  "
-    against = "same students" if arm.same_as else difference(row.versus_uniform, 1)
+    against = f"= {arm.same_as}" if arm.same_as else difference(row.versus_uniform, 1)
     return _line(
-        mark + label,
-        mean_and_width(row.accuracy, 1),
+        mark + _cut(label, _LABEL - len(mark + failed)) + failed,
+        "all failed" if arm.num_failed and not arm.students else mean_and_width(row.accuracy, 1),
         against,
         difference(row.versus_none, 1),
         percent(row.ensemble_accuracy, 1),
@@ -84,11 +83,12 @@ def _cut(text: str, width: int) -> str:
 
 def _legend(findings: Findings) -> list[str]:
     swept = " Each recipe stands at its best swept point on `choose`." if findings.arms.has_points else ""
-    same = " Same students: trained once, listed again under an earlier recipe's weights." if any(
+    same = " = the very same students as that recipe's." if any(
         row.arm.same_as for row in findings.rows
     ) else ""  # fmt: skip
+    unit = "replicates" if findings.num_replicates > 1 else "seeds"
     return _wrapped(
-        "Means over seeds, 95 % intervals, differences paired by seed in percentage points (not corrected here). "
+        f"Means over {unit}, 95 % intervals, differences paired by seed, in percentage points (not corrected here). "
         f"ens.: test accuracy of the ensemble. * winner, chosen on `choose`.{swept}{same}"
     )
 

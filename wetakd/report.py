@@ -10,7 +10,7 @@ from typing import Any
 from wetakd import figures
 from wetakd.findings import Findings, find
 from wetakd.html_page import html_text
-from wetakd.markdown import markdown_text
+from wetakd.markdown import description_text, markdown_text
 from wetakd.plain_text import terminal_text
 from wetakd.results import Results
 from wetakd.verdict import Statement, verdict
@@ -34,6 +34,11 @@ class Report:
         captions = figures.captions(self.findings.results)
         pictures = {caption: f"figures/{name}.png" for name, caption in captions.items()}
         return markdown_text(self.findings, self.verdict, pictures)
+
+    @cached_property
+    def description(self) -> str:
+        """Markdown short enough for the description of an MLflow run: the verdict and the first tables."""
+        return description_text(self.findings, self.verdict)
 
     @cached_property
     def html(self) -> str:

@@ -46,6 +46,7 @@ def verdict(findings: Findings) -> tuple[Statement, ...]:
         _proxy(findings),
         _gain(findings),
         _winner(findings),
+        _failures(findings),
     )
     return tuple(statement for statement in statements if statement is not None)
 
@@ -81,7 +82,7 @@ def _judged(contrast: Contrast, found: Estimate) -> str:
         same = "no difference at all" if found.mean == 0 else "the very same difference"
         return f"{same} at every {found.unit}, which gives no interval: nothing can be told"
     if contrast.is_shown:
-        return f"a difference is shown, {'better' if found.mean > 0 else 'worse'} (p {_p(contrast.corrected_p)})"
+        return f"a difference is shown, {'better' if found.mean > 0 else 'worse'} ({_p(contrast.corrected_p)})"
     return "no difference shown after correction" if found.p_value < SIGNIFICANT else "no difference shown"
 
 
@@ -96,7 +97,7 @@ def _needed(found: Estimate, contrast: Contrast) -> str:
 
 
 def _p(value: float | None) -> str:
-    return "?" if value is None else "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    return "p unknown" if value is None else "p<0.001" if value < 0.001 else f"p={value:.3f}"
 
 
 def _declared(findings: Findings) -> Statement:
@@ -166,10 +167,9 @@ def _enough(rows: Sequence[CountRow], steps: Sequence[Contrast]) -> str:
     helped = [int(step.better) for step in steps if step.is_shown and step.difference and step.difference.mean > 0]
     most = rows[-1].count
     if helped and max(helped) == most:
-        return f"Every assistant up to {most} counts: the last step is shown to help, and more might."
+        return f"The step to {most} is shown to help, so more might help still."
     enough = max(helped, default=rows[0].count)
-    hedge = "which is not the same as shown to be useless"
-    return f"No gain is shown beyond {many(enough, 'assistant')}, {hedge}."
+    return f"No gain is shown beyond {many(enough, 'assistant')}, which does not show that there is none."
 
 
 def _which(findings: Findings) -> Statement | None:
@@ -197,8 +197,9 @@ def _student_loss(top: Contribution) -> str:
     loss = top.student_loss
     if loss is None:
         return ""
-    sure = loss.low is not None and loss.low > 0
-    verb = "The students need it too" if sure else "For the students that is not shown"
+    if loss.low is None:
+        return f"For the students: with it less without it {difference(loss)} points, which has no interval."
+    verb = "The students need it too" if loss.low > 0 else "For the students that is not shown"
     return f"{verb}: with it less without it {difference(loss)} points (interval not corrected)."
 
 
@@ -225,7 +226,7 @@ def _ranked(where: str, proxy: Proxy) -> str:
     else:
         answer = "yes" if found.rho > 0 else "the better ensembles taught worse"
     head = f"{proxy.measure}, {where} ({many(found.num, 'recipe')})"
-    return f"{head}: rho {found.rho:+.2f}{span}, p {_p(found.p_value)}: {answer}"
+    return f"{head}: rho {found.rho:+.2f}{span}, {_p(found.p_value)}: {answer}"
 
 
 def _gain(findings: Findings) -> Statement | None:
@@ -275,3 +276,10 @@ def _winner(findings: Findings) -> Statement:
 def _cost(cost: Cost) -> str:
     latency = f", {cost.latency_ms:.2f} ms an image on this CPU" if cost.latency_ms is not None else ""
     return f"{short(cost.parameters)} parameters, {short(cost.macs)} MACs, {size(cost.bytes)}{latency}"
+
+
+def _failures(findings: Findings) -> Statement | None:
+    if not findings.errors:
+        return None
+    items = tuple(f"{many(num, 'student')}: {text}" for text, num in findings.errors.items())
+    return Statement("What failed", f"{many(sum(findings.errors.values()), 'student')} failed and are missing:", items)
