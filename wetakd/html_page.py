@@ -23,7 +23,7 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto,
        "Helvetica Neue", "DejaVu Sans", sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+main { max-width: 76rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .6rem; }
 p { margin: .4rem 0; }
@@ -46,8 +46,8 @@ td.text { white-space: normal; min-width: 9rem; }
 tr:last-child td { border-bottom: 0; }
 tr.won td { background: var(--tint); font-weight: 600; }
 summary { cursor: pointer; font-size: 1.1rem; font-weight: 600; margin: 1.6rem 0 .4rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.2rem; }
-figure { margin: 0; background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: .6rem; }
+.pictures { columns: 2 28rem; column-gap: 1.2rem; }
+figure { margin: 0 0 1.2rem; break-inside: avoid; background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: .6rem; }
 figure img { display: block; width: 100%; height: auto; }
 """
 

@@ -48,7 +48,7 @@ class Estimate:
         """Half the 95 % interval; None for one unit, and for units that do not vary at all (they only seem sure)."""
         if self.sd is None or self.sd <= _ROUNDING:
             return None
-        return float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.num - 1)) * self.sd / math.sqrt(self.num)
+        return float(special.stdtrit(self.num - 1, 0.5 + CONFIDENCE / 2)) * self.sd / math.sqrt(self.num)
 
     @property
     def low(self) -> float | None:
@@ -65,7 +65,7 @@ class Estimate:
         """Two-sided p of a mean of 0 (t test); None where there is no interval."""
         if self.sd is None or self.half_width is None:
             return None
-        return float(2 * stats.t.sf(abs(self.mean) * math.sqrt(self.num) / self.sd, self.num - 1))
+        return float(2 * special.stdtr(self.num - 1, -abs(self.mean) * math.sqrt(self.num) / self.sd))
 
     @property
     def num_needed(self) -> int | None:
@@ -141,7 +141,7 @@ def detectable_effect(num: int) -> float:
 def _power(effect: float, num: int) -> float:
     """Power of the two-sided paired t test at 5 % for a difference of `effect` standard deviations."""
     noncentrality = effect * math.sqrt(num)
-    critical = float(stats.t.ppf(0.5 + CONFIDENCE / 2, num - 1))
+    critical = float(special.stdtrit(num - 1, 0.5 + CONFIDENCE / 2))
     upper, lower = (stats.nct.cdf(side, num - 1, noncentrality) for side in (critical, -critical))
     # The distribution function underflows to NaN far out in its lower tail.
     return float(1 - np.nan_to_num(upper) + np.nan_to_num(lower))
@@ -191,7 +191,7 @@ def _permuted(values: Floats) -> Floats:
 def _fisher_interval(rho: float, num: int) -> tuple[float | None, float | None]:
     if num < 5 or abs(rho) >= 1 - 1e-9:
         return None, None
-    half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt((1 + rho**2 / 2) / (num - 3))
+    half = float(special.ndtri(0.5 + CONFIDENCE / 2)) * math.sqrt((1 + rho**2 / 2) / (num - 3))
     return math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)
 
 
