@@ -190,7 +190,8 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         write_report(ground.store, results.study, files)
         # The summary comes last: where it stands, everything does.
         results.write(ground.store)
-    return results, report, tracked
+    # As storage has it, so that a run and its rerun, which only reads, give the same rows in the same order.
+    return Results.read(ground.store, results.study), report, tracked
 
 
 def write_report(store: Store, study: str, files: Mapping[str, bytes]) -> None:
