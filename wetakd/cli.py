@@ -39,7 +39,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
 def main() -> None:
     """Run the command and turn what went wrong into a line and an exit code."""
     try:
-        code = commands(standalone_mode=False)
+        code = commands(prog_name="wetakd", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
         _complain(str(error))

@@ -211,4 +211,4 @@ def _ship(ground: Ground, winner: Winner | None) -> None:
     model = ground.plan.student_config(winner.point).model
     student = training_job.load_model(ground.store, manifest, model, ground.dataset)
     with mlflow_model_folder(student, ground.dataset) as folder:
-        ground.tracker.model(STUDY, folder, name=MODEL_NAME, register_as=ground.config.mlflow.register_as)
+        ground.tracker.model(STUDY, str(folder), name=MODEL_NAME, register_as=ground.config.mlflow.register_as)

@@ -1,0 +1,212 @@
+"""A whole study on a real cluster: the table, storage, MLflow, and what is left after the driver was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+
+from tests.integration.studies import NET
+from wetakd import Study, StudyConfig, UserError
+from wetakd.study_file import check
+
+pytestmark = pytest.mark.timeout(600)
+
+# Columns that may differ between two runs of one file: times, and names that others gave.
+VARIABLE = ["search_seconds", "train_seconds", "mlflow_run_id"]
+
+
+def tree(folder: Path, **blocks: Any) -> dict[str, Any]:
+    small = {**NET, "recipe": {**NET["recipe"], "batch_size": 64, "epochs": 3}}
+    return {
+        "study": {"name": "small", "seeds": 2, "subsets": [2], "strategies": ["uniform", "random_search", "de"]},
+        "data": {"source": "digits", "max_train_images": 600},
+        "splits": {"test": 0.25, "weigh": 0.15, "choose": 0.15},
+        "views": {"num": 2, "crop_padding": 1},
+        "teacher": small,
+        "assistants": {"first": small, "second": {**small, "recipe": {**small["recipe"], "lr": 0.01}}},
+        "student": small,
+        "storage": str(folder / "runs"),
+    } | blocks
+
+
+def study(folder: Path, **blocks: Any) -> StudyConfig:
+    return check(tree(folder, **blocks))
+
+
+def results(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns=VARIABLE).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def finished(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("study")
+    return folder, Study(study(folder)).run()
+
+
+def test_the_table_has_a_row_a_trial_and_the_winner_was_chosen_on_choose(finished: tuple[Path, Any]) -> None:
+    folder, result = finished
+    table = pd.read_parquet(folder / "runs/studies/small/trials.parquet")
+    # Four controls (single counts twice) and three strategies over the pair, with two seeds each.
+    assert len(table) == (5 + 3) * 2
+    assert table["error"].isna().all()
+    assert table["student_test_accuracy"].between(0, 1).all()
+    taught = table[table["strategy"] != "none"]
+    assert [sum(weights) for weights in taught["weights"]] == pytest.approx([1.0] * len(taught))
+    assert table.loc[table["strategy"] == "none", "weights"].isna().all()
+    assert table.loc[table["strategy"] == "de", "evaluations"].gt(1).all()
+    draws = table.loc[table["strategy"] == "random_search", "evaluations"].tolist()
+    assert draws == table.loc[table["strategy"] == "de", "evaluations"].tolist()
+    means = table.groupby(["strategy", table["assistants"].map(tuple)])["student_choose_accuracy"].mean()
+    summary = json.loads((folder / "runs/studies/small/summary.json").read_text())
+    assert summary["winner"]["mean_choose_accuracy"] == pytest.approx(means.max())
+    assert result.exit_code == 0
+    assert (folder / "runs" / result.checkpoint / "manifest.json").is_file()
+
+
+def test_equal_students_were_trained_once(finished: tuple[Path, Any]) -> None:
+    folder, result = finished
+    assert result.num_students_trained == result.table["student_key"].nunique()
+    assert len(list((folder / "runs/students").iterdir())) == result.num_students_trained
+
+
+def test_the_report_is_rebuilt_from_storage(finished: tuple[Path, Any]) -> None:
+    folder, result = finished
+    report = folder / "runs/studies/small/report.txt"
+    before = report.read_text()
+    report.unlink()
+    command = [sys.executable, "-m", "wetakd", "report", "small", "--storage", str(folder / "runs")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == before.strip() == result.report.text.strip()
+    assert report.read_text() == before
+
+
+def test_mlflow_has_one_finished_run_for_each_network_and_trial_below_the_study(finished: tuple[Path, Any]) -> None:
+    folder, result = finished
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")
+    experiment = client.get_experiment_by_name("wetakd")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    kinds = [run.data.tags["kind"] for run in runs]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"study": 1, "teacher": 1, "assistant": 2, "trial": 16}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (parent,) = [run for run in runs if run.data.tags["kind"] == "study"]
+    below = {run.data.tags.get("mlflow.parentRunId") for run in runs if run is not parent}
+    assert below == {parent.info.run_id}
+    assert set(result.table["mlflow_run_id"]) == {r.info.run_id for r in runs if r.data.tags["kind"] == "trial"}
+    for run in runs:
+        if run is not parent:
+            curve = client.get_metric_history(run.info.run_id, "choose_accuracy")
+            assert sorted(point.step for point in curve) == [1, 2, 3]
+    row = result.table.iloc[-1]
+    shown = client.get_run(row["mlflow_run_id"]).data
+    assert shown.metrics["student_test_accuracy"] == row["student_test_accuracy"]
+    assert shown.params["strategy"] == row["strategy"]
+    assert [data.dataset.name for data in client.get_run(parent.info.run_id).inputs.dataset_inputs] == ["digits"]
+
+
+def test_the_winner_predicts_in_a_fresh_process(finished: tuple[Path, Any]) -> None:
+    folder, result = finished
+    code = """
+import sys, mlflow, numpy as np, pandas as pd
+mlflow.set_tracking_uri(sys.argv[1])
+(model,) = mlflow.search_logged_models(output_format="list")
+images = np.zeros((3, 1, 8, 8), np.uint8)
+logits = mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict(images)
+print(np.asarray(logits).shape)
+"""
+    command = [sys.executable, "-c", code, f"sqlite:///{folder}/runs/mlflow.db"]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True)
+    assert told.stdout.split("\n")[0] == "(3, 10)", told.stderr
+    assert result.winner is not None
+
+
+def test_a_second_run_does_nothing_and_doubles_nothing(finished: tuple[Path, Any]) -> None:
+    folder, result = finished
+    database = f"sqlite:///{folder}/runs/mlflow.db"
+
+    def num_runs() -> int:
+        client = mlflow.MlflowClient(database)
+        return len(client.search_runs(["1"], max_results=1000))
+
+    before = num_runs()
+    again = Study(study(folder)).run()
+    assert (again.num_networks_trained, again.num_students_trained) == (0, 0)
+    pd.testing.assert_frame_equal(results(again.table), results(result.table))
+    assert num_runs() == before
+
+
+def test_a_changed_file_under_an_old_name_is_refused_unless_revised(finished: tuple[Path, Any]) -> None:
+    folder, _ = finished
+    changed = study(folder, weights={"objective": "log_loss"})
+    with pytest.raises(UserError, match=r"^weights\.objective: differs .*--revise"):
+        Study(changed).run()
+
+
+def test_a_request_that_the_cluster_can_never_meet_fails_before_anything_trains(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    config = study(tmp_path, student={**NET, "placement": {"cpus": 64}})
+    with pytest.raises(UserError, match=r"^student\.placement: 1 worker\(s\) of 64 CPU can never run here"):
+        Study(config).run()
+    assert not (tmp_path / "runs/networks").exists()
+
+
+def test_a_network_that_diverges_costs_its_arms_and_nothing_else(ray_cluster: None, tmp_path: Path) -> None:
+    wild = {**NET, "recipe": {**NET["recipe"], "lr": 1e30, "epochs": 1}}
+    calm = {**NET, "recipe": {**NET["recipe"], "epochs": 1}}
+    blocks = {"teacher": calm, "student": calm, "assistants": {"wild": wild, "calm": calm}}
+    config = study(tmp_path, **blocks, mlflow={"enabled": False})
+    result = Study(config).run()
+    table = result.table.set_index(["strategy"])
+    assert result.exit_code == 1
+    assert table.loc[["de", "uniform", "dgkd"], "error"].str.contains("wild").all()
+    assert table.loc[["none", "teacher"], "error"].isna().all()
+    singles = result.table[result.table["strategy"] == "single"]
+    assert singles["error"].notna().tolist() == [names == ["wild"] for names in singles["assistants"]]
+
+
+def test_a_study_whose_driver_was_killed_ends_with_the_table_of_an_undisturbed_one(tmp_path: Path) -> None:
+    """SIGKILL in the middle, twice; then Ctrl-C; then to the end."""
+    calm, hurt = tmp_path / "calm", tmp_path / "hurt"
+    for folder in (calm, hurt):
+        folder.mkdir()
+        file = tree(folder, limits={"checkpoint_s": 0})
+        file["teacher"] = file["student"] = {**NET, "recipe": {**NET["recipe"], "batch_size": 16, "epochs": 6}}
+        (folder / "study.yaml").write_text(yaml.safe_dump(file))
+    assert _run(calm).wait() == 0
+    for address, how, code in (("networks/*/checkpoints", signal.SIGKILL, -9), ("students/*", signal.SIGINT, 130)):
+        driver = _run(hurt)
+        _wait_for(hurt / "runs", address, driver)
+        driver.send_signal(how)
+        assert driver.wait(timeout=60) == code
+    assert _run(hurt).wait() == 0
+    tables = [pd.read_parquet(folder / "runs/studies/small/trials.parquet") for folder in (calm, hurt)]
+    pd.testing.assert_frame_equal(results(tables[0]), results(tables[1]))
+    runs = mlflow.MlflowClient(f"sqlite:///{hurt}/runs/mlflow.db").search_runs(["1"], max_results=1000)
+    assert len(runs) == 1 + 3 + 16
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def _run(folder: Path) -> subprocess.Popen[bytes]:
+    """`wetakd run` on a private cluster."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, "-m", "wetakd", "run", str(folder / "study.yaml"), "--quiet"]
+    with open(folder / "log.txt", "ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def _wait_for(folder: Path, pattern: str, driver: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while not any(folder.glob(pattern)):
+        assert driver.poll() is None, "the driver ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
