@@ -1,8 +1,14 @@
 """Studies so small that networks train in a moment, and what their results are compared with."""
 
+import gc
+import os
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import ray
 import torch
 from torch import nn
@@ -25,6 +31,88 @@ NET = {"model": PLAIN, "recipe": RECIPE}
 def without_statistics(num_classes: int, in_channels: int) -> nn.Module:
     """No batch norm: two workers with half a batch each then learn what one learns from the whole."""
     return nn.Sequential(nn.Conv2d(in_channels, 6, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+class _Slow(nn.Module):
+    """Takes its time, and tells the world where it runs."""
+
+    def __init__(self, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels * 64, num_classes)
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02)
+        logits_BC: torch.Tensor = self.linear(images_BCHW.flatten(1))
+        return logits_BC
+
+
+def slow(num_classes: int, in_channels: int) -> nn.Module:
+    """About a fifth of a second an epoch of the tiny data set."""
+    return _Slow(num_classes, in_channels)
+
+
+class _Dying(_Slow):
+    def train(self, mode: bool = True) -> nn.Module:
+        # Built by the driver, too, to be checked; dies where a worker of Ray trains it.
+        if mode and any("ray::" in word for word in psutil.Process().cmdline()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().train(mode)
+
+
+def dying(num_classes: int, in_channels: int) -> nn.Module:
+    """Ends its process when training begins."""
+    return _Dying(num_classes, in_channels)
+
+
+def trial_processes() -> list[psutil.Process]:
+    """The actors of Tune on this machine."""
+    return [process for process in psutil.process_iter(["cmdline"]) if _runs(process, "_StudentTrial")]
+
+
+def pid_of(task: str) -> int:
+    """The worker process on this machine that runs the Ray task of that name."""
+    (found,) = [process.pid for process in psutil.process_iter(["cmdline"]) if _runs(process, task)]
+    return int(found)
+
+
+def _runs(process: psutil.Process, task: str) -> bool:
+    return any(f"ray::{task}" in word for word in process.info["cmdline"] or ())
+
+
+class _Probing(_Slow):
+    """Refuses to train where this process has a copy of the pixels of its own."""
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        if self.training and (own := private_pixels()):
+            raise RuntimeError(f"{own} bytes of pixels are in private memory")
+        return super().forward(images_BCHW)
+
+
+def probing(num_classes: int, in_channels: int) -> nn.Module:
+    """Fails to train where pixels are copied."""
+    return _Probing(num_classes, in_channels)
+
+
+def private_pixels() -> int:
+    """Bytes of large arrays and tensors of this process outside of Ray's shared memory."""
+    shared = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, _, _, _, *name = line.split(maxsplit=5)
+        if "plasma" in "".join(name) or "/dev/shm" in "".join(name):
+            shared.append([int(end, 16) for end in span.split("-")])
+    found = [thing for thing in gc.get_objects() if isinstance(thing, Dataset | torch.Tensor)]
+    tensors = [t if isinstance(t, torch.Tensor) else torch.from_numpy(t.images_NCHW) for t in found]
+    large = {t.data_ptr(): t.nbytes for t in tensors if t.nbytes > 50 * 2**20}
+    assert large, "the data set is here"
+    return sum(size for at, size in large.items() if not any(low <= at < high for low, high in shared))
+
+
+def wait_for_cpus(num: int, timeout_s: float = 60.0) -> None:
+    """Wait until the cluster has given so many CPUs back."""
+    deadline = time.monotonic() + timeout_s
+    while ray.available_resources().get("CPU", 0) < num:
+        assert time.monotonic() < deadline, ray.available_resources()
+        time.sleep(0.2)
 
 
 def study(**blocks: Any) -> StudyConfig:

@@ -1,6 +1,11 @@
 """The graph of networks on a real cluster: order, banks, failures, damage, death and interruption."""
 
+import os
+import signal
+import time
+
 import numpy as np
+import psutil
 import pytest
 import ray
 import torch
@@ -8,10 +13,11 @@ import torch
 from tests.integration import studies
 from tests.integration.studies import NET, PLAIN, RECIPE, plan, train
 from wetakd import bank, training_job
-from wetakd.networks import address
+from wetakd.networks import address, train_networks
+from wetakd.storage import Store
 from wetakd.views import Views
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
 TWO_AND_THEIR_PUPIL = {
     "second": NET,
@@ -34,7 +40,7 @@ def test_a_graph_trains_in_order_and_a_second_call_trains_nothing(tmp_path):
         module = training_job.load_model(store, network.manifest, network.node.config.model, made.dataset)
         assert bank.compute(module, made.dataset, views).equals(ray.get(network.ref))
     tables = [ray.get(networks[name].ref) for name in ("first", "second")]
-    alone = type(store)(str(tmp_path / "alone"))
+    alone = Store(str(tmp_path / "alone"))
     studies.trained_here(made, alone, networks["pupil"].node, tables)
     here = studies.weights(alone, networks["pupil"].node, made.dataset)
     there = studies.weights(store, networks["pupil"].node, made.dataset)
@@ -57,3 +63,87 @@ def test_a_network_that_diverges_costs_itself_and_its_pupils_only(tmp_path):
     assert networks["calm"].error is None
     assert networks["calm"].trained
     assert store.find(address(networks["wild"].node.key)) is None
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_weights_and_banks_are_made_again(tmp_path):
+    made, store = plan(tmp_path)
+    before = train(made, store)
+    key = before["first"].node.key
+    sound = studies.weights(store, before["first"].node, made.dataset)
+    damage(next((tmp_path / address(key)).glob("weights-*")))
+    damage(next((tmp_path / bank.address(before["teacher"].node.key)).glob("logits-*")))
+    after = train(made, store)
+    assert after["first"].trained
+    assert not after["teacher"].trained
+    again = studies.weights(store, after["first"].node, made.dataset)
+    assert all(torch.equal(sound[name], again[name]) for name in sound)
+    for name in before:
+        assert ray.get(before[name].ref).equals(ray.get(after[name].ref))
+
+
+SLOW = {"name": "tests.integration.studies:slow"}
+
+
+def undisturbed(made, folder):
+    """Weights of the teacher, trained in this process."""
+    alone = Store(str(folder))
+    node = made.node_of[0, "teacher"]
+    studies.trained_here(made, alone, node)
+    return studies.weights(alone, node, made.dataset)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_dies_or_falls_silent_in_mid_training_costs_nothing(tmp_path, sign):
+    made, store = plan(
+        tmp_path / "store",
+        teacher={"model": SLOW, "recipe": RECIPE | {"epochs": 12}},
+        limits={"checkpoint_s": 0, "silent_s": 4, "retries": 1},
+    )
+    struck = []
+
+    def strike(uid, epoch):
+        if uid.endswith("teacher") and epoch.epoch == 3 and not struck:
+            struck.append(studies.pid_of(uid))
+            os.kill(struck[0], sign)
+
+    networks = train_networks(made, store, ray.put(made.dataset), strike)
+    assert struck
+    assert not psutil.pid_exists(struck[0])
+    assert {place: network.error for place, network in networks.items() if network.error} == {}
+    expected = undisturbed(made, tmp_path / "alone")
+    found = studies.weights(store, made.node_of[0, "teacher"], made.dataset)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert len(networks[0, "teacher"].manifest.facts["epochs"]) == 12
+
+
+def test_a_worker_that_dies_at_every_try_costs_its_network(tmp_path):
+    dying = {"model": {"name": "tests.integration.studies:dying"}, "recipe": RECIPE}
+    made, store = plan(tmp_path, assistants={"dying": dying, "calm": NET}, limits={"retries": 1})
+    networks = train(made, store)
+    assert "died more than 1 times" in networks["dying"].error
+    assert networks["calm"].error is None
+
+
+def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_path):
+    made, store = plan(tmp_path, teacher={"model": SLOW, "recipe": RECIPE | {"epochs": 400}})
+    heard = []
+
+    def interrupt(uid, epoch):
+        heard.append(epoch.epoch)
+        if epoch.epoch == 3:
+            # As Ctrl-C would: the signal reaches the driver's main thread.
+            signal.raise_signal(signal.SIGINT)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        train_networks(made, store, ray.put(made.dataset), interrupt)
+    assert time.monotonic() - began < 90
+    studies.wait_for_cpus(2)
+    assert max(heard) < 400
+    assert store.find(address(made.node_of[0, "teacher"].key)) is None

@@ -1,0 +1,213 @@
+"""Students on Ray Tune: shared data, reused actors, failures, silence, rungs, and nothing printed or left behind."""
+
+import os
+import signal
+import tempfile
+import time
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import torch
+
+from tests.integration import studies
+from tests.integration.studies import NET, RECIPE, plan
+from tests.unit import tiny
+from wetakd import training_job
+from wetakd.halving import train_in_rungs
+from wetakd.networks import train_networks
+from wetakd.plan import Student, control_weights
+from wetakd.storage import Store
+from wetakd.trials import address, train_students
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+
+MEBIBYTE = 2**20
+
+
+@pytest.fixture(scope="module")
+def large():
+    """60 MB of pixels, nearly all of them in the split test, which students never see."""
+    data = tiny.dataset()
+    pixels = np.zeros((60 * MEBIBYTE // 64, 1, 8, 8), np.uint8)
+    pixels[: len(data.images_NCHW)] = data.images_NCHW
+    pixels.flags.writeable = False
+    return replace(data, images_NCHW=pixels)
+
+
+@pytest.fixture(scope="module")
+def ground(ray_cluster, tmp_path_factory, large):
+    """Trained networks for all tests of this module."""
+    made, store = plan(tmp_path_factory.mktemp("networks"), large)
+    dataset_ref = ray.put(large)
+    return store, dataset_ref, train_networks(made, store, dataset_ref, lambda *_: None)
+
+
+def students_of(made) -> dict[str, Student]:
+    students = [made.student(trial, control_weights(trial)) for trial in made.trials]
+    return {student.key: student for student in students}
+
+
+def run(made, ground, store, until=None, watch=lambda *_: None, students=None):
+    _, dataset_ref, networks = ground
+    return train_students(students or students_of(made), until or {}, made.config, store, dataset_ref, networks, watch)
+
+
+def weights(store, student, data):
+    manifest = store.find(address(student.key))
+    return training_job.load_model(store, manifest, student.config.model, data).state_dict()
+
+
+def expected(made, ground, student, folder):
+    """Weights of the same student, trained in this process."""
+    networks = {network.node.key: network for network in ground[2].values()}
+    job = training_job.TrainingJob(
+        uid="here",
+        address=address(student.key),
+        model=student.config.model,
+        recipe=student.config.recipe,
+        precision=student.precision,
+        seed=student.seed,
+        views=training_job.Views.of(made.config.views),
+        device="cpu",
+        store_uri=str(folder),
+        checkpoint_s=1000.0,
+        distillation=student.config.distillation if student.teacher_keys else None,
+        weights_K=student.weights_K,
+    )
+    list(training_job.run(job, made.dataset, [ray.get(networks[key].ref) for key in student.teacher_keys]))
+    return weights(Store(str(folder)), student, made.dataset)
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+PROBE = {"name": "tests.integration.studies:probing"}
+SLOW = {"model": {"name": "tests.integration.studies:slow"}, "recipe": RECIPE | {"epochs": 20}}
+FEW = {"name": "tiny", "seeds": 1, "strategies": ["uniform"], "controls": ["teacher"]}
+
+
+def test_students_share_actors_and_one_copy_of_the_data(tmp_path, ground, large, capfd, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made, store = plan(
+        tmp_path / "store", large, study={"name": "tiny", "seeds": 3, "strategies": ["uniform"]}, student=NET
+    )
+    students = students_of(made)
+    assert len(students) == 12
+    heard = []
+    where = set()
+
+    def watch(key, epoch):
+        heard.append((key, epoch.epoch))
+        where.update(process.pid for process in studies.trial_processes())
+
+    capfd.readouterr()
+    outcomes = run(made, ground, store, watch=watch)
+    assert capfd.readouterr() == ("", "")
+    assert [outcome.error for outcome in outcomes.values()] == [None] * 12
+    assert sorted(heard) == sorted((key, epoch) for key in students for epoch in (1, 2))
+    assert 1 <= len(where) <= 2
+    # Nothing of Tune is left, neither here nor on storage.
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert {path.split("/")[0] for path in store.list("")} == {"students"}
+    assert not [path for path in store.list("") if "checkpoints" in path]
+    for student in list(students.values())[:4]:
+        assert equal(weights(store, student, large), expected(made, ground, student, tmp_path / "alone"))
+    again = run(made, ground, store)
+    assert not any(outcome.trained for outcome in again.values())
+
+
+def test_no_trial_copies_the_pixels(tmp_path, ground, large):
+    made, store = plan(tmp_path, large, study=FEW, student={"model": PROBE, "recipe": RECIPE})
+    assert {outcome.error for outcome in run(made, ground, store).values()} == {None}
+    # The probe can tell: here, the pixels are private.
+    assert studies.private_pixels() >= 60 * MEBIBYTE
+
+
+def test_a_student_whose_loss_is_not_finite_costs_itself(tmp_path, ground, large):
+    made, store = plan(
+        tmp_path,
+        large,
+        study={
+            "name": "tiny",
+            "seeds": 1,
+            "strategies": ["uniform"],
+            "controls": ["none", "teacher"],
+            "sweep": {"student.recipe.lr": {"grid": [0.05, 1e30]}},
+        },
+    )
+    outcomes = run(made, ground, store)
+    for outcome in outcomes.values():
+        if outcome.student.config.recipe.lr > 1:
+            assert "diverged" in outcome.error
+            assert outcome.manifest is None
+        else:
+            assert outcome.error is None
+            assert outcome.manifest is not None
+    assert {outcome.error is None for outcome in outcomes.values()} == {True, False}
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, large, sign):
+    limits = {"checkpoint_s": 0, "silent_s": 6, "retries": 1}
+    made, store = plan(tmp_path / "store", large, study=FEW, student=SLOW, limits=limits)
+    struck, heard = [], []
+
+    def strike(key, epoch):
+        heard.append((key, epoch.epoch))
+        if not struck:
+            struck.append(studies.trial_processes()[0].pid)
+            os.kill(struck[0], sign)
+
+    outcomes = run(made, ground, store, watch=strike)
+    assert not psutil.pid_exists(struck[0])
+    assert len(heard) == len(set(heard))
+    for outcome in outcomes.values():
+        assert outcome.error is None
+        assert equal(
+            weights(store, outcome.student, large), expected(made, ground, outcome.student, tmp_path / "alone")
+        )
+
+
+def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, ground, large):
+    study = FEW | {
+        "sweep": {"student.recipe.lr": {"grid": [0.05, 1e-6]}},
+        "halving": {"min_epochs": 2, "factor": 2},
+    }
+    made, store = plan(tmp_path / "store", large, study=study, student=NET | {"recipe": RECIPE | {"epochs": 6}})
+    students = {trial: made.student(trial, control_weights(trial)) for trial in made.trials}
+    heard = []
+
+    def train(some, until):
+        return run(made, ground, store, until, lambda key, epoch: heard.append((key, epoch.epoch)), some)
+
+    outcomes = train_in_rungs(students, made.config.study.halving, train)
+    assert all(outcome.error is None for outcome in outcomes.values())
+    for outcome in outcomes.values():
+        if outcome.student.config.recipe.lr == 0.05:
+            assert len(outcome.manifest.facts["epochs"]) == 6
+            assert equal(
+                weights(store, outcome.student, large), expected(made, ground, outcome.student, tmp_path / "alone")
+            )
+        else:
+            assert outcome.stopped_at.epoch == 2
+            assert store.find(address(outcome.student.key)) is None
+    assert len(outcomes) == 4
+
+
+def test_an_interrupt_ends_the_trials_at_once_and_the_next_run_goes_on(tmp_path, ground, large):
+    made, store = plan(tmp_path, large, study=FEW, student=SLOW | {"recipe": RECIPE | {"epochs": 60}})
+
+    def interrupt(key, epoch):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(made, ground, store, watch=interrupt)
+    began = time.monotonic()
+    studies.wait_for_cpus(2)
+    assert time.monotonic() - began < 30
+    outcomes = run(made, ground, store, dict.fromkeys(students_of(made), 1))
+    assert all(outcome.stopped_at.epoch == 1 for outcome in outcomes.values())
