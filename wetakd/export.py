@@ -11,6 +11,8 @@ import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +63,10 @@ def save_mlflow_model(student: nn.Module, dataset: Dataset, folder: Path) -> Non
         )
 
 
-def mlflow_model_folder(student: nn.Module, dataset: Dataset) -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder with the student as an MLflow model in its sub-folder `student`."""
-    scratch = tempfile.TemporaryDirectory(prefix="wetakd-model-")
-    save_mlflow_model(student, dataset, Path(scratch.name) / MODEL_NAME)
-    return scratch
+@contextmanager
+def mlflow_model_folder(student: nn.Module, dataset: Dataset) -> Iterator[Path]:
+    """A folder with the student as an MLflow model, for the length of the block."""
+    with tempfile.TemporaryDirectory(prefix="wetakd-model-") as scratch:
+        folder = Path(scratch, MODEL_NAME)
+        save_mlflow_model(student, dataset, folder)
+        yield folder
