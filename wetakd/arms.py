@@ -31,7 +31,7 @@ def shown_name(strategy: str) -> str:
     return _NAMES.get(strategy, strategy.replace("_", " "))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One recipe with its students, at one point."""
 

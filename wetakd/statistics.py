@@ -142,9 +142,9 @@ def _power(effect: float, num: int) -> float:
     """Power of the two-sided paired t test at 5 % for a difference of `effect` standard deviations."""
     noncentrality = effect * math.sqrt(num)
     critical = float(special.stdtrit(num - 1, 0.5 + CONFIDENCE / 2))
-    upper, lower = (stats.nct.cdf(side, num - 1, noncentrality) for side in (critical, -critical))
+    upper, lower = (float(special.nctdtr(num - 1, noncentrality, side)) for side in (critical, -critical))
     # The distribution function underflows to NaN far out in its lower tail.
-    return float(1 - np.nan_to_num(upper) + np.nan_to_num(lower))
+    return 1.0 - (0.0 if math.isnan(upper) else upper) + (0.0 if math.isnan(lower) else lower)
 
 
 @dataclass(frozen=True)
