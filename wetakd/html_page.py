@@ -47,7 +47,8 @@ tr:last-child td { border-bottom: 0; }
 tr.won td { background: var(--tint); font-weight: 600; }
 summary { cursor: pointer; font-size: 1.1rem; font-weight: 600; margin: 1.6rem 0 .4rem; }
 .pictures { columns: 2 28rem; column-gap: 1.2rem; }
-figure { margin: 0 0 1.2rem; break-inside: avoid; background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: .6rem; }
+figure { margin: 0 0 1.2rem; break-inside: avoid;
+         background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: .6rem; }
 figure img { display: block; width: 100%; height: auto; }
 """
 
