@@ -68,7 +68,8 @@ def compute(
 
     parts, ids, view_of = [], [], []
     for sample_ids, view in _blocks(dataset, views.num):
-        logits_NC = predict(model, dataset, sample_ids, views=views, view=view, device=device).astype(np.float16)
+        with np.errstate(over="ignore"):  # said below
+            logits_NC = predict(model, dataset, sample_ids, views=views, view=view, device=device).astype(np.float16)
         if not np.isfinite(logits_NC).all():
             raise FloatingPointError("a logit is not finite or beyond the range of float16")
         parts.append(logits_NC)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,10 +19,10 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 
 from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
 
-_PRELOAD = "torch,ray.train.torch,ray.tune,wetakd.training_job"
+UNBOUNDED = 1000
+"""Nodes of a group without a limit of its own."""
+
 _SWITCHES = {
-    # Workers import torch once while the driver still reads its data; it would cost each first task seconds.
-    "RAY_preload_python_modules": _PRELOAD,
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # Train's workers stay in the folder that they start in: a user's callable may read files beside it.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -85,6 +86,28 @@ def num_workers(config: NetworkConfig) -> int:
     return max(1, config.workers if isinstance(config.workers, int) else config.workers[0])
 
 
+def possible_nodes() -> list[dict[str, float]]:
+    """The nodes that an autoscaler could add, by their resources; none without one."""
+    from ray._private.state import state
+
+    config = state.get_cluster_config()
+    groups = config.node_group_configs if config is not None else []
+    # -1: no limit of its own.
+    return [
+        dict(group.resources) for group in groups for _ in range(group.max_count if group.max_count >= 0 else UNBOUNDED)
+    ]
+
+
+def capacity() -> dict[str, float]:
+    """Resources of the cluster, those included that its autoscaler could add."""
+    total: dict[str, float] = defaultdict(float, ray.cluster_resources())
+    grown: dict[str, float] = defaultdict(float)
+    for node in possible_nodes():
+        for name, amount in node.items():
+            grown[name] += amount
+    return {name: max(total[name], grown[name]) for name in {*total, *grown}}
+
+
 class Slots:
     """Lets only as many worker groups run as the cluster can hold at once: more would starve each other."""
 
@@ -108,7 +131,7 @@ class Slots:
                 self._free.notify_all()
 
     def _fits(self, need: Mapping[str, float]) -> bool:
-        total = ray.cluster_resources()
+        total = capacity()
         return not self._taken or all(
             self._taken.get(name, 0.0) + amount <= total.get(name, 0.0) for name, amount in need.items()
         )

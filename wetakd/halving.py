@@ -43,9 +43,7 @@ def survivors(accuracy: Mapping[Arm, float], factor: int) -> set[Arm]:
     }
 
 
-def train_in_rungs(
-    students: Mapping[Trial, Student], config: HalvingConfig, train: Train
-) -> dict[str, TrainedStudent]:
+def train_in_rungs(students: Mapping[Trial, Student], config: HalvingConfig, train: Train) -> dict[str, TrainedStudent]:
     """Train every student to the first rung, the survivors to the next, and the last ones to the end.
 
     `train(students, until)` trains students (by key) up to the epochs named in `until` (no entry: to the end).

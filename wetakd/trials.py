@@ -247,7 +247,7 @@ class _Collector(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """End the processes of trials that were silent for too long: Tune then sees a dead actor and tries again."""
         for key in [key for key in self._processes if time.monotonic() - self._heard_at[key] > self._silent_s]:
-            told, _ = ray.wait([self._processes[key]], timeout=0)
+            told = ray.wait([self._processes[key]], timeout=0)[0]
             if told:
                 del self._processes[key]
                 ray.get(told[0]).kill()

@@ -1,0 +1,120 @@
+"""The bank: right pixels, right rows, no copies, and nothing damaged is ever read."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import nn
+
+from tests.unit import tiny
+from wetakd import bank
+from wetakd.storage import Store
+from wetakd.training import predict
+from wetakd.views import Views
+
+VIEWS = Views(num=3, flip=True, crop_padding=1, seed=4)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny.dataset()
+
+
+@pytest.fixture(scope="module")
+def network(data):
+    return tiny.run(recipe=tiny.RECIPE.model_copy(update={"epochs": 1}))[0]
+
+
+@pytest.fixture(scope="module")
+def table(data, network):
+    return bank.compute(network, data, VIEWS)
+
+
+def test_every_sample_and_view_has_the_logits_of_its_very_pixels(data, network, table):
+    found = bank.view(table)
+    assert found.fit_VNC.shape == (3, 40, 3)
+    assert found.fit_VNC.dtype == np.float16
+    for number in range(3):
+        fresh_NC = predict(network, data, data.splits.fit, views=VIEWS, view=number).astype(np.float16)
+        assert np.array_equal(found.fit_VNC[number], fresh_NC)
+    assert not np.array_equal(found.fit_VNC[0], found.fit_VNC[1])
+    for split in ("weigh", "choose", "test"):
+        clean_NC = predict(network, data, getattr(data.splits, split)).astype(np.float16)
+        assert np.array_equal(getattr(found, f"{split}_NC"), clean_NC)
+
+
+def test_rows_name_their_sample_and_view(data, table):
+    ids = table.column("sample_id").to_numpy()
+    assert np.array_equal(ids[:40], data.splits.fit)
+    assert np.array_equal(ids[-15:], data.splits.test)
+    assert table.column("view").to_pylist() == [0] * 40 + [1] * 40 + [2] * 40 + [0] * 36
+
+
+def test_rows_and_bytes_are_known_beforehand(data, table):
+    assert bank.num_rows(data, 3) == table.num_rows
+    assert table.nbytes == pytest.approx(bank.num_bytes(data, 3), rel=0.05)
+
+
+def test_computing_changes_nothing_in_the_network(data, network, table):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    again = bank.compute(network, data, VIEWS)
+    assert network.training
+    assert again.equals(table)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None or not parameter.grad.requires_grad for parameter in network.parameters())
+
+
+def test_each_block_is_a_sign_of_life(data, network):
+    heard = []
+    bank.compute(network, data, VIEWS, on_block=lambda: heard.append(1))
+    assert len(heard) == 3 + 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e5])
+def test_logits_that_float16_cannot_hold_are_refused(data, value):
+    class Wild(nn.Module):
+        def forward(self, images_BCHW):
+            return torch.full((len(images_BCHW), 3), value)
+
+    with pytest.raises(FloatingPointError, match="float16"):
+        bank.compute(Wild(), data, VIEWS)
+
+
+def test_views_of_a_table_share_its_memory_and_are_read_only(table):
+    found = bank.view(table)
+    assert not found.fit_VNC.flags.writeable
+    assert not found.fit_VNC.flags.owndata
+    buffer = table.column("logits").chunk(0).flatten().buffers()[1]
+    start = found.test_NC.__array_interface__["data"][0]
+    assert buffer.address < start < buffer.address + buffer.size
+
+
+def test_a_stored_bank_reads_back_equal_and_without_a_copy(table, tmp_path):
+    store = Store(str(tmp_path))
+    assert bank.read(store, "key") is None
+    bank.write(store, "key", table)
+    before = pa.total_allocated_bytes()
+    found = bank.read(store, "key")
+    assert found.equals(table)
+    assert found.schema.metadata == table.schema.metadata
+    assert pa.total_allocated_bytes() - before < table.nbytes / 2
+    assert np.array_equal(bank.view(found).choose_NC, bank.view(table).choose_NC)
+
+
+def test_a_flipped_bit_or_a_missing_end_is_noticed(table, tmp_path):
+    store = Store(str(tmp_path))
+    for change in (lambda raw: raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:], lambda raw: raw[:-5], lambda raw: b""):
+        manifest = bank.write(store, "key", table)
+        (blob,) = manifest.blobs.values()
+        path = tmp_path / bank.address("key") / blob.path
+        path.write_bytes(change(path.read_bytes()))
+        assert bank.read(store, "key") is None
+
+
+def test_verify_tells_a_sound_bank_from_one_of_other_pixels(data, network, table):
+    sound = bank.verify(table, network, data, VIEWS)
+    assert sound <= 1e-3 * np.abs(bank.view(table).fit_VNC).max()
+    other_views = Views(num=3, flip=True, crop_padding=1, seed=5)
+    assert bank.verify(table, network, data, other_views) > 10 * max(sound, 1e-3)
+    assert bank.verify(table, tiny.network(seed=9), data, VIEWS) > 10 * max(sound, 1e-3)
