@@ -148,9 +148,10 @@ def figure_sizes(results: Results) -> Figure:
             continue
         at = (results.student_cost.parameters, 100 * found.mean)
         colour, width = colour_of(arm.strategy), percent_width(found) or None
-        axes.errorbar(*at, yerr=width, fmt=marker, color=colour, markersize=9, capsize=3)
-        label = f"student: {drawing.cut(arm.label, 28)}"
-        axes.annotate(label, at, xytext=(9, 0), textcoords="offset points", va="center", fontsize=9)
+        label = f"student: {drawing.cut(arm.label)}"
+        axes.errorbar(*at, yerr=width, fmt=marker, color=colour, markersize=9, capsize=3, label=label)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", fontsize=9, framealpha=0.85, edgecolor="none")
     axes.set_xscale("log")
     axes.margins(x=0.12, y=0.15)
     axes.set_xlabel("parameters")
