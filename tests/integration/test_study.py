@@ -118,7 +118,7 @@ def test_the_winner_predicts_in_a_fresh_process(finished: tuple[Path, Any]) -> N
     code = """
 import sys, mlflow, numpy as np, pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
-(model,) = mlflow.search_logged_models(output_format="list")
+(model,) = mlflow.search_logged_models(experiment_ids=["1"], output_format="list")
 images = np.zeros((3, 1, 8, 8), np.uint8)
 logits = mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict(images)
 print(np.asarray(logits).shape)
