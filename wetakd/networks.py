@@ -19,7 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.train import TrainingFailedError
 
 from wetakd import bank, training_job
-from wetakd.cluster import Slots, task_options
+from wetakd.cluster import Slots, removing_placement_groups, task_options
 from wetakd.config import ModelConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
@@ -71,17 +71,11 @@ def train_networks(
     futures: dict[tuple[int, str], Future[TrainedNetwork]] = {}
     pool = ThreadPoolExecutor(len(plan.nodes), thread_name_prefix="network")
     try:
-        for node in plan.nodes:
-            teachers = [futures[node.replicate, name] for name in node.teachers]
-            futures[node.replicate, node.name] = pool.submit(foreman.finish, node, teachers)
-        waiting = True
-        while waiting:
-            waiting = not all(future.done() for future in futures.values())
-            done, _ = wait(futures.values(), timeout=_POLL_S if waiting else 0, return_when=FIRST_EXCEPTION)
-            for uid, epoch in heartbeat.hear():
-                watch(uid, Epoch.from_dict(epoch))
-            for future in done:
-                future.result()
+        with removing_placement_groups():
+            for node in plan.nodes:
+                teachers = [futures[node.replicate, name] for name in node.teachers]
+                futures[node.replicate, node.name] = pool.submit(foreman.finish, node, teachers)
+            _follow(list(futures.values()), heartbeat, watch)
     except BaseException:
         foreman.stop()
         raise
@@ -89,6 +83,18 @@ def train_networks(
         pool.shutdown(wait=False, cancel_futures=True)
         heartbeat.close()
     return {place: future.result() for place, future in futures.items()}
+
+
+def _follow(futures: list[Future[TrainedNetwork]], heartbeat: Watch, watch: Callable[[str, Epoch], None]) -> None:
+    """Pass on what is heard until all is done; raises what a thread raises, at once."""
+    waiting = True
+    while waiting:
+        waiting = not all(future.done() for future in futures)
+        done, _ = wait(futures, timeout=_POLL_S if waiting else 0, return_when=FIRST_EXCEPTION)
+        for uid, epoch in heartbeat.hear():
+            watch(uid, Epoch.from_dict(epoch))
+        for future in done:
+            future.result()
 
 
 class _Stopped(Exception):

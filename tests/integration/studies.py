@@ -33,28 +33,33 @@ def without_statistics(num_classes: int, in_channels: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(in_channels, 6, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(num_classes))
 
 
+def is_worker() -> bool:
+    """Whether this process works for Ray, rather than driving it."""
+    return any(word.startswith("ray::") for word in psutil.Process().cmdline())
+
+
 class _Slow(nn.Module):
-    """Takes its time, and tells the world where it runs."""
+    """Takes its time."""
 
     def __init__(self, num_classes: int, in_channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(in_channels * 64, num_classes)
 
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.02)
+        time.sleep(0.04 if is_worker() else 0)
         logits_BC: torch.Tensor = self.linear(images_BCHW.flatten(1))
         return logits_BC
 
 
 def slow(num_classes: int, in_channels: int) -> nn.Module:
-    """About a fifth of a second an epoch of the tiny data set."""
+    """About a fifth of a second an epoch of the tiny data set, in a worker of Ray."""
     return _Slow(num_classes, in_channels)
 
 
 class _Dying(_Slow):
     def train(self, mode: bool = True) -> nn.Module:
         # Built by the driver, too, to be checked; dies where a worker of Ray trains it.
-        if mode and any("ray::" in word for word in psutil.Process().cmdline()):
+        if mode and is_worker():
             os.kill(os.getpid(), signal.SIGKILL)
         return super().train(mode)
 
@@ -64,19 +69,13 @@ def dying(num_classes: int, in_channels: int) -> nn.Module:
     return _Dying(num_classes, in_channels)
 
 
-def trial_processes() -> list[psutil.Process]:
-    """The actors of Tune on this machine."""
-    return [process for process in psutil.process_iter(["cmdline"]) if _runs(process, "_StudentTrial")]
+def pids_of(name: str) -> list[int]:
+    """Worker processes on this machine that run the Ray task or actor of that name."""
+    return [process.pid for process in psutil.process_iter(["cmdline"]) if _runs(process, name)]
 
 
-def pid_of(task: str) -> int:
-    """The worker process on this machine that runs the Ray task of that name."""
-    (found,) = [process.pid for process in psutil.process_iter(["cmdline"]) if _runs(process, task)]
-    return int(found)
-
-
-def _runs(process: psutil.Process, task: str) -> bool:
-    return any(f"ray::{task}" in word for word in process.info["cmdline"] or ())
+def _runs(process: psutil.Process, name: str) -> bool:
+    return any(f"ray::{name}" in word for word in process.info["cmdline"] or ())
 
 
 class _Probing(_Slow):

@@ -102,24 +102,23 @@ def undisturbed(made, folder):
 def test_a_worker_that_dies_or_falls_silent_in_mid_training_costs_nothing(tmp_path, sign):
     made, store = plan(
         tmp_path / "store",
-        teacher={"model": SLOW, "recipe": RECIPE | {"epochs": 12}},
+        teacher={"model": SLOW, "recipe": RECIPE | {"epochs": 40}},
         limits={"checkpoint_s": 0, "silent_s": 4, "retries": 1},
     )
     struck = []
 
     def strike(uid, epoch):
-        if uid.endswith("teacher") and epoch.epoch == 3 and not struck:
-            struck.append(studies.pid_of(uid))
+        if not struck:
+            struck.append(studies.pids_of(uid)[0])
             os.kill(struck[0], sign)
 
     networks = train_networks(made, store, ray.put(made.dataset), strike)
-    assert struck
     assert not psutil.pid_exists(struck[0])
     assert {place: network.error for place, network in networks.items() if network.error} == {}
     expected = undisturbed(made, tmp_path / "alone")
     found = studies.weights(store, made.node_of[0, "teacher"], made.dataset)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    assert len(networks[0, "teacher"].manifest.facts["epochs"]) == 12
+    assert len(networks[0, "teacher"].manifest.facts["epochs"]) == 40
 
 
 def test_a_worker_that_dies_at_every_try_costs_its_network(tmp_path):
@@ -136,7 +135,7 @@ def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_pat
 
     def interrupt(uid, epoch):
         heard.append(epoch.epoch)
-        if epoch.epoch == 3:
+        if epoch.epoch >= 3:
             # As Ctrl-C would: the signal reaches the driver's main thread.
             signal.raise_signal(signal.SIGINT)
 

@@ -102,7 +102,7 @@ def test_students_share_actors_and_one_copy_of_the_data(tmp_path, ground, large,
 
     def watch(key, epoch):
         heard.append((key, epoch.epoch))
-        where.update(process.pid for process in studies.trial_processes())
+        where.update(studies.pids_of("_StudentTrial"))
 
     capfd.readouterr()
     outcomes = run(made, ground, store, watch=watch)
@@ -159,7 +159,7 @@ def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, larg
     def strike(key, epoch):
         heard.append((key, epoch.epoch))
         if not struck:
-            struck.append(studies.trial_processes()[0].pid)
+            struck.append(studies.pids_of("_StudentTrial")[0])
             os.kill(struck[0], sign)
 
     outcomes = run(made, ground, store, watch=strike)
