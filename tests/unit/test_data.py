@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import (
+
+from tests.unit.pictures import (
     GIVEN_TEST,
     LABELS,
     PNGS,
@@ -20,7 +21,6 @@ from pictures import (
     write_folder,
     write_parquet,
 )
-
 from wetakd.config import DigitsData, FolderData, ParquetData, SplitsConfig, TransformConfig
 from wetakd.data import _free_memory, load
 from wetakd.errors import UserError

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pictures import (
+
+from tests.unit.pictures import (
     GIVEN_TEST,
     LABELS,
     PIXELS,
@@ -23,7 +24,6 @@ from pictures import (
     write_folder,
     write_parquet,
 )
-
 from wetakd.config import CallableData, CifarData, DigitsData, FolderData, ParquetData, SplitsConfig
 from wetakd.errors import UserError
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import SPLITS
 
+from tests.unit.pictures import SPLITS
 from wetakd.config import SplitsConfig
 from wetakd.errors import UserError
 from wetakd.splits import draw_splits

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tests.unit.tables import replaced, simulated
 
+from tests.unit.tables import replaced, simulated
 from wetakd.statistics import (
     Estimate,
     Winner,
