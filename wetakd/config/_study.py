@@ -113,7 +113,9 @@ class LimitsConfig(Model):
     """When to try again and when to give up."""
 
     retries: Annotated[int, Field(ge=0, le=1000)] = Field(3, description="of work lost to a dead process or node")
-    silent_s: Positive = Field(1800.0, description="seconds without a sign of life after which work is ended")
+    silent_s: Positive = Field(
+        1800.0, description="seconds without a sign of life after which work is ended; longer than the longest epoch"
+    )
     memory_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="share of this machine's free memory that the decoded images may take"
     )
