@@ -25,13 +25,16 @@ def write_images(file: Path, num: int, num_classes: int, label: str, seed: int) 
     return file
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("name", "num_classes", "label"),
-    [("cifar10", 10, "label"), ("cifar10-paper", 10, "label"), ("cifar100", 100, "fine_label")],
+    ("name", "num_images", "num_classes", "label"),
+    [("cifar10", 300, 10, "label"), ("cifar10-paper", 300, 10, "label"), ("cifar100", 1000, 100, "fine_label")],
 )
-def test_a_cifar_study_runs_end_to_end(name: str, num_classes: int, label: str, tmp_path: Path) -> None:
+def test_a_cifar_study_runs_end_to_end(
+    name: str, num_images: int, num_classes: int, label: str, tmp_path: Path
+) -> None:
     fields = {
-        "data.train": write_images(tmp_path / "train.parquet", 30 * num_classes, num_classes, label, seed=0),
+        "data.train": write_images(tmp_path / "train.parquet", num_images, num_classes, label, seed=0),
         "data.test": write_images(tmp_path / "test.parquet", 3 * num_classes, num_classes, label, seed=1),
         "study.strategies": "[uniform, de]",
         "study.subsets": "[3]",
