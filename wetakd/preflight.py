@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ray
 
-from wetakd.cluster import num_workers, worker_resources
+from wetakd.cluster import num_workers, possible_nodes, worker_resources
 from wetakd.config import STUDENT, TEACHER, PlacementConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
@@ -66,7 +66,7 @@ def check_resources(config: StudyConfig, say: Callable[[str], None]) -> None:
     Raises UserError that names the field, what it asks for and what the cluster has.
     """
     nodes = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    growth = _possible_nodes()
+    growth = possible_nodes()
     for field, placement, workers in _requests(config):
         asked = worker_resources(placement)
         if _places(nodes, asked) >= workers:
@@ -91,23 +91,7 @@ def _requests(config: StudyConfig) -> list[tuple[str, PlacementConfig, int]]:
 
 def _places(nodes: Sequence[Mapping[str, float]], asked: Mapping[str, float]) -> int:
     """How many such workers the nodes hold at once."""
-    if not any(asked.values()):
-        return len(nodes) * _UNBOUNDED
     return sum(min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items()) for node in nodes)
-
-
-def _possible_nodes() -> list[dict[str, float]]:
-    """The nodes that an autoscaler could add; none without one."""
-    from ray._private.state import state
-
-    config = state.get_cluster_config()
-    groups = config.node_group_configs if config is not None else []
-    # -1: no limit of its own.
-    return [
-        dict(group.resources)
-        for group in groups
-        for _ in range(group.max_count if group.max_count >= 0 else _UNBOUNDED)
-    ]
 
 
 def _shown(resources: Mapping[str, float]) -> str:

@@ -87,6 +87,7 @@ def test_models_are_frozen() -> None:
         ({"teacher__workers": [3, 2]}, "teacher.workers", "min"),
         ({"student__distillation__alpha": 5.0}, "student.distillation.ce_weight", "must be given"),
         ({"student__distillation__temperature": 0}, "student.distillation.temperature", "greater than 0"),
+        ({"student__placement": {"cpus": 0}}, "student.placement.cpus", "asks for nothing"),
         ({"storage": 5}, "storage", "string"),
     ],
 )

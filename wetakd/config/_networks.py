@@ -82,6 +82,12 @@ class PlacementConfig(Model):
     resources: Mapping[str, Positive] = Field({}, description="custom Ray resources a worker")
     labels: Mapping[str, str] = Field({}, description="Ray node labels that a worker's node must have")
 
+    @model_validator(mode="after")
+    def _check(self) -> PlacementConfig:
+        if not (self.cpus or self.gpus or self.resources):
+            raise ValueError("cpus: 0 with nothing else asks for nothing; give cpus, gpus or resources")
+        return self
+
 
 class StudentConfig(Model):
     """The small network that must ship."""
