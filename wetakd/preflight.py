@@ -17,7 +17,6 @@ from wetakd.plan import Plan
 from wetakd.training_job import input_shape
 from wetakd.views import Views
 
-_UNBOUNDED = 1000
 # Ray sets it for the entry point of a submitted job, and for nothing else.
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
