@@ -190,14 +190,15 @@ def list_studies(storage: str | None, as_json: bool) -> None:
     """List the studies on storage."""
     from dataclasses import asdict
 
-    from wetakd.inventory import size_text, studies
+    from wetakd.inventory import studies
+    from wetakd.wording import size
 
     entries = studies(Store(_storage(storage)))
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
         return
     for entry in entries:
-        click.echo(f"{entry.name:<24} {entry.state:<6} {size_text(entry.size):>8}  {entry.winner}")
+        click.echo(f"{entry.name:<24} {entry.state:<6} {size(entry.size):>8}  {entry.winner}")
     if not entries:
         click.echo("no studies here yet; start one with: wetakd run", err=True)
 
@@ -207,15 +208,16 @@ def list_studies(storage: str | None, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 def gc(storage: str | None, dry_run: bool) -> None:
     """Delete what no study on storage refers to: networks, logits and students of deleted or revised studies."""
-    from wetakd.inventory import refuse, size_text
+    from wetakd.inventory import refuse
+    from wetakd.wording import size
 
     store = Store(_storage(storage))
     found = list(refuse(store))
     for item in found:
-        click.echo(f"{size_text(item.size):>8}  {item.path}  ({item.why})")
+        click.echo(f"{size(item.size):>8}  {item.path}  ({item.why})")
         if not dry_run:
             store.delete(item.path)
-    total = size_text(sum(item.size for item in found))
+    total = size(sum(item.size for item in found))
     click.echo(f"{len(found)} item(s), {total}, {'would be deleted' if dry_run else 'deleted'}")
 
 

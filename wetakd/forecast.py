@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from wetakd import bank
 from wetakd.cluster import num_workers, worker_resources
 from wetakd.config import NetworkConfig, StudentConfig
-from wetakd.inventory import size_text
 from wetakd.models import cost
 from wetakd.networks import address as network_address
 from wetakd.plan import Plan
 from wetakd.storage import Store
 from wetakd.training_job import input_shape, new_model
+from wetakd.wording import short, size
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Forecast:
         images = ", ".join(f"{split} {count:,}" for split, count in self.num_images.items())
         lines = [
             f"Study {self.study}",
-            f"  images    {images} ({size_text(self.dataset_bytes)} in the object store)",
+            f"  images    {images} ({size(self.dataset_bytes)} in the object store)",
             "",
             f"  {'network':<14}{'parameters':>12}{'MACs':>9}{'epochs':>8}  {'found':<7}asks for",
             *(self._row(network) for network in (*self.networks, self.student)),
             "",
             f"  networks  {sum(n.num_total - n.num_found for n in self.networks)} to train, "
             f"{sum(n.num_found for n in self.networks)} found on storage",
-            f"  bank      {size_text(self.bank_bytes)} in the object store, {self.bank_passes:,} forward passes, once",
+            f"  bank      {size(self.bank_bytes)} in the object store, {self.bank_passes:,} forward passes, once",
             f"  weights   at most {self.num_searches:,} searches",
             f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once",
             f"  saved     {self.naive_passes:,} teacher and assistant passes, which a loop that",
@@ -73,7 +73,7 @@ class Forecast:
     @staticmethod
     def _row(network: NetworkForecast) -> str:
         found = f"{network.num_found}/{network.num_total}" if network.num_total else "-"
-        row = f"  {network.name:<14}{network.parameters:>12,}{_count(network.macs):>9}{network.epochs:>8}"
+        row = f"  {network.name:<14}{network.parameters:>12,}{short(network.macs):>9}{network.epochs:>8}"
         return f"{row}  {found:<7}{network.asks_for}"
 
 
@@ -109,21 +109,12 @@ def _network(plan: Plan, store: Store, name: str, network: NetworkConfig) -> Net
 def _measure(
     plan: Plan, name: str, network: StudentConfig, taught_by: Iterable[str], asks_for: str, found: int, total: int
 ) -> NetworkForecast:
-    size = cost(new_model(network.model, plan.dataset, seed=0), input_shape(plan.dataset))
+    needs = cost(new_model(network.model, plan.dataset, seed=0), input_shape(plan.dataset))
     return NetworkForecast(
-        name, tuple(taught_by), size.parameters, size.macs, network.recipe.epochs, asks_for, found, total
+        name, tuple(taught_by), needs.parameters, needs.macs, network.recipe.epochs, asks_for, found, total
     )
 
 
 def _shown(network: StudentConfig, workers: int) -> str:
     asked = ", ".join(f"{amount:g} {name}" for name, amount in worker_resources(network.placement).items())
     return asked if workers == 1 else f"{workers} x {asked}"
-
-
-def _count(number: int) -> str:
-    size, unit = float(number), ""
-    for unit in ("", "k", "M", "G", "T"):
-        if size < 1000 or unit == "T":
-            break
-        size /= 1000
-    return f"{size:.3g}{unit}"

@@ -92,13 +92,3 @@ def refuse(store: Store) -> Iterator[Refuse]:
             elif store.find(address) is not None:
                 for path in store.strays(address, older_than_s=_STRAY_AGE_S):
                     yield Refuse(path, store.size(path), "left by an attempt that died")
-
-
-def size_text(num_bytes: int) -> str:
-    """Bytes for people, such as `1.2 MB`."""
-    size, unit = float(num_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.unit.tiny import dataset
-from wetakd.inventory import refuse, remember, size_text, studies
+from wetakd.inventory import refuse, remember, studies
 from wetakd.plan import Plan
 from wetakd.storage import Store
 from wetakd.study_file import load
@@ -48,7 +48,3 @@ def test_a_study_without_a_summary_has_only_begun(tmp_path: Path) -> None:
     assert studies(store) == []
     remember(store, plan())
     assert [(entry.name, entry.state, entry.winner) for entry in studies(store)] == [("digits", "begun", "")]
-
-
-def test_sizes_read_well() -> None:
-    assert [size_text(n) for n in (0, 999, 1234, 5_600_000, 7e15)] == ["0 B", "999 B", "1.23 kB", "5.6 MB", "7e+03 TB"]
