@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+import threading
+import traceback
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import yaml
@@ -38,22 +40,38 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
 
 def main() -> None:
     """Run the command and turn what went wrong into a line and an exit code."""
+    _leave(_run())
+
+
+def _run() -> int:
     try:
         code = commands(prog_name="wetakd", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        return code if isinstance(code, int) else 0
     except UserError as error:
         _complain(str(error))
-        sys.exit(2)
+        return 2
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted: run the same command again to go on from here")
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         # The reader of our output left; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _leave(code: int) -> NoReturn:
+    """End, though a thread may still drive a Ray Train run: it cannot be interrupted, and Python would wait for it."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _complain(text: str) -> None:

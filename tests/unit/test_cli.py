@@ -148,6 +148,27 @@ def test_an_unknown_option_exits_with_2(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "--frobnicate" in capsys.readouterr().err
 
 
+def test_a_thread_that_cannot_be_interrupted_does_not_keep_the_command_alive() -> None:
+    code = """
+import threading, time
+from wetakd import cli
+def interrupted(**_):
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    raise KeyboardInterrupt
+cli.commands = interrupted
+cli.main()
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 130
+    assert "run the same command again" in told.stderr
+
+
+def test_our_own_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "load", lambda *_: 1 / 0)
+    assert call("validate", monkeypatch=monkeypatch) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_plan_says_what_would_run_and_trains_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
