@@ -1,9 +1,10 @@
 """Weights for an ensemble of networks: exact search on plain numpy arrays (numpy and scipy only)."""
 
 from wetakd.weights.contributions import Contributions, contributions
-from wetakd.weights.problem import Problem, search
-from wetakd.weights.registry import STRATEGIES, strategy_named
+from wetakd.weights.problem import Problem
 from wetakd.weights.result import SearchResult
+from wetakd.weights.searching import search
+from wetakd.weights.strategies import STRATEGIES, strategy_named
 from wetakd.weights.strategy import Found, Options, Strategy
 
 __all__ = [

@@ -1,10 +1,11 @@
 """One BLAS thread while we count."""
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Keep the matrix library to one thread, where `threadpoolctl` is installed (scikit-learn brings it).
 
     Our products are small: a second thread gains little on idle cores and, spinning, loses a factor of ten and more on
@@ -13,6 +14,6 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     try:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     except ImportError:
-        return nullcontext()
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits
+        threadpool_limits = nullcontext
+    with threadpool_limits(1):
+        yield

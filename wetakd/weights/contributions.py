@@ -1,16 +1,13 @@
 """What each network adds to the pool's accuracy."""
 
 from dataclasses import dataclass
-from math import factorial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import comb
 
 from wetakd.weights.blas import one_blas_thread
-from wetakd.weights.scores import Floats
-
-if TYPE_CHECKING:
-    from wetakd.weights.problem import Problem
+from wetakd.weights.problem import Problem
+from wetakd.weights.scores import Floats, Integers
 
 MAX_SHAPLEY_NETWORKS = 10
 """Beyond it the 2^K coalitions are too many."""
@@ -27,41 +24,30 @@ class Contributions:
     minus the majority class's share. None above 10 networks."""
 
 
-def contributions(problem: "Problem") -> Contributions:
+@one_blas_thread()
+def contributions(problem: Problem) -> Contributions:
     """Leave-one-out and exact Shapley values of v(S), the accuracy of the uniform mixture over the networks S.
 
     v(no networks) is the share of the majority class.
     """
-    with one_blas_thread():
-        return _contributions(problem)
+    everyone_K = np.ones(problem.num_networks, dtype=np.intp)
+    value, *without_K = _values(problem, np.vstack([everyone_K, 1 - np.eye(len(everyone_K), dtype=np.intp)]))
+    shapley_K = _shapley(problem) if problem.num_networks <= MAX_SHAPLEY_NETWORKS else None
+    return Contributions(value - np.array(without_K), shapley_K)
 
 
-def _contributions(problem: "Problem") -> Contributions:
-    num_networks = problem.num_networks
-    if num_networks <= MAX_SHAPLEY_NETWORKS:
-        value_S = _coalition_values(problem)
-        without_K = value_S[(2**num_networks - 1) ^ (1 << np.arange(num_networks))]
-        return Contributions(value_S[-1] - without_K, _shapley(value_S, num_networks))
-    everyone_and_without = np.vstack([np.ones(num_networks), 1.0 - np.eye(num_networks)])
-    value_M = 1.0 - problem.margins.count_wrong(everyone_and_without) / problem.num_samples
-    return Contributions(value_M[0] - value_M[1:], None)
-
-
-def _coalition_values(problem: "Problem") -> Floats:
-    """v(S) for every S, [2^K]; bit k of the index says whether network k belongs."""
-    members_SK = np.arange(2**problem.num_networks)[:, None] >> np.arange(problem.num_networks) & 1
-    wrong_S = problem.margins.count_wrong(members_SK[1:].astype(np.float64))
+def _values(problem: Problem, members_SK: Integers) -> Floats:
+    """v(S) of each coalition; a 1 says that the network belongs."""
     majority = np.bincount(problem.scores.labels_N).max() / problem.num_samples
-    return np.append(majority, 1.0 - wrong_S / problem.num_samples)
+    right_S = 1.0 - problem.margins.count_wrong(members_SK.astype(np.float64)) / problem.num_samples
+    return np.where(members_SK.any(axis=1), right_S, majority)
 
 
-def _shapley(value_S: Floats, num_networks: int) -> Floats:
-    coalition_S = np.arange(len(value_S))
-    size_S = np.bitwise_count(coalition_S)
-    orders = [factorial(s) * factorial(num_networks - s - 1) / factorial(num_networks) for s in range(num_networks)]
-    shapley_K = np.empty(num_networks)
-    for k in range(num_networks):
-        without = coalition_S[coalition_S >> k & 1 == 0]
-        marginal = value_S[without | 1 << k] - value_S[without]
-        shapley_K[k] = np.array(orders)[size_S[without]] @ marginal
+def _shapley(problem: Problem) -> Floats:
+    """A coalition counts for its members and against the others, by the share of the orders in which it arises."""
+    everyone_K = np.arange(problem.num_networks)
+    members_SK = np.arange(2**problem.num_networks)[:, None] >> everyone_K & 1
+    share_of_orders = 1.0 / (problem.num_networks * comb(problem.num_networks - 1, everyone_K))
+    others_SK = members_SK.sum(axis=1, keepdims=True) - members_SK
+    shapley_K: Floats = _values(problem, members_SK) @ ((2 * members_SK - 1) * share_of_orders[others_SK])
     return shapley_K

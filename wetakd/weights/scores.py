@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import combinations
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -97,11 +98,11 @@ class Scores:
             true_NK[samples] = scores_KnC[:, np.arange(len(labels_n)), labels_n].T
         return true_NK
 
+    @cached_property
     def identical_networks(self) -> list[tuple[int, int]]:
         """Pairs of networks that say the same about every sample."""
         true_KN = self.scores_KNC[:, np.arange(self.num_samples), self.labels_N]
-        pairs = [(i, j) for i in range(self.num_networks) for j in range(i + 1, self.num_networks)]
-        alike = [(i, j) for i, j in pairs if np.array_equal(true_KN[i], true_KN[j])]
+        alike = [(i, j) for i, j in combinations(range(len(true_KN)), 2) if np.array_equal(true_KN[i], true_KN[j])]
         return [(i, j) for i, j in alike if np.array_equal(self.scores_KNC[i], self.scores_KNC[j])]
 
 
@@ -111,6 +112,14 @@ def softmax(logits_XC: Floats) -> Floats:
     np.exp(logits_XC, out=logits_XC)
     logits_XC /= logits_XC.sum(axis=-1, keepdims=True)
     return logits_XC
+
+
+def mixed(scores_KnC: NDArray[Any], weights_K: Floats) -> Floats:
+    """The weighted sum over the networks, [n, C], one by one in float64: nothing is copied as a whole."""
+    mixed_nC = np.zeros(scores_KnC.shape[1:])
+    for weight, scores_nC in zip(weights_K.tolist(), scores_KnC, strict=True):
+        mixed_nC += np.multiply(scores_nC, weight, dtype=np.float64)
+    return mixed_nC
 
 
 def _checked_choice(field: str, value: Kind) -> Kind:

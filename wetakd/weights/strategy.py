@@ -3,9 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from wetakd.errors import UserError
 from wetakd.weights.scores import Floats
@@ -19,13 +17,33 @@ Engine = Literal["fast", "scipy"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to search; a strategy ignores what it has no use for."""
+    """How to search; a strategy ignores what it has no use for.
+
+    Raises:
+        UserError: an unknown word, a number that is no integer or out of range.
+    """
 
     seed: int = 0
+    """Of everything random."""
     objective: Objective = "accuracy"
+    """What to minimise: the exact count of wrong samples, or the mixture's log-loss."""
     engine: Engine = "fast"
+    """Of `de`: "scipy" has the bit-exact population of the tutorial's call."""
     max_evaluations: int | None = None
+    """Hard limit on the candidates evaluated."""
     random_draws: int | None = None
+    """Of `random_search`; None: as many as `de` uses with the same seed, which is run to learn it."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("objective", get_args(Objective)), ("engine", get_args(Engine))):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name}: {getattr(self, name)!r} is none of {', '.join(known)}")
+        for name, least in (("seed", 0), ("max_evaluations", 1), ("random_draws", 1)):
+            value = getattr(self, name)
+            if value is None and name != "seed":
+                continue
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise UserError(f"{name}: {value!r} is not an integer from {least} up")
 
 
 @dataclass(frozen=True)
@@ -53,24 +71,3 @@ class Strategy(ABC):
     @abstractmethod
     def find(self, problem: "Problem", options: Options) -> Found:
         """Choose weights for `problem`."""
-
-
-def best_of(problem: "Problem", candidates_MK: Floats, options: Options) -> Found:
-    """The first best of the candidates, within the evaluations allowed."""
-    allowed_MK = candidates_MK[: options.max_evaluations]
-    losses_M = problem.losses(allowed_MK, options.objective)
-    return Found(allowed_MK[int(np.argmin(losses_M))], len(allowed_MK))
-
-
-def checked_options(**values: Any) -> Options:
-    """The options, or UserError for one that is none of the known words or out of range."""
-    for name, known in (("objective", get_args(Objective)), ("engine", get_args(Engine))):
-        if values[name] not in known:
-            raise UserError(f"{name}: {values[name]!r} is none of {', '.join(known)}")
-    for name, least in (("seed", 0), ("max_evaluations", 1), ("random_draws", 1)):
-        value = values[name]
-        if value is None and name != "seed":
-            continue
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-            raise UserError(f"{name}: {value!r} is not an integer from {least} up")
-    return Options(**values)

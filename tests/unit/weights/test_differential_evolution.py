@@ -5,8 +5,7 @@ import pytest
 from scipy.optimize._differentialevolution import DifferentialEvolutionSolver
 
 from wetakd.weights import Options, Problem
-from wetakd.weights._differential_evolution import DifferentialEvolution, paper_call
-from wetakd.weights.evolution import latin_hypercube
+from wetakd.weights.evolution import DifferentialEvolution, latin_hypercube, paper_call
 
 from .worlds import make_probabilities, naive_count
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wetakd.weights import Problem
-from wetakd.weights.margins import compile_margins
+from wetakd.weights.compilation import compile_margins
 from wetakd.weights.scores import Scores
 
 from .worlds import make_probabilities, make_scores, naive_count

@@ -1,16 +1,12 @@
 """The exact minimum of the mixture's log-loss, by Newton steps on the simplex, with its certificate."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
+from wetakd.weights.problem import Problem
 from wetakd.weights.scores import Floats
 from wetakd.weights.strategy import Found, Options, Strategy
-
-if TYPE_CHECKING:
-    from wetakd.weights.problem import Problem
 
 TARGET_GAP = 1e-10
 MAX_STEPS = 100
@@ -28,7 +24,7 @@ class Convex(Strategy):
     name = "convex"
     objective = "log_loss"
 
-    def find(self, problem: "Problem", options: Options) -> Found:
+    def find(self, problem: Problem, options: Options) -> Found:
         """See `Strategy.find`."""
         loss = problem.log_loss
         budget = MAX_STEPS * 30 if options.max_evaluations is None else options.max_evaluations
