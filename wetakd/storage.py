@@ -213,6 +213,8 @@ class Store:
         try:
             with self._fs.open_input_file(target) as stream:
                 return stream.read_buffer()
+        except FileNotFoundError:
+            return None  # even if another process has written it by now
         except OSError:
             # Object stores say "not found" in many ways; anything else is a fault of the storage, not an absence.
             if self._fs.get_file_info(target).is_file:
