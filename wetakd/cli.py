@@ -85,7 +85,7 @@ def commands() -> None:
 
     \b
     First steps:
-      wetakd run                   a whole study on digits, in about two minutes
+      wetakd run                   a whole study on digits, in a few minutes
       wetakd ui digits             look at it in MLflow
       wetakd plan my-study.yaml    what a study of your own would train
       wetakd run my-study.yaml     run it; run it again after a crash to go on
