@@ -99,7 +99,9 @@ def private_pixels() -> int:
         span, _, _, _, _, *name = line.split(maxsplit=5)
         if "plasma" in "".join(name) or "/dev/shm" in "".join(name):
             shared.append([int(end, 16) for end in span.split("-")])
-    found = [thing for thing in gc.get_objects() if isinstance(thing, Dataset | torch.Tensor)]
+    # Plain tensors only: what an export leaves behind has neither numbers nor a size.
+    plain = (Dataset, torch.Tensor, torch.nn.Parameter)
+    found = [thing for thing in gc.get_objects() if type(thing) in plain]
     tensors = [t if isinstance(t, torch.Tensor) else torch.from_numpy(t.images_NCHW) for t in found]
     large = {t.data_ptr(): t.nbytes for t in tensors if t.nbytes > 50 * 2**20}
     assert large, "the data set is here"

@@ -21,7 +21,7 @@ from wetakd.storage import Store
 from wetakd.tracking import MlflowTracker, Tracker, check
 
 FLUSH_S = 90.0
-START_S = 120.0
+START_S = 200
 
 
 class Server:
