@@ -60,15 +60,22 @@ def serve(tracking_uri: str, port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=os.environ | quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def answers(base: str) -> bool:
+    """Whether MLflow's server on this machine is up; asked directly, whatever proxy the environment names."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{base}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
 def _wait(base: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{base}/health", timeout=2).close()
-            return
-        except OSError:
-            time.sleep(0.3)
-    raise RuntimeError("MLflow's server did not start")
+    while not answers(base):
+        if time.monotonic() > deadline or server.poll() is not None:
+            raise RuntimeError("MLflow's server did not start")
+        time.sleep(0.3)
 
 
 def _experiment_id(tracking_uri: str, experiment: str) -> str:

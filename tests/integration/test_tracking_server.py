@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,10 @@ import pytest
 from wetakd.errors import UserError
 from wetakd.storage import Store
 from wetakd.tracking import MlflowTracker, Tracker, check
+from wetakd.ui import answers
 
 FLUSH_S = 90.0
-START_S = 200
+START_S = 120
 
 
 class Server:
@@ -44,16 +43,11 @@ class Server:
                 command, cwd=self.folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + START_S
-        while not self._is_healthy():
-            assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "the server does not start"
+        while not answers(self.uri):
+            log_text = (self.folder / "server.log").read_text()[-2000:]
+            assert self.process.poll() is None, f"the server ended: {log_text}"
+            assert time.monotonic() < deadline, f"the server does not answer: {log_text}"
             time.sleep(0.3)
-
-    def _is_healthy(self) -> bool:
-        try:
-            return bool(urllib.request.urlopen(f"{self.uri}/health", timeout=2).status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
 
     def kill(self) -> None:
         """The group is ours alone: the server and its one worker."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -265,5 +266,6 @@ def test_cifar_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.Monk
     assert message.startswith(f"data.root: '{tmp_path}' holds no intact cifar100 files; set data.download: true")
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # where nothing listens: no network
+    monkeypatch.setattr(urllib.request, "_opener", None)  # kept from the first use on, and so is its proxy
     message = refused(CifarData(source="cifar10", root=str(tmp_path), download=True), GIVEN_TEST)
     assert message.startswith("data.download: cifar10 could not be fetched")
