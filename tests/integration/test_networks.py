@@ -32,8 +32,7 @@ def test_a_graph_trains_in_order_and_a_second_call_trains_nothing(tmp_path):
     networks = train(made, store, heard)
     assert all(network.trained and network.error is None for network in networks.values())
     order = [uid.rpartition(":")[2] for uid, epoch in heard if epoch.epoch == 1]
-    assert order[0] == "teacher"
-    assert order[-1] == "pupil"
+    assert order.index("pupil") > max(order.index("first"), order.index("second"))
     assert sorted(order) == sorted(networks)
     views = Views.of(made.config.views)
     for network in networks.values():
