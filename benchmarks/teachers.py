@@ -4,7 +4,7 @@ Images are random 32x32 colour, batch 128, one thread; trainings take turns epoc
 second load on the machine hits all of them, and processor time is what counts. The first line is the share of an
 epoch that the bare network (forward, cross-entropy, backward, update, on one resident batch) needs.
 
-    python benchmarks/distilling.py --rounds 20 --classes 10
+    python benchmarks/teachers.py --rounds 20 --classes 10
 """
 
 from __future__ import annotations
