@@ -37,7 +37,7 @@ def test_a_server_on_loopback_is_asked_directly_whatever_the_proxy(base: str, mo
 
 
 def test_the_link_filters_and_sorts_the_trials_of_one_study() -> None:
-    address = urlsplit(link("http://127.0.0.1:5000/", "7", "it's"))
+    address = urlsplit(link("http://127.0.0.1:5000/", "7", "digits"))
     page, _, query = address.fragment.partition("?")
     assert page == "/experiments/7/runs"
     asked = parse_qs(query)
