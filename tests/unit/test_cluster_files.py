@@ -1,0 +1,328 @@
+"""The files in cluster/: valid for those who read them, secured alike, and shaped as the study files ask."""
+
+import copy
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import ray
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from wetakd.cluster import num_workers, worker_resources
+from wetakd.config import PlacementConfig, StudyConfig
+from wetakd.study_file import load
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+LAUNCHER = sorted(path for path in CLUSTER.glob("*.yaml"))
+MANIFESTS = sorted(path for path in (CLUSTER / "kubernetes").glob("*.yaml"))
+DEFINITIONS = ROOT.parent / "shared" / "data" / "kuberay-crds"
+
+
+def read(path: Path) -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load(path.read_text())
+    return tree
+
+
+# ------------------------------------------------------------------------------------------- the cluster launcher
+
+
+def launcher_schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
+    return schema
+
+
+@pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.stem)
+def test_ray_accepts_a_launcher_file(path: Path) -> None:
+    config = read(path)
+    jsonschema.validate(config, launcher_schema())
+    if path.stem == "one-machine":
+        config = one_machine().autoscaler_config("127.0.0.1:6379")
+    validate_config(prepare_config(copy.deepcopy(config)))
+
+
+def test_the_schema_would_find_a_typing_error() -> None:
+    config = read(CLUSTER / "aws.yaml")
+    config["available_node_types"]["students"]["idle_timeout"] = 60
+    config["idle_timeout_minute"] = 5
+    assert len(list(jsonschema.Draft7Validator(launcher_schema()).iter_errors(config))) >= 1
+
+
+@pytest.mark.parametrize("path", [path for path in LAUNCHER if path.stem != "one-machine"], ids=lambda path: path.stem)
+def test_every_node_and_container_demands_the_token_and_the_dashboard_stays_inside(path: Path) -> None:
+    config = read(path)
+    (head,) = [line for line in config["head_start_ray_commands"] if "ray start" in line]
+    (worker,) = [line for line in config["worker_start_ray_commands"] if "ray start" in line]
+    for line in (head, worker):
+        assert "RAY_AUTH_MODE=token ray start" in line
+    assert "--dashboard-host=127.0.0.1" in head
+    assert "--env RAY_AUTH_MODE=token" in config["docker"]["run_options"]
+    assert config["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp", "one-machine"])
+def test_the_head_computes_nothing_and_workers_grow_from_zero_and_go_when_idle(name: str) -> None:
+    config = read(CLUSTER / f"{name}.yaml")
+    head = config["available_node_types"][config["head_node_type"]]
+    assert head["resources"] == {"CPU": 0}
+    workers = groups(name)
+    assert set(workers) == {"networks", "students"}
+    for group in workers.values():
+        assert group["min_workers"] == 0
+        assert group["max_workers"] > 0
+    assert sum(group["max_workers"] for group in workers.values()) == config["max_workers"]
+    assert 0 < config["idle_timeout_minutes"] <= 60
+
+
+def test_cloud_workers_are_spot_machines() -> None:
+    for group in groups("aws").values():
+        assert group["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+        assert group["node_config"]["MetadataOptions"]["HttpTokens"] == "required"
+    for group in groups("gcp").values():
+        assert group["node_config"]["scheduling"][0]["provisioningModel"] == "SPOT"
+
+
+# ------------------------------------------------------------------------------------------------------- KubeRay
+
+
+def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in MANIFESTS:
+        for document in yaml.safe_load_all(path.read_text()):
+            yield (
+                f"{path.stem}:{document['kind']}:{document['metadata'].get('name', '')}"
+                if "metadata" in document
+                else (path.stem),
+                document,
+            )
+
+
+def of_kind(kind: str) -> list[dict[str, Any]]:
+    return [document for _, document in documents() if document["kind"] == kind]
+
+
+def strict(node: Any) -> Any:
+    """A resource definition's schema that refuses unknown fields and knows its dialect's numbers and nulls."""
+    if isinstance(node, list):
+        return [strict(entry) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: strict(entry) for key, entry in node.items()}
+    if node.pop("x-kubernetes-int-or-string", None):
+        return {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+    closed = "additionalProperties" not in node and not node.get("x-kubernetes-preserve-unknown-fields")
+    if node.get("type") == "object" and "properties" in node and closed:
+        node["additionalProperties"] = False
+    return node
+
+
+def definition(kind: str) -> dict[str, Any]:
+    file = DEFINITIONS / f"ray.io_{kind.lower()}s.yaml"
+    tree = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    (version,) = [version for version in tree["spec"]["versions"] if version["name"] == "v1"]
+    schema: dict[str, Any] = strict(version["schema"]["openAPIV3Schema"])
+    schema["properties"]["metadata"] = {"type": "object"}
+    return schema
+
+
+@pytest.mark.skipif(not DEFINITIONS.is_dir(), reason="KubeRay's resource definitions are not here")
+@pytest.mark.parametrize("kind", ["RayCluster", "RayJob"])
+def test_kuberay_accepts_its_manifests_and_would_find_a_typing_error(kind: str) -> None:
+    (manifest,) = of_kind(kind)
+    validator = jsonschema.Draft202012Validator(definition(kind))
+    assert [error.message for error in validator.iter_errors(manifest)] == []
+    wrong = copy.deepcopy(manifest)
+    if kind == "RayCluster":
+        container = wrong["spec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
+        container["imagePullPolicies"] = "Always"
+    wrong["spec"]["idleTimeoutSecond"] = 1
+    assert len(list(validator.iter_errors(wrong))) == (2 if kind == "RayCluster" else 1)
+
+
+KUBERNETES = [
+    (name, document) for name, document in documents() if not document["apiVersion"].startswith(("ray.io", "kustomize"))
+]
+
+
+@pytest.mark.parametrize("document", [doc for _, doc in KUBERNETES], ids=[name for name, _ in KUBERNETES])
+def test_kubernetes_accepts_the_other_manifests(document: dict[str, Any]) -> None:
+    kubernetes_validate.validate(document, "1.32", strict=True)
+
+
+def pod_specs(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "containers" in node:
+            yield node
+        for child in node.values():
+            yield from pod_specs(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from pod_specs(child)
+
+
+def test_no_pod_may_be_root_or_grow_without_bound() -> None:
+    pods = [pod for _, document in documents() for pod in pod_specs(document)]
+    assert len(pods) == 6  # storage, MLflow, PostgreSQL, head, two groups of workers
+    for pod in pods:
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["runAsUser"] > 0
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"]["limits"]
+            assert "cpu" in container["resources"]["requests"]
+    (namespace,) = of_kind("Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_no_manifest_holds_a_secret_and_every_secret_they_name_is_made_by_the_readme() -> None:
+    assert of_kind("Secret") == []
+    named = {name for _, document in documents() for name in secrets_in(document)}
+    assert named == {"ray-token", "storage", "postgres"}
+    readme = (CLUSTER / "README.md").read_text()
+    for name in named:
+        assert f"create secret generic {name} " in readme
+
+
+def secrets_in(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "secretKeyRef" in node:
+            yield node["secretKeyRef"]["name"]
+        if "secretName" in node:
+            yield node["secretName"]
+        for child in node.values():
+            yield from secrets_in(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from secrets_in(child)
+
+
+def test_policies_deny_all_first_and_name_pods_and_ports_that_exist() -> None:
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind("NetworkPolicy")}
+    assert policies.pop("deny-all-ingress") == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    services = {service["metadata"]["name"]: service["spec"]["ports"][0]["port"] for service in of_kind("Service")}
+    for spec in policies.values():
+        app = spec["podSelector"]["matchLabels"].get("app")
+        if app is not None:
+            assert spec["ingress"][0]["ports"] == [{"port": services[app]}]
+
+
+def test_kuberay_scales_from_zero_with_the_second_autoscaler_and_the_token() -> None:
+    (cluster,) = of_kind("RayCluster")
+    spec = cluster["spec"]
+    assert spec["enableInTreeAutoscaling"] is True
+    assert spec["autoscalerOptions"]["version"] == "v2"
+    assert spec["authOptions"]["mode"] == "token"
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert spec["rayVersion"] == ray.__version__
+    for group in spec["workerGroupSpecs"]:
+        assert (group["replicas"], group["minReplicas"]) == (0, 0)
+        assert group["maxReplicas"] > 0
+        assert group["idleTimeoutSeconds"] > 0
+
+
+# ------------------------------------------------------------------------------------- what the study files ask for
+
+
+def one_machine() -> Any:
+    spec = importlib.util.spec_from_file_location("one_machine", CLUSTER / "one_machine.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def groups(name: str) -> dict[str, dict[str, Any]]:
+    """The groups of workers of a file, as the launcher has them."""
+    if name == "kubernetes":
+        (cluster,) = of_kind("RayCluster")
+        return {group["groupName"]: kuberay_group(group) for group in cluster["spec"]["workerGroupSpecs"]}
+    config = read(CLUSTER / f"{name}.yaml")
+    return {kind: group for kind, group in config["available_node_types"].items() if kind != config["head_node_type"]}
+
+
+def kuberay_group(group: dict[str, Any]) -> dict[str, Any]:
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    resources = {"CPU": int(limits["cpu"]), "GPU": int(limits.get("nvidia.com/gpu", 0))}
+    return {"resources": resources, "labels": group["labels"], "max_workers": group["maxReplicas"]}
+
+
+def holds(group: dict[str, Any], placement: PlacementConfig) -> bool:
+    fits = all(group["resources"].get(name, 0) >= amount for name, amount in worker_resources(placement).items())
+    return fits and placement.labels.items() <= group["labels"].items()
+
+
+def check_fits(config: StudyConfig, name: str) -> None:
+    """Every network runs on the group `networks` and nowhere else, all at once; every student on `students`."""
+    found = groups(name)
+    for network in config.networks.values():
+        assert holds(found["networks"], network.placement)
+        assert not holds(found["students"], network.placement)
+        assert num_workers(network) <= found["networks"]["max_workers"]
+    assert len(config.assistants) <= found["networks"]["max_workers"]
+    assert holds(found["students"], config.student.placement)
+    assert not holds(found["networks"], config.student.placement)
+
+
+def overrides(command: str) -> list[str]:
+    words = shlex.split(command)
+    return [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+
+
+def readme_placement(section: str) -> list[str]:
+    """The array PLACEMENT of a section of the README, as bash builds it."""
+    text = (CLUSTER / "README.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    (lines,) = re.findall(r"^PLACEMENT=\(\)\n(?:.*\n)*?PLACEMENT\+=.*student.*$", text, re.MULTILINE)
+    script = f'{lines}\nprintf "%q " "${{PLACEMENT[@]}}"'
+    return overrides(subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout)
+
+
+def test_the_readmes_placement_of_cifar10_fits_the_clouds_and_kubernetes() -> None:
+    config = load(ROOT / "jobs" / "cifar10.yaml", readme_placement("AWS"))
+    assert {network.placement.gpus for network in config.networks.values()} == {1}
+    for name in ("aws", "gcp", "kubernetes"):
+        check_fits(config, name)
+
+
+def test_the_readmes_placement_of_digits_fits_one_machine() -> None:
+    check_fits(load(None, readme_placement("One machine")), "one-machine")
+
+
+def test_the_job_manifest_runs_a_shipped_study_on_the_groups_of_the_cluster() -> None:
+    (job,) = of_kind("RayJob")
+    (cluster,) = of_kind("RayCluster")
+    assert job["spec"]["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+    entry = job["spec"]["entrypoint"]
+    program, script, study = shlex.split(entry)[:3]
+    assert program == "python"
+    assert (ROOT / script).is_file()
+    config = load(ROOT / study, overrides(entry))
+    assert config.data.source == "cifar10"
+    check_fits(config, "kubernetes")
+
+
+# ------------------------------------------------------------------------------------------------------ one machine
+
+
+def test_the_command_on_one_machine_ends_nothing_that_is_not_its_own(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(CLUSTER / "one_machine.py"), "down", "--folder", str(tmp_path / "ray" / "none")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 processes ended\n", "")

@@ -1,0 +1,111 @@
+"""The files in docker/: valid for those who read them, and set up as the README of the cluster files says."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+
+
+def compose_schema() -> dict[str, Any]:
+    schema = files("check_jsonschema").joinpath("builtin_schemas/vendor/compose-spec.json")
+    tree: dict[str, Any] = json.loads(schema.read_text())
+    return tree
+
+
+def test_compose_accepts_the_file_and_would_find_a_typing_error() -> None:
+    validator = jsonschema.Draft202012Validator(compose_schema())
+    assert [error.message for error in validator.iter_errors(COMPOSE)] == []
+    wrong = json.loads(json.dumps(COMPOSE))
+    wrong["services"]["worker"]["depend_on"] = ["head"]
+    assert len(list(validator.iter_errors(wrong))) == 1
+
+
+def test_hadolint_finds_nothing() -> None:
+    linter = shutil.which("hadolint", path=Path(sys.executable).parent)
+    assert linter is not None
+    done = subprocess.run([linter, str(DOCKER / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_image_is_pinned_and_no_root() -> None:
+    assert re.search(r"^ARG BASE_IMAGE=\S+\nFROM|^FROM \$\{BASE_IMAGE\}$", DOCKERFILE, re.MULTILINE)
+    for install in re.findall(r"pip install .*", DOCKERFILE):
+        assert "-c constraints.txt" in install or "--no-deps" in install
+    users = re.findall(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert users[-1] == "1000"
+    assert "HEALTHCHECK" in DOCKERFILE
+    assert "RAY_AUTH_MODE=token" in DOCKERFILE
+
+
+def test_what_the_image_copies_is_there_and_is_sent_to_the_builder() -> None:
+    ignore = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+    assert "*" in ignore
+    for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE):
+        *sources, _ = line.split()
+        for source in sources:
+            assert (ROOT / source).exists()
+            assert f"!{source}" in ignore
+
+
+def test_the_layer_of_dependencies_has_all_that_the_project_requires() -> None:
+    command = [sys.executable, str(DOCKER / "requirements.py"), str(ROOT / "pyproject.toml"), "cluster"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert done.stdout.splitlines() == project["dependencies"] + project["optional-dependencies"]["cluster"]
+
+
+@pytest.mark.parametrize("name", ["head", "mlflow"])
+def test_what_people_open_listens_on_this_machine_alone(name: str) -> None:
+    assert COMPOSE["services"][name]["ports"]
+    assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name]["ports"])
+
+
+def test_no_other_service_is_open_and_each_says_how_it_feels() -> None:
+    services = COMPOSE["services"]
+    assert {name for name, service in services.items() if "ports" in service} == {"head", "mlflow"}
+    for service in services.values():
+        assert service["healthcheck"]["test"]
+        assert "no-new-privileges:true" in service["security_opt"]
+
+
+def test_ray_has_the_token_room_for_its_objects_and_storage_that_outlives_it() -> None:
+    for name in ("head", "worker"):
+        service = COMPOSE["services"][name]
+        assert service["environment"]["RAY_AUTH_MODE"] == "token"
+        assert service["shm_size"]
+        assert service["environment"]["WETAKD_STORAGE"].startswith("s3://")
+    head, worker = (COMPOSE["services"][name] for name in ("head", "worker"))
+    assert "--num-cpus=0" in head["command"]
+    # Scalable: no name and no port of its own.
+    assert "container_name" not in worker
+    assert head["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+
+
+def test_mlflow_knows_the_name_by_which_studies_call_it_and_keeps_its_runs_in_postgres() -> None:
+    service = COMPOSE["services"]["mlflow"]
+    (hosts,) = re.findall(r"--allowed-hosts (\S+)", service["command"])
+    assert "mlflow:5000" in hosts.split(",")
+    assert service["environment"]["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql://")
+
+
+def test_every_secret_comes_from_a_file_that_git_does_not_see() -> None:
+    text = (DOCKER / "compose.yaml").read_text()
+    required = set(re.findall(r"\$\{(\w+):\?", text))
+    assert required == {"RAY_AUTH_TOKEN", "POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY"}
+    example = dict(line.split("=", 1) for line in (DOCKER / "example.env").read_text().splitlines() if "=" in line)
+    assert required < set(example)
+    assert "docker/.env" in (ROOT / ".gitignore").read_text().splitlines()
