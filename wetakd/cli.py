@@ -17,6 +17,8 @@ import yaml
 
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
+from wetakd.job_commands import status, stop, submit
+from wetakd.options import JSON, OVERRIDES, STORAGE
 from wetakd.storage import Store
 from wetakd.study_file import check, load
 
@@ -24,18 +26,6 @@ if TYPE_CHECKING:
     from wetakd.study import StudyResult
     from wetakd.weights.scores import Kind
     from wetakd.weights.strategy import Objective
-
-_OVERRIDES = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Override a field, such as student.recipe.epochs=5.",
-)
-_STORAGE = click.option(
-    "--storage", default=None, metavar="URI", help="Folder or URI that keeps the studies.  [default: ./runs]"
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 def main() -> None:
@@ -89,15 +79,20 @@ def commands() -> None:
       wetakd ui digits             look at it in MLflow
       wetakd plan my-study.yaml    what a study of your own would train
       wetakd run my-study.yaml     run it; run it again after a crash to go on
+      wetakd submit my-study.yaml  run it on a Ray cluster
     """
+
+
+for command in (submit, status, stop):
+    commands.add_command(command)
 
 
 @commands.command()
 @click.argument("file", required=False)
-@_OVERRIDES
+@OVERRIDES
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--revise", is_flag=True, help="Accept a file that changed under an old study name.")
-@_JSON
+@JSON
 def run(file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool, as_json: bool) -> int:
     """Run the study FILE (a YAML file; without one, the embedded study of digits) and print its report.
 
@@ -135,8 +130,8 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
 
 @commands.command()
 @click.argument("file", required=False)
-@_OVERRIDES
-@_JSON
+@OVERRIDES
+@JSON
 def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what the study FILE would train and cost, and what of it storage holds already. Trains nothing."""
     from dataclasses import asdict
@@ -157,7 +152,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @commands.command()
 @click.argument("file", required=False)
-@_OVERRIDES
+@OVERRIDES
 def validate(file: str | None, overrides: tuple[str, ...]) -> None:
     """Check the study FILE: every field, and how the fields fit together. Reads no data."""
     config = load(file, overrides)
@@ -169,8 +164,8 @@ def validate(file: str | None, overrides: tuple[str, ...]) -> None:
 
 @commands.command()
 @click.argument("study")
-@_STORAGE
-@_JSON
+@STORAGE
+@JSON
 def report(study: str, storage: str | None, as_json: bool) -> None:
     """Print the report of STUDY, rebuilt from what storage holds of it, and write its files anew."""
     from wetakd.report import build
@@ -186,7 +181,7 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
 
 @commands.command()
 @click.argument("study")
-@_STORAGE
+@STORAGE
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def ui(study: str, storage: str | None, port: int) -> None:
     """Open STUDY in MLflow: starts its pages on this machine alone and prints the link. Ctrl-C ends them."""
@@ -202,8 +197,8 @@ def ui(study: str, storage: str | None, port: int) -> None:
 
 
 @commands.command(name="ls")
-@_STORAGE
-@_JSON
+@STORAGE
+@JSON
 def list_studies(storage: str | None, as_json: bool) -> None:
     """List the studies on storage."""
     from dataclasses import asdict
@@ -222,7 +217,7 @@ def list_studies(storage: str | None, as_json: bool) -> None:
 
 
 @commands.command()
-@_STORAGE
+@STORAGE
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 def gc(storage: str | None, dry_run: bool) -> None:
     """Delete what no study on storage refers to: networks, logits and students of deleted or revised studies."""
@@ -241,7 +236,7 @@ def gc(storage: str | None, dry_run: bool) -> None:
 
 @commands.command()
 @click.argument("study")
-@_STORAGE
+@STORAGE
 @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to try.")
 def sync(study: str, storage: str | None, timeout: float) -> int:
     """Send MLflow what it still lacks of STUDY, after its server was away."""
@@ -265,7 +260,7 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="May be repeated.  [default: all]")
 @click.option("--objective", type=click.Choice(["accuracy", "log_loss"]), default="accuracy", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@_JSON
+@JSON
 def weigh(
     scores: str,
     labels: str,

@@ -1,0 +1,67 @@
+"""The commands `wetakd submit`, `status` and `stop`: studies as jobs of a Ray cluster."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from wetakd.jobs import Cluster, JobState
+from wetakd.options import ADDRESS, JSON, OVERRIDES
+
+
+@click.command()
+@click.argument("file")
+@OVERRIDES
+@ADDRESS
+@click.option("--working-dir", default=None, metavar="DIR", help="Folder to upload.  [default: that of FILE]")
+@click.option("--follow", is_flag=True, help="Show its output until it ends, and end with its exit code.")
+def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str | None, follow: bool) -> int:
+    """Run the study FILE as a job of a Ray cluster, whose head and workers have wetakd installed.
+
+    Prints the job's name. WETAKD_STORAGE and MLFLOW_TRACKING_URI of this shell go with it. Ctrl-C only stops following.
+    """
+    cluster = Cluster(address)
+    job = cluster.submit(file, overrides, working_dir=working_dir)
+    click.echo(job)
+    if not follow:
+        return 0
+    return _shown(cluster.follow(job, lambda text: click.echo(text, nl=False)))
+
+
+@click.command()
+@click.argument("job", required=False)
+@ADDRESS
+@JSON
+def status(job: str | None, address: str, as_json: bool) -> None:
+    """List the studies submitted to a cluster, or say how JOB is."""
+    cluster = Cluster(address)
+    states = [cluster.job(job)] if job else cluster.jobs()
+    if as_json:
+        click.echo(json.dumps([asdict(state) for state in states], indent=2))
+        return
+    for state in states:
+        _shown(state)
+    if not states:
+        click.echo("no studies were submitted to this cluster", err=True)
+
+
+@click.command()
+@click.argument("job")
+@ADDRESS
+def stop(job: str, address: str) -> None:
+    """End JOB. What it has finished stays on storage: submit the same file again to go on from there."""
+    _shown(Cluster(address).stop(job))
+
+
+def _shown(state: JobState) -> int:
+    """Print how a job is; the exit code that goes with it."""
+    click.echo(f"{state.job:<32} {state.status:<10} {_first_line(state.message)}".rstrip())
+    if state.exit_code is not None:
+        return state.exit_code
+    return int(state.status in ("FAILED", "STOPPED"))
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
