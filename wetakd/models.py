@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from wetakd.architectures import PLAIN, ResNet, WideResNet, plain
@@ -118,7 +117,9 @@ def _check_options(
 
 
 def _torchvision(name: str, options: dict[str, Any], field: str) -> Callable[..., Any]:
-    known = torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models  # brings torch's compiler, which takes as long to import as torch itself
+
+    known = models.list_models(module=models)
     if name not in known:
         raise UserError(
             f"{field}.name: torchvision has no classifier {name!r}; it has {len(known)}, such as {', '.join(known[:4])}"
@@ -127,7 +128,7 @@ def _torchvision(name: str, options: dict[str, Any], field: str) -> Callable[...
         if option in options:
             raise UserError(f"{field}.options.{option}: cannot be set; classes follow the data, weights are drawn")
     fixed = {"aux_logits": False, "init_weights": True} if name in _WITH_AUXILIARY_LOGITS else {}
-    return partial(torchvision.models.get_model, name, weights=None, **fixed)
+    return partial(models.get_model, name, weights=None, **fixed)
 
 
 def _user_callable(name: str, given: Mapping[str, Any], options: Mapping[str, Any], field: str) -> Callable[[], Any]:
@@ -152,7 +153,7 @@ def _calling(name: str, function: Callable[..., Any], arguments: Mapping[str, An
     def call() -> Any:
         try:
             return function(**arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(f"{field}: {name} with {dict(arguments)} raised {_brief(error)}") from error
 
     return call
@@ -163,7 +164,7 @@ def _resolve(name: str, field: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{field}.name: {name!r} cannot be imported: {_brief(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
@@ -175,11 +176,31 @@ def _check_output(module: nn.Module, model: ModelConfig, shape: InputShape, num_
     size = f"{shape.channels}x{shape.height}x{shape.width}"
     try:
         logits = _forward_zero(module, shape)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{field}: {model.name} cannot read an image of {size}: {_brief(error)}") from error
     if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(f"{field}: {model.name} returns {got} for one image; it must be logits of [1, {num_classes}]")
+
+
+def check_training(module: nn.Module, name: str, shape: InputShape, num_classes: int, *, field: str) -> None:
+    """Train `module` for one step's worth of gradients, on two noisy images; it is of no use afterwards.
+
+    Raises:
+        UserError: it cannot do in training, or with several images, what it does with one.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):
+            logits = module.train()(torch.rand(2, shape.channels, shape.height, shape.width))
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{field}: {name} cannot be trained on two images at once: {_brief(error)}") from error
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes) or not logits.requires_grad:
+        got = f"{list(logits.shape)}, {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(
+            f"{field}: {name} in training returns {got} for two images; it must be logits of [2, {num_classes}] with a "
+            "gradient"
+        )
+    nn.functional.cross_entropy(logits, torch.arange(2)).backward()
 
 
 def _forward_zero(module: nn.Module, shape: InputShape) -> Any:
@@ -189,7 +210,7 @@ def _forward_zero(module: nn.Module, shape: InputShape) -> Any:
         return module(torch.zeros(1, shape.channels, shape.height, shape.width, device=device))
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     """An exception as one short line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
