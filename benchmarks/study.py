@@ -63,6 +63,7 @@ def run_study(storage: str, num_trials: int, epochs: int) -> dict[str, float]:
         "study.controls": [],
         "study.primary": {"strategy": "random", "against": "uniform"},
         "student.recipe.epochs": epochs,
+        "student.recipe.lr": 0.05 + num_trials * 1e-6,  # students of its own
         "storage": storage,
     }
     config = study_file.load(None, [f"{name}={json.dumps(value)}" for name, value in settings.items()])
