@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -81,10 +82,13 @@ def load(
     drawn = draw_splits(labels_N, len(parts[0].labels_N), len(parts) == 2, splits, class_names)
 
     items = chain.from_iterable(map(_items, parts))
-    first = next(items)
-    resolved = resolve(transform, _open(*first))
-    _check_memory(len(labels_N), resolved, memory_share)
-    images_NCHW = _decode(chain([first], items), len(labels_N), resolved, transform.size is None, on_progress)
+    with warnings.catch_warnings():
+        # What cannot be read is said below; of the rest Pillow says nothing that a user could act on.
+        warnings.filterwarnings("ignore", module="PIL")
+        first = next(items)
+        resolved = resolve(transform, _open(*first))
+        _check_memory(len(labels_N), resolved, memory_share)
+        images_NCHW = _decode(chain([first], items), len(labels_N), resolved, transform.size is None, on_progress)
     resolved = with_statistics(resolved, transform, images_NCHW, drawn.fit)
     fingerprint = _fingerprint(images_NCHW, labels_N, drawn, resolved)
     return Dataset(images_NCHW, labels_N, class_names, drawn, resolved, fingerprint)

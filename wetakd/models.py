@@ -200,7 +200,7 @@ def check_training(module: nn.Module, name: str, shape: InputShape, num_classes:
             f"{field}: {name} in training returns {got} for two images; it must be logits of [2, {num_classes}] with a "
             "gradient"
         )
-    nn.functional.cross_entropy(logits, torch.arange(2)).backward()
+    torch.autograd.backward(nn.functional.cross_entropy(logits, torch.arange(2)))
 
 
 def _forward_zero(module: nn.Module, shape: InputShape) -> Any:

@@ -67,6 +67,8 @@ def _counts(num: int, num_train: int, config: SplitsConfig, name: str) -> dict[s
         )
     test = _share(num, config.test, "test", name) if config.test is not None else 0
     rest = num - test
+    if not rest:
+        raise UserError(f"splits.test: {config.test:g} leaves none of the {num} images of class {name!r} to train on")
     weigh, choose = (
         _share(rest, share, split, name) for split, share in (("weigh", config.weigh), ("choose", config.choose))
     )

@@ -15,6 +15,34 @@ from pydantic import ValidationError
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
 
+_MOST_VALUES = 100_000
+_MOST_BITS = 1024
+_UTF8 = re.compile("[^\0\ud800-\udfff]*")
+# Complaints about the type of a value, which it may have in vain.
+_OF_A_TYPE = ("_type", "_parsing", "literal_error")
+# What pydantic says, in the words of a study file.
+_WORDS = {
+    r"valid tuple": "list",
+    r"(valid )?dictionary( or instance of \w+| or object to extract fields from)?": "block of fields",
+    r"^(tuple|value)": "list",
+    r" after validation": "",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data only, and no key twice: the second would silently take the place of the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{key.value!r} stands there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
 
 def embedded_study() -> str:
     """The YAML text of the study that `wetakd run` runs when no file is named."""
@@ -63,12 +91,33 @@ def _parse(path: str | Path | None) -> dict[str, Any]:
 
 def _yaml(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        tree = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = getattr(error, "problem", None) or "it cannot be read"
         raise UserError(f"{where}: is not valid YAML{at}: {reason}") from None
+    _check_values(tree, where)
+    return tree
+
+
+def _check_values(tree: Any, where: str) -> None:
+    """What is valid YAML, but nothing that a study could mean."""
+    waiting, num_values = [tree], 0
+    while waiting:
+        value = waiting.pop()
+        num_values += 1
+        # A few lines of aliases can stand for billions of values, or for themselves.
+        if num_values > _MOST_VALUES:
+            raise UserError(f"{where}: its aliases stand for more than {_MOST_VALUES:,} values; write fewer")
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise UserError(f"{where}: holds a whole number of {value.bit_length():,} bits; at most {_MOST_BITS}")
+        if isinstance(value, str) and not _UTF8.fullmatch(value):
+            raise UserError(f"{where}: holds {value[:40]!r}, which is not UTF-8 text or has a NUL in it")
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
 
 
 def _set(tree: dict[str, Any], field: str, value: Any) -> None:
@@ -86,24 +135,34 @@ def _set(tree: dict[str, Any], field: str, value: Any) -> None:
 
 def _one_line(error: ValidationError, tree: Any) -> str:
     """The first complaint, as `field: value … what would be right`."""
-    first = error.errors(include_url=False)[0]
-    field, kind, value = _field(first["loc"], tree, first["type"]), first["type"], first.get("input")
-    message = first["msg"].removeprefix("Value error, ")
+    found = [(_field(each["loc"], tree, each["type"]), each) for each in error.errors(include_url=False)]
+    # Where a field may be of several types, the one that the value is of has more to say.
+    same = [(field, each) for field, each in found if f"{field}.".startswith(f"{found[0][0]}.")]
+    field, first = next((pair for pair in same if not pair[1]["type"].endswith(_OF_A_TYPE)), same[0])
+    kind, value, message = first["type"], first.get("input"), first["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         return f"{field}: is not a known field; check its spelling and its block"
     if kind == "missing":
         return f"{field}: is required"
+    if kind.startswith("union_tag"):
+        given = value.get("source") if isinstance(value, dict) else None
+        return f"{field}.source: {given!r} must be digits, cifar10, cifar100, parquet, folder or callable"
     if kind == "value_error":
         inner = "." if re.match(r"[\w.]+: ", message) else ": "
         return f"{field}{inner}{message}" if field else message
+    for theirs, ours in _WORDS.items():
+        message = re.sub(theirs, ours, message, flags=re.IGNORECASE)
     shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "…"
     return f"{field or 'study file'}: {shown} is not right: {message[0].lower() + message[1:]}"
 
 
 def _field(location: tuple[int | str, ...], tree: Any, kind: str) -> str:
     """The path of a complaint in the user's file: pydantic's also names the branches of unions that it tried."""
-    path, node = [], tree
-    for part in location:
+    path: list[str] = []
+    node = tree
+    for depth, part in enumerate(location):
+        if depth == 1 and path == ["data"] and isinstance(node, dict) and part == node.get("source"):
+            continue
         is_key = isinstance(node, dict) and part in node
         if is_key or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
             node = node[part]

@@ -12,6 +12,7 @@ own Parquet file will do. Nothing is ever unpickled.
 
 import json
 import textwrap
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -28,7 +29,10 @@ from wetakd.weights.strategy import Engine, Objective
 
 Array = NDArray[Any]
 FORMATS = (".npy", ".npz", ".parquet")
-DAMAGED = (OSError, ValueError, EOFError, KeyError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (
+    *(OSError, ValueError, EOFError, KeyError, NotImplementedError, MemoryError, SyntaxError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 WIDTH = 80
 
 
@@ -104,9 +108,9 @@ def _read(path: str, wanted: str) -> dict[str, Array]:
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise UserError(f"{path}: {suffix or 'no ending'} is none of {', '.join(FORMATS)}")
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file")
     try:
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file")
         arrays = _read_parquet(path, wanted) if suffix == ".parquet" else _read_numpy(path)
     except UserError:
         raise
@@ -123,7 +127,11 @@ def _read_numpy(path: str) -> dict[str, Array]:
     if isinstance(loaded, np.ndarray):
         return {"the array": loaded}
     with loaded:
-        return {name: loaded[name] for name in loaded.files}
+        arrays = {name: loaded[name] for name in loaded.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise UserError(f"{path}: {name!r} is no array")
+    return arrays
 
 
 def _read_parquet(path: str, wanted: str) -> dict[str, Array]:

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from wetakd.config._base import Fraction, Model, Positive, Seed
+from wetakd.config._base import Fraction, Model, Plain, Positive, Seed, Text
 
 
 def _one_or_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_list), Field(min_length=1)]
+Paths = Annotated[tuple[Text, ...], BeforeValidator(_one_or_list), Field(min_length=1)]
 
 
 class DigitsData(Model):
@@ -28,7 +28,7 @@ class CifarData(Model):
     """CIFAR-10 or CIFAR-100 through torchvision."""
 
     source: Literal["cifar10", "cifar100"]
-    root: str = Field("data", description="folder that holds torchvision's files")
+    root: Text = Field("data", description="folder that holds torchvision's files")
     download: bool = Field(False, description="fetch the files where they are missing (needs a network)")
     max_train_images: Annotated[int, Field(ge=1)] | None = Field(None, description="keep the first so many of train")
     max_test_images: Annotated[int, Field(ge=1)] | None = Field(None, description="keep the first so many of test")
@@ -50,8 +50,8 @@ class FolderData(Model):
     """An image folder: one sub-folder a class."""
 
     source: Literal["folder"]
-    train: str = Field(description="folder with one sub-folder a class")
-    test: str | None = Field(None, description="the same for the test set; without it, `splits.test` cuts one")
+    train: Text = Field(description="folder with one sub-folder a class")
+    test: Text | None = Field(None, description="the same for the test set; without it, `splits.test` cuts one")
     max_train_images: Annotated[int, Field(ge=1)] | None = Field(None, description="keep the first so many of train")
     max_test_images: Annotated[int, Field(ge=1)] | None = Field(None, description="keep the first so many of test")
 
@@ -61,7 +61,7 @@ class CallableData(Model):
 
     source: Literal["callable"]
     callable: str = Field(pattern=r"^[\w.]+:\w+$", description="`package.module:function`")
-    options: Mapping[str, Any] = Field({}, description="keyword arguments of the function")
+    options: Mapping[str, Plain] = Field({}, description="keyword arguments of the function")
 
 
 DataConfig = Annotated[DigitsData | CifarData | ParquetData | FolderData | CallableData, Field(discriminator="source")]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from wetakd.config._base import Fraction, Model, NonNegative, Positive
+from wetakd.config._base import Fraction, Model, NonNegative, Plain, Positive, Text, named_once
+
+_Workers = Annotated[int, Field(ge=1, le=4096)]
 
 
 class ModelConfig(Model):
     """Which network: `plain`, `resnet`, `wide_resnet`, `torchvision:NAME` or `package.module:callable`."""
 
-    name: str = Field(description="`plain`, `resnet`, `wide_resnet`, `torchvision:NAME` or `package.module:callable`")
-    options: Mapping[str, Any] = Field({}, description="keyword arguments of the constructor, such as `depth: 8`")
+    name: Text = Field(description="`plain`, `resnet`, `wide_resnet`, `torchvision:NAME` or `package.module:callable`")
+    options: Mapping[str, Plain] = Field({}, description="keyword arguments of the constructor, such as `depth: 8`")
 
 
 class RecipeConfig(Model):
@@ -104,6 +106,11 @@ class NetworkConfig(StudentConfig):
     taught_by: tuple[str, ...] | None = Field(
         None, description="names of its teachers (mixed evenly); assistants: [teacher] by default, teacher: none"
     )
-    workers: Annotated[int, Field(ge=0, le=4096)] | tuple[int, int] = Field(
+    workers: Annotated[int, Field(ge=0, le=4096)] | tuple[_Workers, _Workers] = Field(
         0, description="0: one Ray task; n: a Ray Train worker group; [min, max]: an elastic one"
     )
+
+    @field_validator("taught_by")
+    @classmethod
+    def _check_taught_by(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return value if value is None else named_once(value)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
-from wetakd.config._base import Model, Name, NonNegative, Positive, Seed
+from wetakd.config._base import Model, Name, NonNegative, Plain, Positive, Seed, Text, named_once
 
 Strategy = Literal["uniform", "random", "random_search", "de", "greedy", "convex"]
 Control = Literal["none", "teacher", "single", "dgkd"]
+_Names = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(named_once)]
+
+
+MOST = 10_000
+"""Seeds, sets of networks and swept points that a study may have of each; more is a slip of the hand."""
 
 
 def _count_or_list(value: Any) -> Any:
     """`seeds: 3` means `seeds: [0, 1, 2]`."""
-    return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    return tuple(range(min(value, MOST + 1)))
 
 
 class WeightsConfig(Model):
@@ -34,12 +42,18 @@ class Contrast(Model):
     strategy: Strategy = "de"
     against: Strategy = "uniform"
 
+    @model_validator(mode="after")
+    def _check(self) -> Contrast:
+        if self.strategy == self.against:
+            raise ValueError(f"against: {self.against!r} is the strategy itself; name another")
+        return self
+
 
 class Sweep(Model):
     """Values of one swept field: a grid, or a distribution to draw from."""
 
-    grid: tuple[Any, ...] | None = Field(None, description="every value is tried")
-    uniform: tuple[float, float] | None = Field(None, description="draw evenly between low and high")
+    grid: Annotated[tuple[Plain, ...], Field(min_length=1)] | None = Field(None, description="every value is tried")
+    uniform: tuple[FiniteFloat, FiniteFloat] | None = Field(None, description="draw evenly between low and high")
     loguniform: tuple[Positive, Positive] | None = Field(None, description="draw evenly in the logarithm")
 
     @model_validator(mode="after")
@@ -47,6 +61,9 @@ class Sweep(Model):
         given = [name for name in ("grid", "uniform", "loguniform") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"needs one of grid, uniform, loguniform, not {given or 'none'}")
+        span = self.uniform or self.loguniform
+        if span and span[0] >= span[1]:
+            raise ValueError(f"{given[0]}: {list(span)} must be [low, high], low below high")
         return self
 
 
@@ -62,7 +79,7 @@ class StudyBlock(Model):
 
     name: Name = Field(description="names the study's folder and MLflow run")
     seed: Seed = Field(0, description="root of the seeds of teacher and assistants")
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_count_or_list), Field(min_length=1)] = Field(
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_count_or_list), Field(min_length=1, max_length=MOST)] = Field(
         (0, 1, 2), description="student seeds, paired across arms; a number n means 0..n-1"
     )
     replicates: Annotated[int, Field(ge=1, le=1000)] = Field(
@@ -71,10 +88,10 @@ class StudyBlock(Model):
     strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = Field(
         ("uniform", "random", "random_search", "de", "greedy", "convex"), description="ways to set the weights"
     )
-    subsets: Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...] | tuple[tuple[str, ...], ...] = Field(
+    subsets: Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...] | tuple[_Names, ...] = Field(
         "all", description="`all`, a list of counts such as [2, 3], or a list of lists of names"
     )
-    pool: tuple[str, ...] | None = Field(None, description="assistants that may be mixed; default: all of them")
+    pool: _Names | None = Field(None, description="assistants that may be mixed; default: all of them")
     pool_includes_teacher: bool = Field(False, description="let the teacher join the pool")
     controls: tuple[Control, ...] = Field(
         ("none", "teacher", "single", "dgkd"),
@@ -82,16 +99,15 @@ class StudyBlock(Model):
     )
     primary: Contrast = Contrast()
     sweep: Mapping[str, Sweep] = Field({}, description="`student.…` fields with the values to try")
-    sweep_samples: Annotated[int, Field(ge=1)] = Field(1, description="draws from the swept distributions")
+    sweep_samples: Annotated[int, Field(ge=1, le=MOST)] = Field(1, description="draws from the swept distributions")
     halving: HalvingConfig | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = Field(None, description="trials at once; default: what fits")
 
     @model_validator(mode="after")
     def _check(self) -> StudyBlock:
-        for field in ("seeds", "strategies", "controls"):
-            values = getattr(self, field)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{field}: {list(values)} names a value twice")
+        num_points = math.prod(len(sweep.grid) for sweep in self.sweep.values() if sweep.grid) * self.sweep_samples
+        if num_points > MOST:
+            raise ValueError(f"sweep: {num_points:,} points; at most {MOST:,} can be swept")
         if self.halving and not self.sweep:
             raise ValueError("halving: needs study.sweep, for only swept points may be stopped early")
         for path in self.sweep:
@@ -99,14 +115,19 @@ class StudyBlock(Model):
                 raise ValueError(f"sweep.{path}: only student.recipe.* and student.distillation.* can be swept")
         return self
 
+    @field_validator("seeds", "strategies", "controls")
+    @classmethod
+    def _check_named_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return named_once(values)
+
 
 class MlflowConfig(Model):
     """Where the study is shown."""
 
     enabled: bool = True
-    tracking_uri: str | None = Field(None, description="default: SQLite beside a local storage")
-    experiment: str = Field("wetakd", min_length=1, description="name of the experiment")
-    register_as: str | None = Field(None, description="register the winner under this model name")
+    tracking_uri: Text | None = Field(None, description="default: SQLite beside a local storage")
+    experiment: Text = Field("wetakd", description="name of the experiment")
+    register_as: Text | None = Field(None, description="register the winner under this model name")
 
 
 class LimitsConfig(Model):

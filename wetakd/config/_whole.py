@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, model_validator
 
-from wetakd.config._base import Model, Name
+from wetakd.config._base import Model, Name, Text
 from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
 from wetakd.config._networks import NetworkConfig, StudentConfig
-from wetakd.config._study import LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
+from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
 from wetakd.uri import hide
 
 TEACHER = "teacher"
@@ -31,7 +32,7 @@ class StudyConfig(Model):
     assistants: Annotated[Mapping[Name, NetworkConfig], Field(min_length=1)]
     student: StudentConfig
     weights: WeightsConfig = WeightsConfig()
-    storage: str = Field("./runs", description="folder or URI (s3://, gs://) that keeps everything")
+    storage: Text = Field("./runs", description="folder or URI (s3://, gs://) that keeps everything")
     mlflow: MlflowConfig = MlflowConfig()
     limits: LimitsConfig = LimitsConfig()
 
@@ -46,8 +47,8 @@ class StudyConfig(Model):
                     raise ValueError(
                         f"{self._path(name)}.taught_by: {teacher!r} is not a network; choose from {list(self.networks)}"
                     )
-            if isinstance(network.workers, tuple) and not 1 <= network.workers[0] <= network.workers[1]:
-                raise ValueError(f"{self._path(name)}.workers: {list(network.workers)} must be [min, max], min >= 1")
+            if isinstance(network.workers, tuple) and network.workers[0] > network.workers[1]:
+                raise ValueError(f"{self._path(name)}.workers: {list(network.workers)} must be [min, max], min <= max")
         self.training_order()
         self._check_pool()
         return self
@@ -63,6 +64,15 @@ class StudyConfig(Model):
             for name in subset if isinstance(subset, tuple) else ():
                 if name not in pool:
                     raise ValueError(f"study.subsets: {name!r} is not in the pool {list(pool)}")
+        if (num_subsets := self._num_subsets) > MOST:
+            raise ValueError(f"study.subsets: {num_subsets:,} sets of networks; at most {MOST:,} can be compared")
+
+    @property
+    def _num_subsets(self) -> int:
+        """How many subsets the file asks for, at most, without making them."""
+        wanted, num_pool = self.study.subsets, len(self.pool)
+        counts = range(1, num_pool + 1) if wanted == "all" else wanted
+        return sum(math.comb(num_pool, item) if isinstance(item, int) else 1 for item in counts)
 
     @staticmethod
     def _path(name: str) -> str:

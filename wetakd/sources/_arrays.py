@@ -52,7 +52,7 @@ def open_callable(data: CallableData) -> Source:
         found = find_callable(data.callable, "data.callable")(**data.options)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"data.callable: {data.callable!r} raised {_one_line(error)}") from error
     if not isinstance(found, tuple | list) or len(found) not in (2, 4):
         raise UserError(
@@ -68,8 +68,11 @@ def open_callable(data: CallableData) -> Source:
 
 def _checked_arrays(callable_name: str, name: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Pixels NHW or NHWC and labels N."""
-    images, labels = np.asarray(images), np.asarray(labels)
     prefix = f"data.callable: {callable_name!r} gave {name}"
+    try:
+        images, labels = np.asarray(images), np.asarray(labels)
+    except ValueError as error:
+        raise UserError(f"{prefix}images or labels that are no array: {_one_line(error)}") from error
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
         raise UserError(f"{prefix}images as {_described(images)}; uint8 of shape NCHW, NHWC or NHW is needed")
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images):
@@ -95,7 +98,7 @@ def find_callable(name: str, field: str) -> Callable[..., Any]:
         raise UserError(f"{field}: {name!r} not found: no module {error.name!r} on PYTHONPATH") from error
     except AttributeError as error:
         raise UserError(f"{field}: {name!r} not found: {_one_line(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{field}: importing {module!r} raised {_one_line(error)}") from error
     if not callable(found):
         raise UserError(f"{field}: {name!r} is {_described(found)}, not a function")
@@ -103,7 +106,7 @@ def find_callable(name: str, field: str) -> Callable[..., Any]:
     return function
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
