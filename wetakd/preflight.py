@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import ray
+from pydantic import ValidationError
 
 from wetakd.cluster import num_workers, possible_nodes, worker_resources
-from wetakd.config import STUDENT, TEACHER, PlacementConfig, StudyConfig
+from wetakd.config import STUDENT, TEACHER, ModelConfig, PlacementConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
-from wetakd.models import build
+from wetakd.models import InputShape, build, check_training
 from wetakd.plan import Plan
 from wetakd.training_job import input_shape
 from wetakd.views import Views
@@ -38,20 +39,25 @@ def check_storage(config: StudyConfig) -> None:
 
 
 def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
-    """Build every network once: a wrong name, option or output width is found here."""
+    """Build every network and train it for a step: a wrong name, option or output is found here."""
     shape = input_shape(dataset)
     Views.of(config.views).check_size(shape.height, shape.width)
     for name, network in config.networks.items():
         path = name if name == "teacher" else f"assistants.{name}"
-        build(network.model, shape, dataset.num_classes, seed=0, field=f"{path}.model")
+        _check_model(network.model, shape, dataset.num_classes, f"{path}.model")
         _check_batch(network.recipe.batch_size, num_workers(network), f"{path}.recipe.batch_size")
-    build(config.student.model, shape, dataset.num_classes, seed=0, field=f"{STUDENT}.model")
+    _check_model(config.student.model, shape, dataset.num_classes, f"{STUDENT}.model")
     for point in plan.points:
         try:
             plan.student_config(point)
-        except ValueError as error:
-            reason = str(error).splitlines()[-2 if "\n" in str(error) else 0].strip()
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise UserError(f"study.sweep: the point {point} is not a valid student: {reason}") from None
+
+
+def _check_model(model: ModelConfig, shape: InputShape, num_classes: int, field: str) -> None:
+    module = build(model, shape, num_classes, seed=0, field=field)
+    check_training(module, model.name, shape, num_classes, field=field)
 
 
 def _check_batch(batch_size: int, workers: int, field: str) -> None:
