@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from wetakd.errors import UserError
 from wetakd.plan import Plan, control_weights
+from wetakd.results import Results
 from wetakd.storage import Store
 
 ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
@@ -40,10 +42,14 @@ def studies(store: Store) -> list[StudyEntry]:
 
 
 def _entry(store: Store, name: str) -> StudyEntry:
-    summary = store.read_file(f"studies/{name}/summary.json")
-    winner = json.loads(summary)["winner"] if summary else None
-    label = f"{winner['strategy']} {'+'.join(winner['assistants'])}".strip() if winner else ""
-    return StudyEntry(name, "done" if summary else "begun", label, store.size(f"studies/{name}"))
+    state, label = "begun", ""
+    if store.read_file(f"studies/{name}/summary.json") is not None:
+        try:
+            winner = Results.read(store, name).winner
+            state, label = "done", f"{winner.strategy} {'+'.join(winner.assistants)}".strip() if winner else ""
+        except UserError:
+            state = "torn"
+    return StudyEntry(name, state, label, store.size(f"studies/{name}"))
 
 
 def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None:
@@ -64,7 +70,9 @@ def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None
 def is_complete(store: Store, plan: Plan) -> bool:
     """Whether storage holds all that the plan asks for, its results included: to run it would do nothing."""
     addresses = [f"{kind}/{node.key}" for node in plan.nodes for kind in ("networks", "bank")]
-    if store.read_file(f"studies/{plan.config.study.name}/summary.json") is None:
+    try:
+        Results.read(store, plan.config.study.name)
+    except UserError:
         return False
     for trial in plan.trials:
         weights: Iterable[float] = control_weights(trial)
@@ -78,13 +86,21 @@ def is_complete(store: Store, plan: Plan) -> bool:
     return all(store.find(address) is not None for address in dict.fromkeys(addresses))
 
 
+def _references(store: Store, folder: str) -> list[str]:
+    try:
+        addresses: list[str] = json.loads(store.read_file(f"{folder}/{_REFERENCES}") or b"[]")
+        if not isinstance(addresses, list):
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"{folder}/{_REFERENCES}: is damaged: nobody knows what the study needs; run it again, or delete {folder}"
+        ) from None
+    return addresses
+
+
 def refuse(store: Store) -> Iterator[Refuse]:
     """What no study refers to: whole addresses, and files that dead attempts left in living ones."""
-    kept = {
-        address
-        for folder in store.addresses("studies")
-        for address in json.loads(store.read_file(f"{folder}/{_REFERENCES}") or b"[]")
-    }
+    kept = {address for folder in store.addresses("studies") for address in _references(store, folder)}
     for kind in ADDRESSED:
         for address in store.addresses(kind):
             if address not in kept:

@@ -9,8 +9,10 @@ studies/NAME/summary.json           the winner, and what the tables do not say
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -123,9 +125,11 @@ class Results:
 
     def write(self, store: Store) -> None:
         """Put tables and summary into the study's folder, the summary last."""
-        for name, schema in _SCHEMAS.items():
-            store.write(self._path(f"{name}.parquet"), _parquet(_sorted(name, getattr(self, name)), schema))
-        store.write(self._path("summary.json"), json.dumps(self.summary(), indent=2).encode())
+        tables = {name: _parquet(_sorted(name, getattr(self, name)), schema) for name, schema in _SCHEMAS.items()}
+        for name, data in tables.items():
+            store.write(self._path(f"{name}.parquet"), data)
+        summary = self.summary() | {"sha256": {name: _sha256(data) for name, data in tables.items()}}
+        store.write(self._path("summary.json"), json.dumps(summary, indent=2).encode())
 
     def summary(self) -> dict[str, Any]:
         """The part that is no table, JSON-safe."""
@@ -141,15 +145,25 @@ class Results:
 
     @classmethod
     def read(cls, store: Store, study: str) -> Results:
-        """What `write` left; raises UserError where the study has no results (yet)."""
-        tables = {name: store.read_file(f"studies/{study}/{name}.parquet") for name in _SCHEMAS}
+        """What `write` left; raises UserError where the study has no results (yet), or not those that were written."""
         text = store.read_file(f"studies/{study}/summary.json")
-        if text is None or any(data is None for data in tables.values()):
+        if text is None:
             raise UserError(f"study {study!r}: {store.shown} holds no results of it; `wetakd ls` shows what it holds")
-        summary = json.loads(text)
+        try:
+            return cls._of(json.loads(text), store, study)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(
+                f"study {study!r}: its results on {store.shown} are damaged; run it again, which does only what is lost"
+            ) from None
+
+    @classmethod
+    def _of(cls, summary: Mapping[str, Any], store: Store, study: str) -> Results:
+        tables = {name: store.read_file(f"studies/{study}/{name}.parquet") or b"" for name in _SCHEMAS}
+        if any(_sha256(data) != summary["sha256"][name] for name, data in tables.items()):
+            raise ValueError("a table is not what was written")
         return cls(
             study=study,
-            **{name: _frame(data) for name, data in tables.items() if data is not None},
+            **{name: _frame(data) for name, data in tables.items()},
             num_classes=summary["num_classes"],
             primary=tuple(summary["primary"]),
             pool=tuple(summary["pool"]),
@@ -160,6 +174,10 @@ class Results:
 
     def _path(self, name: str) -> str:
         return f"studies/{self.study}/{name}"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _sorted(name: str, frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from wetakd import networks as network_room
 from wetakd import trials as trial_room
 from wetakd.config import StudentConfig, StudyConfig
 from wetakd.data import Dataset
+from wetakd.errors import UserError
 from wetakd.export import MODEL_NAME, mlflow_model_folder
 from wetakd.halving import train_in_rungs
 from wetakd.judge import judge_ensembles, judge_networks, judge_students
@@ -200,11 +200,17 @@ def write_report(store: Store, study: str, files: Mapping[str, bytes]) -> None:
         store.write(f"studies/{study}/{name}", content)
 
 
+def _shipped_before(ground: Ground) -> str | None:
+    try:
+        winner = Results.read(ground.store, ground.config.study.name).winner
+    except UserError:  # none yet, or damaged
+        return None
+    return winner.student_key if winner else None
+
+
 def _ship(ground: Ground, winner: Winner | None) -> None:
     """Log the winner as an MLflow model, unless the study has shipped this very student before."""
-    before = ground.store.read_file(f"studies/{ground.config.study.name}/summary.json")
-    shipped = (json.loads(before)["winner"] or {}).get("student_key") if before else None
-    if winner is None or winner.student_key == shipped or not ground.config.mlflow.enabled:
+    if winner is None or winner.student_key == _shipped_before(ground) or not ground.config.mlflow.enabled:
         return
     manifest = ground.store.find(trial_room.address(winner.student_key))
     assert manifest is not None, "the winner was finished a moment ago"

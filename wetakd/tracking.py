@@ -21,7 +21,7 @@ from wetakd.journal import Event, Journal
 from wetakd.mlflow_writer import MlflowWriter
 from wetakd.storage import Store
 from wetakd.tracking_uri import check, tracking_uri_of
-from wetakd.uri import hide
+from wetakd.uri import hide, scrub
 
 __all__ = ["MlflowTracker", "NullTracker", "Status", "Tracker", "check", "connected", "sync", "tracking_uri_of"]
 
@@ -162,6 +162,7 @@ class MlflowTracker:
     """Keeps what is said in the journal of a study, and has it sent to MLflow by one thread."""
 
     def __init__(self, store: Store, study: str, tracking_uri: str, experiment: str) -> None:
+        self._storage_uri = store.uri
         self._journal = Journal(store, study)
         self._lock = threading.Lock()
         self._said: dict[str, _Said] = {}
@@ -238,7 +239,7 @@ class MlflowTracker:
         try:
             self._journal.flush()
         except OSError as error:
-            log.warning("the journal cannot be written: %s", error)
+            log.warning("the journal cannot be written: %s", scrub(str(error), self._storage_uri))
             return False
         return self._writer.wait(self._journal.last, timeout_s)
 
@@ -266,7 +267,7 @@ class MlflowTracker:
         try:
             self._journal.close()
         except OSError as error:
-            log.warning("the journal cannot be written: %s", error)
+            log.warning("the journal cannot be written: %s", scrub(str(error), self._storage_uri))
         self._writer.stop()
 
     def _run(self, uid: str) -> _Said:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -45,7 +45,7 @@ class TrainingJob:
     seed: int
     views: Views
     device: str
-    store_uri: str
+    store_uri: str = field(repr=False)  # may hold credentials, and Ray shows what a run is given
     checkpoint_s: float
     distillation: DistillationConfig | None = None
     weights_K: tuple[float, ...] = ()

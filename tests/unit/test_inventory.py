@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.unit.tiny import dataset
+from wetakd.errors import UserError
 from wetakd.inventory import refuse, remember, studies
 from wetakd.plan import Plan
 from wetakd.storage import Store
@@ -48,3 +51,18 @@ def test_a_study_without_a_summary_has_only_begun(tmp_path: Path) -> None:
     assert studies(store) == []
     remember(store, plan())
     assert [(entry.name, entry.state, entry.winner) for entry in studies(store)] == [("digits", "begun", "")]
+
+
+def test_a_damaged_list_of_references_deletes_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    remember(store, plan())
+    for damaged in (b"", b"{}", b"[1"):
+        store.write("studies/digits/addresses.json", damaged or b"\0")
+        with pytest.raises(UserError, match="damaged"):
+            list(refuse(store))
+
+
+def test_a_study_with_damaged_results_is_listed_as_torn(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("studies/digits/summary.json", b"{}")
+    assert [entry.state for entry in studies(store)] == ["torn"]

@@ -102,3 +102,15 @@ def test_an_unknown_column_is_our_mistake(store: Store) -> None:
 def test_a_study_without_results_is_named(store: Store) -> None:
     with pytest.raises(UserError, match="nowhere"):
         Results.read(store, "nowhere")
+
+
+@pytest.mark.parametrize("name", ["trials.parquet", "networks.parquet", "curves.parquet", "summary.json"])
+def test_results_that_were_changed_or_cut_are_not_read(store: Store, tmp_path: Path, name: str) -> None:
+    simulated(num_seeds=2).write(store)
+    file = tmp_path / "studies" / "made-up" / name
+    whole = file.read_bytes()
+    flipped = whole[:40] + bytes([whole[40] ^ 1]) + whole[41:]
+    for damaged in (b"", b"{}", whole[: len(whole) // 2], flipped if name != "summary.json" else b"[]"):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match="run it again"):
+            Results.read(store, "made-up")

@@ -1,0 +1,263 @@
+"""Nobody let in: nothing read from storage is executed, no credential is shown, no name leaves its folder."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wetakd
+from tests.bad_input.study_files import BASE
+from tests.bad_input.way import Way, attempt, call
+from tests.unit import tiny
+from tests.unit.test_training_job import job
+from wetakd import bank, cli, inventory, results, training_job
+from wetakd.errors import UserError
+from wetakd.journal import Journal
+from wetakd.snapshots import Learner
+from wetakd.storage import Damaged, Store, inside
+from wetakd.weigh import read_labels, read_scores
+
+ADDRESS = "networks/first"
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (os.environ["WETAKD_TEST_BOMB"],)
+
+
+@pytest.fixture
+def bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A pickle that makes a folder when it is loaded."""
+    monkeypatch.setenv("WETAKD_TEST_BOMB", str(tmp_path / "exploded"))
+    return pickle.dumps(_Bomb())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A storage with something of every kind that is ever read back."""
+    store = Store(str(tmp_path / "runs"))
+    list(training_job.run(job(tmp_path / "runs"), tiny.dataset()))
+    bank.write(store, "first", bank.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
+    store.checkpoints("students/half").save(b"state")
+    store.commit("searches/s", {}, {"weights": [1.0]})
+    store.commit("judgements/j", {"correct.bits": b"\1"}, {})
+    journal = Journal(store, "s")
+    journal.append("open", "study", {"name": "s", "blob": journal.put_blob(b"file")})
+    journal.acknowledge("mlflow", 1)
+    journal.close()
+    for name in ("study.yaml", "addresses.json", "summary.json", "lease.json", "report.txt"):
+        store.write(f"studies/s/{name}", b"{}")
+    for name in ("trials", "networks", "curves", "contributions"):
+        store.write(f"studies/s/{name}.parquet", b"PAR1")
+    return store
+
+
+def _read_everything(store: Store) -> None:
+    """Every way in which wetakd reads what lies on storage."""
+    folder = str(store.local_path)
+
+    def finished(address: str) -> None:
+        manifest = store.find(address)
+        for blob in manifest.blobs if manifest else ():
+            store.read(manifest, blob)  # type: ignore[arg-type]
+
+    def weights() -> None:
+        manifest = store.find(ADDRESS)
+        if manifest:
+            training_job.load_model(store, manifest, tiny.PLAIN_2, tiny.dataset())
+
+    def blobs() -> None:
+        journal = Journal(store, "s")
+        with contextlib.closing(journal):
+            for event in journal.read():
+                journal.blob(event.data["blob"])
+
+    readers = [
+        *(lambda address=address: finished(address) for address in ("searches/s", "judgements/j")),
+        weights,
+        blobs,
+        lambda: bank.read(store, "first"),
+        lambda: store.checkpoints("students/half").load(),
+        lambda: results.Results.read(store, "s"),
+        lambda: inventory.studies(store),
+        lambda: list(inventory.refuse(store)),
+        lambda: store.lease("studies/s/lease.json").__enter__().__exit__(None, None, None),
+        lambda: call("report", "s", "--storage", folder),
+        lambda: call("sync", "s", "--storage", folder),
+        lambda: call("ls", "--storage", folder),
+    ]
+    for read in readers:
+        with contextlib.suppress(UserError, Damaged, ValueError, KeyError, TypeError, OSError, pa.ArrowException):
+            read()
+
+
+def test_a_pickle_planted_at_any_path_is_never_loaded(store: Store, bomb: bytes, tmp_path: Path) -> None:
+    paths = store.list()
+    assert {path.split("/")[0] for path in paths} == {*inventory.ADDRESSED, "studies"}
+    assert len(paths) >= 20
+    whole = {path: store.read_file(path) for path in paths}
+    for path in paths:
+        store.write(path, bomb)
+        _read_everything(store)
+        assert not (tmp_path / "exploded").exists(), path
+        for other, content in whole.items():
+            store.write(other, content or b"")
+    # The bomb is a bomb.
+    pickle.loads(bomb)
+    assert (tmp_path / "exploded").exists()
+
+
+def test_a_pickle_with_a_valid_manifest_is_not_loaded_either(store: Store, bomb: bytes, tmp_path: Path) -> None:
+    for name, address in (("weights.safetensors", ADDRESS), ("logits.arrow", "bank/first")):
+        store.commit(address, {name: bomb}, {"epochs": []})
+    store.checkpoints("students/half").save(bomb)
+    _read_everything(store)
+    model = tiny.network()
+    learner = Learner(model, _sgd(model), _scaler())
+    with pytest.raises(Exception, match=r"[Hh]eader|safetensor"):
+        learner.restore(store.checkpoints("students/half").load() or b"")
+    assert not (tmp_path / "exploded").exists()
+
+
+def _sgd(model: Any) -> Any:
+    import torch
+
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def _scaler() -> Any:
+    import torch
+
+    return torch.amp.GradScaler("cpu", enabled=False)
+
+
+def test_an_arrow_table_cannot_smuggle_a_pickled_type_in(store: Store, bomb: bytes, tmp_path: Path) -> None:
+    metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": bomb}
+    field = pa.field("logits", pa.binary(), metadata=metadata)
+    bank.write(store, "first", pa.table([pa.array([b"x"])], schema=pa.schema([field])))
+    _read_everything(store)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_recorded_study_file_makes_no_objects(store: Store, tmp_path: Path) -> None:
+    touch = f"study: !!python/object/apply:os.mkdir ['{tmp_path}/exploded']"
+    store.write("studies/s/study.yaml", touch.encode())
+    _read_everything(store)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_data_that_comes_as_pickles_is_checked_against_its_digest_first(bomb: bytes, tmp_path: Path) -> None:
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
+    files = {f"data/cifar-10-batches-py/{name}": bomb for name in names}
+    files["study.yaml"] = yaml.safe_dump(BASE | {"data": {"source": "cifar10"}}).encode()
+    outcome = attempt(Way("security", "cifar", ("run", "study.yaml", "--quiet"), files))
+    assert outcome.fault is None
+    assert "data.root" in outcome.err
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_files_of_scores_are_not_unpickled(bomb: bytes, tmp_path: Path) -> None:
+    np.save(tmp_path / "objects.npy", np.array([_Bomb()], dtype=object), allow_pickle=True)
+    (tmp_path / "bare.npy").write_bytes(bomb)
+    for name in ("objects.npy", "bare.npy"):
+        for read in (read_scores, read_labels):
+            with pytest.raises(UserError):
+                read(str(tmp_path / name))
+    assert not (tmp_path / "exploded").exists()
+
+
+_DANGEROUS = {"eval", "exec", "pickle.load", "pickle.loads", "cloudpickle.loads", "os.system", "yaml.unsafe_load"}
+
+
+def test_the_source_calls_nothing_that_executes_what_it_reads() -> None:
+    found = []
+    for file in Path(wetakd.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name, text = ast.unparse(node.func), ast.unparse(node)
+                loads = name in ("torch.load", "np.load", "yaml.load")
+                safe = any(word in text for word in ("weights_only=True", "allow_pickle=False", "_Loader"))
+                if name in _DANGEROUS or "shell=True" in text or (loads and not safe):
+                    found.append(f"{file.name}: {text}")
+    assert not found
+
+
+# ------------------------------------------------------------------------------------------------- credentials
+
+
+@pytest.mark.parametrize(
+    ("field", "uri"),
+    [
+        ("storage", f"s3://AKIASECRET:{SECRET}@/nowhere"),
+        ("storage", f"nothing://user:{SECRET}@host/x?password={SECRET}"),
+        ("storage", f"gs://bucket:{SECRET}@"),
+        ("mlflow.tracking_uri", f"http://AKIASECRET:{SECRET}@127.0.0.1:9"),
+        ("mlflow.tracking_uri", f"postgresql://AKIASECRET:{SECRET}@127.0.0.1:9/db"),
+        ("mlflow.tracking_uri", f"mysql://host:9/db?password={SECRET}"),
+        ("mlflow.tracking_uri", f"ftp://AKIASECRET:{SECRET}@host"),
+        ("data.train", f"http://AKIASECRET:{SECRET}@host/a.parquet"),
+        ("data.train", f"nothing://host/a.parquet?sig={SECRET}"),
+        ("data.train", f"s3://AKIASECRET:{SECRET}@/"),
+    ],
+)
+def test_an_error_names_the_uri_without_its_credentials(field: str, uri: str) -> None:
+    tree = BASE | {"data": {"source": "parquet", "train": "nowhere.parquet"}, "mlflow": {"enabled": True}}
+    study = yaml.safe_dump(tree).encode()
+    words = ("run", "study.yaml", "--quiet", "--set", f"{field}={uri}")
+    outcome = attempt(Way("security", field, words, {"study.yaml": study}))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"wetakd: {field.partition('.')[0]}")
+    for secret in (SECRET, "AKIASECRET"):
+        assert secret not in outcome.err
+
+
+def test_no_file_of_a_storage_and_no_description_of_a_job_holds_credentials(tmp_path: Path) -> None:
+    uri = f"s3://AKIASECRET:{SECRET}@bucket/x?region=us-east-1"
+    # What Ray and its dashboard are told of a job is its description.
+    assert SECRET not in repr(job(tmp_path, store_uri=uri))
+    from wetakd.study_file import check
+
+    config = check(BASE | {"storage": uri, "mlflow": {"tracking_uri": f"http://u:{SECRET}@host"}})
+    assert SECRET not in config.to_yaml()
+    assert "AKIASECRET" not in config.to_yaml()
+
+
+# ------------------------------------------------------------------------------------------------------- names
+
+
+@given(st.text(st.sampled_from("a./\\~\0\n:*?-é"), max_size=12))
+def test_no_path_within_a_storage_can_leave_it(path: str) -> None:
+    with contextlib.suppress(UserError):
+        assert os.path.normpath(f"/root/{inside(path)}") == f"/root/{path}"
+
+
+@pytest.mark.parametrize("command", ["report", "ui", "sync"])
+@pytest.mark.parametrize("name", ["..", "../secret", "/etc", "a/../../secret", ".", "", "s\n", "*"])
+def test_no_command_follows_a_name_out_of_the_storage(command: str, name: str, store: Store, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "study.yaml").write_text("study: {name: secret}")
+    code, out, err = call(command, name, "--storage", str(store.local_path))
+    assert (code, out) == (2, "")
+    assert err.startswith("wetakd: study ")
+    assert list(secret.iterdir()) == [secret / "study.yaml"]
+
+
+def test_the_pages_are_served_on_loopback_alone() -> None:
+    from wetakd import ui
+
+    assert ui.HOST == "127.0.0.1"
+    assert cli.commands.commands["ui"].params  # the port is an option, the host is not
+    assert "host" not in {option.name for option in cli.commands.commands["ui"].params}
