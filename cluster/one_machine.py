@@ -20,7 +20,8 @@ from typing import Any
 
 import psutil
 import yaml
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+from ray._private import ray_constants
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FakeMultiNodeProvider
 
 CONFIG = Path(__file__).with_name("one-machine.yaml")
 HOST = "127.0.0.1"
@@ -40,6 +41,16 @@ _EMPTY: dict[str, Any] = {
     "head_start_ray_commands": [],
     "worker_start_ray_commands": [],
 }
+
+
+class Provider(FakeMultiNodeProvider):
+    """Ray's provider of nodes on this machine, each with a place of its own for the files of jobs."""
+
+    def _create_node_with_resources_and_labels(self, *arguments: Any) -> None:
+        with self.lock:
+            # Its nodes would share one, and a node that starts unpacks a job's files over those that others are using.
+            ray_constants.DEFAULT_RUNTIME_ENV_DIR_NAME = f"runtime_resources_{self._next_node_id + 1}"
+            super()._create_node_with_resources_and_labels(*arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,7 +81,8 @@ def up(folder: Path, port: int, dashboard_port: int) -> int:
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--num-cpus=0", "--disable-usage-stats"),
         *(f"--node-ip-address={HOST}", f"--port={port}", f"--ray-client-server-port={port + 1}"),
         *(f"--dashboard-host={HOST}", f"--dashboard-port={dashboard_port}"),
-        *(f"--dashboard-agent-listen-port={port + 2}", f"--temp-dir={folder}/ray", f"--autoscaling-config={config}"),
+        *(f"--dashboard-agent-listen-port={port + 2}", "--min-worker-port=0", "--max-worker-port=0"),
+        *(f"--temp-dir={folder}/ray", f"--autoscaling-config={config}"),
     ]
     with (folder / "up.log").open("wb") as log:
         # Away from this folder: a directory named `ray` there would hide the package.
@@ -95,6 +107,7 @@ def _environment(token: Path) -> dict[str, str]:
     """What the head, its autoscaler and, by inheritance, every node are told."""
     return os.environ | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(CONFIG.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_enable_autoscaler_v2": "1",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +16,11 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
+from wetakd.capacity import is_growing, num_workers, worker_resources
 from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
 
-UNBOUNDED = 1000
-"""Nodes of a group without a limit of its own."""
+_MOST_GROUPS = 16
+"""Worker groups that may wait together for an autoscaler: each has a process beside the driver."""
 
 _SWITCHES = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -63,12 +63,6 @@ def uses_worker_groups(config: StudyConfig) -> bool:
     return any(network.workers != 0 for network in config.networks.values())
 
 
-def worker_resources(placement: PlacementConfig) -> dict[str, float]:
-    """What one worker asks for, in Ray's names."""
-    asked = {"CPU": placement.cpus, "GPU": placement.gpus, **placement.resources}
-    return {name: amount for name, amount in asked.items() if amount}
-
-
 def task_options(placement: PlacementConfig, retries: int) -> dict[str, Any]:
     """Options of a Ray task with this placement, spread over nodes and tried again when a process or node dies."""
     return {
@@ -81,39 +75,16 @@ def task_options(placement: PlacementConfig, retries: int) -> dict[str, Any]:
     }
 
 
-def num_workers(config: NetworkConfig) -> int:
-    """Workers that a network needs at least."""
-    return max(1, config.workers if isinstance(config.workers, int) else config.workers[0])
-
-
-def possible_nodes() -> list[dict[str, float]]:
-    """The nodes that an autoscaler could add, by their resources; none without one."""
-    from ray._private.state import state
-
-    config = state.get_cluster_config()
-    groups = config.node_group_configs if config is not None else []
-    # -1: no limit of its own.
-    return [
-        dict(group.resources) for group in groups for _ in range(group.max_count if group.max_count >= 0 else UNBOUNDED)
-    ]
-
-
-def capacity() -> dict[str, float]:
-    """Resources of the cluster, those included that its autoscaler could add."""
-    total: dict[str, float] = defaultdict(float, ray.cluster_resources())
-    grown: dict[str, float] = defaultdict(float)
-    for node in possible_nodes():
-        for name, amount in node.items():
-            grown[name] += amount
-    return {name: max(total[name], grown[name]) for name in {*total, *grown}}
-
-
 class Slots:
-    """Lets only as many worker groups run as the cluster can hold at once: more would starve each other."""
+    """Lets only as many worker groups run as the cluster can hold at once: more would starve each other.
+
+    Where an autoscaler adds nodes, groups that wait are what it adds them for, so some of them may.
+    """
 
     def __init__(self) -> None:
         self._free = threading.Condition()
         self._taken: dict[str, float] = {}
+        self._num_groups = 0
 
     @contextmanager
     def take(self, config: NetworkConfig, stopped: threading.Event) -> Iterator[None]:
@@ -131,12 +102,13 @@ class Slots:
                 self._free.notify_all()
 
     def _fits(self, need: Mapping[str, float]) -> bool:
-        total = capacity()
-        return not self._taken or all(
-            self._taken.get(name, 0.0) + amount <= total.get(name, 0.0) for name, amount in need.items()
-        )
+        if not self._taken or (self._num_groups < _MOST_GROUPS and is_growing()):
+            return True
+        total = ray.cluster_resources()
+        return all(self._taken.get(name, 0.0) + amount <= total.get(name, 0.0) for name, amount in need.items())
 
     def _add(self, need: Mapping[str, float], sign: int) -> None:
+        self._num_groups += sign
         for name, amount in need.items():
             self._taken[name] = self._taken.get(name, 0.0) + sign * amount
         self._taken = {name: amount for name, amount in self._taken.items() if amount > 0}

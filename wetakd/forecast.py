@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wetakd import bank
-from wetakd.cluster import num_workers, worker_resources
+from wetakd.capacity import num_workers, worker_resources
 from wetakd.config import NetworkConfig, StudentConfig
 from wetakd.models import cost
 from wetakd.networks import address as network_address

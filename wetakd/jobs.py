@@ -25,6 +25,12 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # What a shell says about where studies go is said to the job, too.
 _PASSED_ON = ("WETAKD_STORAGE", "MLFLOW_TRACKING_URI")
 _STUDY = "wetakd.study"
+# They tell of uploads and closed connections at a level that is on by default.
+_CHATTY = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 _POLL_S = 0.5
 
 
@@ -61,7 +67,8 @@ class Cluster:
         if not address.startswith(("http://", "https://")):
             raise UserError(f"--address: {address!r} must be that of the dashboard, such as {DEFAULT_ADDRESS}")
         self._address = address
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.ERROR)
         # Ray puts the environment above the argument; here it is the other way round.
         os.environ["RAY_API_SERVER_ADDRESS"] = address
         with self._answering():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import ray
 from pydantic import ValidationError
 
-from wetakd.cluster import num_workers, possible_nodes, worker_resources
-from wetakd.config import STUDENT, TEACHER, ModelConfig, PlacementConfig, StudyConfig
+from wetakd.capacity import num_workers
+from wetakd.config import STUDENT, ModelConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
 from wetakd.models import InputShape, build, check_training
@@ -63,41 +62,3 @@ def _check_model(model: ModelConfig, shape: InputShape, num_classes: int, field:
 def _check_batch(batch_size: int, workers: int, field: str) -> None:
     if batch_size % workers:
         raise UserError(f"{field}: {batch_size} does not divide by the {workers} workers of this network")
-
-
-def check_resources(config: StudyConfig, say: Callable[[str], None]) -> None:
-    """Say what the cluster must grow for first; refuse at once what it can never have.
-
-    Raises UserError that names the field, what it asks for and what the cluster has.
-    """
-    nodes = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    growth = possible_nodes()
-    for field, placement, workers in _requests(config):
-        asked = worker_resources(placement)
-        if _places(nodes, asked) >= workers:
-            continue
-        if _places(nodes + growth, asked) < workers:
-            largest = {name: max((n.get(name, 0.0) for n in nodes + growth), default=0.0) for name in asked}
-            raise UserError(
-                f"{field}: {workers} worker(s) of {_shown(asked)} can never run here, for this cluster has "
-                f"{len(nodes + growth)} node(s) of at most {_shown(largest)}; ask for less or join a larger cluster"
-            )
-        say(f"waiting   {field} asks for {workers} x {_shown(asked)}: the cluster must grow first")
-
-
-def _requests(config: StudyConfig) -> list[tuple[str, PlacementConfig, int]]:
-    """What the file asks of the cluster: field, placement of one worker, number of workers."""
-    networks = [
-        (f"{name if name == TEACHER else f'assistants.{name}'}.placement", network.placement, num_workers(network))
-        for name, network in config.networks.items()
-    ]
-    return [*networks, (f"{STUDENT}.placement", config.student.placement, 1)]
-
-
-def _places(nodes: Sequence[Mapping[str, float]], asked: Mapping[str, float]) -> int:
-    """How many such workers the nodes hold at once."""
-    return sum(min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items()) for node in nodes)
-
-
-def _shown(resources: Mapping[str, float]) -> str:
-    return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())

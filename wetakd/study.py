@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pandas as pd
 import ray
 
-from wetakd import cluster, inventory, preflight, stages, tables, tracking
+from wetakd import capacity, cluster, inventory, preflight, stages, tables, tracking
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
 from wetakd.logbook import Logbook
@@ -124,7 +124,7 @@ class Study:
         with ExitStack() as stack:
             stack.enter_context(cluster.joined(self.config))
             preflight.check_storage(self.config)
-            preflight.check_resources(self.config, self._reporter.say)
+            capacity.check(self.config, self._reporter.say)
             self.store.write(f"{self._folder}/study.yaml", self.config.to_yaml().encode())
             inventory.remember(self.store, plan)
             book = Logbook(tracker, self.config)

@@ -18,7 +18,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context, repo
 from ray.train.torch import TorchTrainer
 
 from wetakd import training_job
-from wetakd.cluster import worker_resources
+from wetakd.capacity import worker_resources
 from wetakd.config import NetworkConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError

@@ -19,7 +19,8 @@ import ray
 from ray import tune
 
 from wetakd import training_job
-from wetakd.cluster import removing_placement_groups, worker_resources
+from wetakd.capacity import worker_resources
+from wetakd.cluster import removing_placement_groups
 from wetakd.config import PlacementConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.heartbeat import Process

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from wetakd import cluster
-from wetakd.cluster import Slots, num_workers, task_options, worker_resources
+from wetakd.capacity import num_workers, worker_resources
+from wetakd.cluster import Slots, task_options
 from wetakd.config import ModelConfig, NetworkConfig, PlacementConfig
 from wetakd.study_file import load
 
@@ -48,7 +49,8 @@ def test_switches_of_the_user_stand(monkeypatch):
 
 @pytest.fixture
 def four_cpus(monkeypatch):
-    monkeypatch.setattr(cluster, "capacity", lambda: {"CPU": 4.0, "GPU": 1.0})
+    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
+    monkeypatch.setattr(cluster, "is_growing", lambda: False)
 
 
 def enter(slots, config, entered, leave, stopped=None):

@@ -18,7 +18,7 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from wetakd.cluster import num_workers, worker_resources
+from wetakd.capacity import num_workers, worker_resources
 from wetakd.config import PlacementConfig, StudyConfig
 from wetakd.study_file import load
 
