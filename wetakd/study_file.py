@@ -32,7 +32,9 @@ _WORDS = {
 class _Loader(yaml.SafeLoader):
     """Plain data only, and no key twice: the second would silently take the place of the first."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # As it is written: later on, `<<` adds keys that may be there already, and so may stand there twice.
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -41,7 +43,7 @@ class _Loader(yaml.SafeLoader):
                         None, None, f"{key.value!r} stands there twice", key.start_mark
                     )
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def embedded_study() -> str:
