@@ -7,13 +7,12 @@ that no node can hold today, and what the autoscaler then reports as infeasible 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from wetakd.config import STUDENT, TEACHER, NetworkConfig, PlacementConfig, StudyConfig
 from wetakd.errors import UserError
@@ -36,6 +35,14 @@ def num_workers(config: NetworkConfig) -> int:
 
 
 @dataclass(frozen=True)
+class Bundle:
+    """Resources that one node must have at once, and the labels that it must bear."""
+
+    asked: dict[str, float]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Request:
     """So many workers at once, each with this placement."""
 
@@ -47,6 +54,16 @@ class Request:
     def asked(self) -> dict[str, float]:
         """Resources of one worker."""
         return worker_resources(self.placement)
+
+    @property
+    def bundle(self) -> Bundle:
+        """What the node of one worker must have."""
+        return Bundle(self.asked, dict(self.placement.labels))
+
+    @property
+    def shape(self) -> tuple[int, str]:
+        """Equal where two requests ask for the same."""
+        return self.workers, repr((sorted(self.asked.items()), sorted(self.placement.labels.items())))
 
     @property
     def shown(self) -> str:
@@ -93,23 +110,37 @@ def _impossible(missing: Sequence[Request]) -> list[Request]:
         return list(missing)
     if _has_first_autoscaler():
         return []  # it reports nothing of the kind
-    with _standing_for(missing) as groups:
-        infeasible = _infeasible_groups()
-    return [request for request, group in zip(missing, groups, strict=True) if group.id.hex() in infeasible]
+    # Each shape once: all networks together may ask for more nodes than there may be at a time.
+    shapes = {request.shape: [request.bundle] * request.workers for request in missing}
+    never = _infeasible(list(shapes.values()))
+    if not never or not _may_grow_by(len(shapes)):
+        return []  # the nodes that there may be are taken by others: it can wait
+    impossible = [shape for place, shape in enumerate(shapes) if place in never]
+    return [request for request in missing if request.shape in impossible]
 
 
-@contextmanager
-def _standing_for(missing: Sequence[Request]) -> Iterator[list[PlacementGroup]]:
-    """Placement groups that ask for the same as the requests."""
+def _may_grow_by(num_nodes: int) -> bool:
+    """Whether so many nodes may be added to those that run or start, of whatever kind."""
+    state = _autoscaling().autoscaling_state
+    starting = len(state.pending_instances) + sum(request.count for request in state.pending_instance_requests)
+    running = sum(node["Alive"] and node["Resources"].get("CPU", 0.0) > 0 for node in ray.nodes())
+    any_node = [Bundle({"CPU": 0.001}, {})] * (running + starting + num_nodes)
+    return not _infeasible([any_node], strategy="STRICT_SPREAD")
+
+
+def _infeasible(wanted: Sequence[Sequence[Bundle]], strategy: str = "PACK") -> set[int]:
+    """Which of these groups of bundles the autoscaler calls infeasible, all of them asked at once."""
     groups = [
         placement_group(
-            [request.asked] * request.workers,
-            bundle_label_selector=[dict(request.placement.labels)] * request.workers,
+            [bundle.asked for bundle in bundles],
+            strategy=strategy,
+            bundle_label_selector=[bundle.labels for bundle in bundles],
         )
-        for request in missing
+        for bundles in wanted
     ]
     try:
-        yield groups
+        infeasible = _infeasible_groups()
+        return {place for place, group in enumerate(groups) if group.id.hex() in infeasible}
     finally:
         for group in groups:
             remove_placement_group(group)
