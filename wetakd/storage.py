@@ -133,9 +133,14 @@ class Store:
         return f"Store({self.shown!r})"
 
     def check_writable(self) -> None:
-        """Write, read and delete one small file; raises UserError where any of it fails."""
+        """Write, read and delete one small file; raises UserError where any of it fails.
+
+        A bucket that does not exist is made where the URI says `allow_bucket_creation=true`.
+        """
         probe = f"probe-{uuid.uuid4().hex}"
         try:
+            if not self.is_local and "allow_bucket_creation=true" in self.uri:
+                self._fs.create_dir(self._root.partition("/")[0])
             self.write(probe, b"wetakd")
             if self.read_file(probe) != b"wetakd":
                 raise OSError("what was written does not read back")
