@@ -104,10 +104,13 @@ class Logbook:
             stopped = not pd.isna(row["stopped_at_epoch"])
             self._tracker.close(trial.uid, "FAILED" if row["error"] else "KILLED" if stopped else "FINISHED")
 
-    def end(self, description: str, files: Mapping[str, bytes], summary: Mapping[str, float]) -> None:
-        """The verdict, the table and the figures; the parent run stays open for the winner."""
+    def end(self, description: str, files: Mapping[str, bytes], summary: Mapping[str, float], num_done: int) -> None:
+        """The verdict, the table and the figures; the parent run stays open for the winner.
+
+        `num_done`: how many trials the summary rests on. A study that lacked some, and is run again, says it anew.
+        """
         self._tracker.tags(STUDY, {"mlflow.note.content": description})
-        self._tracker.metrics(STUDY, summary)
+        self._tracker.metrics(STUDY, summary, step=num_done)
         for path, data in files.items():
             self._tracker.artifact(STUDY, path, data)
 

@@ -180,7 +180,7 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         files = report.files()
         ground.book.networks_judged(networks, results.networks)
         ground.book.trials_judged(results.trials, ground.plan.trials)
-        ground.book.end(report.description, files, report.headline())
+        ground.book.end(report.description, files, report.headline(), int(results.trials["error"].isna().sum()))
         _ship(ground, results.winner)
         failed = bool(results.trials["error"].notna().any())
         ground.book.close(failed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -88,7 +88,7 @@ def run(
         checkpoint_s=job.checkpoint_s,
     )
     # Closed early, a training leaves a checkpoint behind.
-    with closing(training) as epochs:
+    with _memory_errors(), closing(training) as epochs:
         for epoch in epochs:
             done.append(epoch)
             yield epoch
@@ -97,6 +97,17 @@ def run(
     if world.rank == 0:
         store.commit(job.address, {_BLOB: state_bytes(model)}, _facts(job, model, dataset, done))
         checkpoints.clear()
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """On the CPU, torch says by a RuntimeError that there is no memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise MemoryError(f"out of memory: {str(error).splitlines()[0]}") from error
+        raise
 
 
 def _targets(job: TrainingJob, banks: Sequence[pa.Table]) -> Targets | None:

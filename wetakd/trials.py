@@ -103,7 +103,7 @@ def train_students(
             [_job(student, config, store, until.get(student.key)) for student in missing],
             [student.teacher_keys for student in missing],
         )
-        _tune(shared, config, collector)
+        _tune_all(shared, config, collector)
     new = {student.key for student in missing}
     return {key: _outcome(student, key in new, store, collector) for key, student in students.items()}
 
@@ -138,8 +138,19 @@ def _outcome(student: Student, trained: bool, store: Store, collector: _Collecto
     return TrainedStudent(student, trained, error=error or "it ended without a result")
 
 
-def _tune(shared: _Shared, config: StudyConfig, collector: _Collector) -> None:
-    """One Tune experiment over all students that are missing."""
+def _tune_all(shared: _Shared, config: StudyConfig, collector: _Collector) -> None:
+    """A Tune experiment over all students that are missing, and others over those whose actors Tune lost."""
+    remaining = list(range(len(shared.jobs)))
+    for _ in range(1 + config.limits.retries):
+        _tune(shared, remaining, config, collector)
+        # Tune tries again where an actor dies while it trains, but not where it dies between two trials.
+        remaining = collector.take_lost()
+        if not remaining:
+            return
+    collector.give_up(remaining)
+
+
+def _tune(shared: _Shared, students: list[int], config: StudyConfig, collector: _Collector) -> None:
     for switch, value in _TUNE_SWITCHES.items():
         os.environ.setdefault(switch, value)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -148,7 +159,7 @@ def _tune(shared: _Shared, config: StudyConfig, collector: _Collector) -> None:
     with tempfile.TemporaryDirectory(prefix="wetakd-tune-") as scratch, removing_placement_groups():
         tune.Tuner(
             trainable,
-            param_space={"student": tune.grid_search(list(range(len(shared.jobs))))},
+            param_space={"student": tune.grid_search(students)},
             tune_config=tune.TuneConfig(max_concurrent_trials=config.study.max_concurrent, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="students",
@@ -214,6 +225,7 @@ class _Collector(tune.Callback):
         self._heard_at: dict[str, float] = {}
         self.last: dict[str, Epoch] = {}
         self.errors: dict[str, str] = {}
+        self._lost: list[int] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that we never ask for, and ours ends in the driver."""
@@ -239,11 +251,23 @@ class _Collector(tune.Callback):
             self._processes.pop(key, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """All tries are used up."""
+        """All tries are used up, or Tune gives up before they are."""
         key = self._key(trial)
         self._processes.pop(key, None)
+        if trial.should_recover():
+            self._lost.append(trial.config["student"])
+            return
         lines = str(trial.get_error() or "").strip().splitlines()
         self.errors[key] = lines[-1].strip() if lines else "its worker died"
+
+    def take_lost(self) -> list[int]:
+        """The students, by their place, that Tune gave up though there are tries left."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def give_up(self, students: Sequence[int]) -> None:
+        """They were lost too often."""
+        self.errors |= {self._keys[student]: "its worker died again and again" for student in students}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """End the processes of trials that were silent for too long: Tune then sees a dead actor and tries again."""
