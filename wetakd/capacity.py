@@ -6,6 +6,8 @@ that no node can hold today, and what the autoscaler then reports as infeasible 
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from wetakd.errors import UserError
 _VERDICT_S = 60.0
 _POLL_S = 0.5
 _FIRST_AUTOSCALER_KEY = b"__autoscaling_status"
+_LOOKED_ON = re.compile("node_[0-9a-f]+")
 
 
 def worker_resources(placement: PlacementConfig) -> dict[str, float]:
@@ -169,9 +172,15 @@ def _autoscaling() -> Any:
 
 
 def _has_first_autoscaler() -> bool:
+    """Whether Ray's first autoscaler can add nodes.
+
+    It reports on every cluster; where it only looks on, it names the type of each node after the node.
+    """
     from ray.experimental.internal_kv import _internal_kv_get
 
-    return _internal_kv_get(_FIRST_AUTOSCALER_KEY) is not None
+    status = json.loads(_internal_kv_get(_FIRST_AUTOSCALER_KEY) or b"{}")
+    types = (status.get("autoscaler_report") or {}).get("active_nodes") or {}
+    return any(not _LOOKED_ON.fullmatch(name) for name in types)
 
 
 def _fits(nodes: Sequence[Mapping[str, Any]], request: Request) -> bool:
