@@ -13,16 +13,16 @@ import itertools
 import json
 import logging
 import os
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from wetakd.errors import UserError
 from wetakd.journal import Event, Journal
+from wetakd.scratch import scratch
 from wetakd.storage import Damaged, inside
 from wetakd.tracking_uri import cause, sqlite_file
 from wetakd.uri import scrub, shown
@@ -238,23 +238,23 @@ class MlflowWriter:
 
     def _artifact(self, event: Event) -> None:
         path = PurePosixPath(inside(event.data["path"]))
-        folder = str(path.parent) if path.parent.name else None
-        with tempfile.TemporaryDirectory(prefix="wetakd-") as scratch:
-            file = Path(scratch, path.name)
+        parent = str(path.parent) if path.parent.name else None
+        with scratch() as folder:
+            file = folder / path.name
             file.write_bytes(self._journal.blob(event.data["blob"]))
-            self._mlflow.log_artifact(self._run(event.uid), str(file), folder)
+            self._mlflow.log_artifact(self._run(event.uid), str(file), parent)
 
     def _model(self, event: Event) -> None:
         from wetakd.mlflow_model import send_model
 
-        with tempfile.TemporaryDirectory(prefix="wetakd-") as scratch:
+        with scratch() as folder:
             for path, blob in event.data["files"].items():
-                file = Path(scratch, inside(path))
+                file = folder / inside(path)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(self._journal.blob(blob))
             send_model(
                 self._mlflow,
-                Path(scratch),
+                folder,
                 experiment_id=str(self.experiment_id),
                 run_id=self._run(event.uid),
                 name=event.data["name"],

@@ -121,10 +121,9 @@ class Store:
             raise ValueError(f"{self.shown} is not a local folder")
         return Path(self._root)
 
-    def uri_of(self, path: str) -> str:
-        """The URI of something in this storage, with its credentials and options, for those who open it themselves."""
-        address, mark, options = self.uri.partition("?") if "://" in self.uri else (self.uri, "", "")
-        return f"{address.rstrip('/')}/{inside(path)}{mark}{options}"
+    def opened(self, path: str) -> tuple[pafs.FileSystem, str]:
+        """The file system and a path in it, for those who write there themselves and need not see the URI."""
+        return self._fs, self._at(path)
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.uri,)

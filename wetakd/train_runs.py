@@ -77,13 +77,16 @@ def train_in_group(inputs: Inputs, config: NetworkConfig, store: Store, retries:
     Blocks. Raises ray.train.TrainingFailedError when the tries are used up.
     """
     name = f"{inputs.job.address.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
+    # Not as a URI: Train shows its storage path to whoever looks at the dashboard.
+    filesystem, folder = store.opened(_FOLDER)
     trainer = _Trainer(
         _loop,
         train_loop_config={"inputs": inputs},
         scaling_config=_scaling(config),
         run_config=RunConfig(
             name=name,
-            storage_path=store.uri_of(_FOLDER),
+            storage_path=folder,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=retries),
         ),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from wetakd.data import Dataset
 from wetakd.heartbeat import Process
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Student, device_of
+from wetakd.scratch import scratch
 from wetakd.storage import Manifest, Store
 from wetakd.training import Epoch
 from wetakd.training_job import HOPELESS, TrainingJob
@@ -156,14 +156,14 @@ def _tune(shared: _Shared, students: list[int], config: StudyConfig, collector: 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     placement = config.student.placement
     trainable = tune.with_resources(tune.with_parameters(_StudentTrial, shared=shared), _resources(placement))
-    with tempfile.TemporaryDirectory(prefix="wetakd-tune-") as scratch, removing_placement_groups():
+    with scratch() as folder, removing_placement_groups():
         tune.Tuner(
             trainable,
             param_space={"student": tune.grid_search(students)},
             tune_config=tune.TuneConfig(max_concurrent_trials=config.study.max_concurrent, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="students",
-                storage_path=scratch,
+                storage_path=str(folder),
                 failure_config=tune.FailureConfig(max_failures=config.limits.retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[collector],

@@ -267,12 +267,15 @@ def test_a_store_pickles_as_its_uri(store: Store, tmp_path: Path, monkeypatch: p
     assert not Store("s3://bucket/x?region=us-east-1").is_local
 
 
-def test_what_opens_a_folder_itself_gets_its_whole_uri(store: Store) -> None:
+def test_what_writes_a_folder_itself_gets_the_file_system_and_no_credentials(store: Store) -> None:
     store.write("train/a", b"1")
-    assert Store(store.uri_of("train")).read_file("a") == b"1"
-    remote = Store("s3://key:secret@bucket/x/?region=us-east-1&scheme=http")
-    assert remote.uri_of("train") == "s3://key:secret@bucket/x/train?region=us-east-1&scheme=http"
-    assert Store("s3://bucket?region=us-east-1").uri_of("a/b") == "s3://bucket/a/b?region=us-east-1"
+    filesystem, path = store.opened("train")
+    assert filesystem.open_input_file(f"{path}/a").read() == b"1"
+    filesystem, path = Store("s3://key:secret@bucket/x/?region=us-east-1&scheme=http").opened("train")
+    assert path == "bucket/x/train"
+    assert "secret" not in f"{filesystem!r}"
+    with pytest.raises(UserError):
+        store.opened("../train")
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/x", "s3://", "mock://x", "a\0b", "s3://bucket/x?no_such=1"])

@@ -1,0 +1,189 @@
+"""Many runs, each with one random fault, and what was lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+import subprocess
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.cluster import Cluster
+from tests.faults.faults import FAULTS, Fault, can_mount, needs_mount
+from tests.faults.studies import NET, Left, Run, tree
+
+SETTLE_S = 20.0
+_MOUNT_SIZE = "size=32m"
+
+
+@dataclass
+class Outcome:
+    """One run: what was done to it, how often it was started, and everything that was not as it should be."""
+
+    number: int
+    kind: str
+    told: str
+    seconds: float = 0.0
+    num_starts: int = 0
+    codes: list[int | None] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        state = f"LOST: {'; '.join(self.lost)}" if self.lost else "nothing lost"
+        return f"{self.number:4} {self.kind}: {self.told}; exit codes {self.codes}, {self.seconds:.0f} s: {state}"
+
+
+class Campaign:
+    """Runs on one cluster; keeps the folders of runs that lost something."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder, self._seed = folder, seed
+        self._cluster = Cluster()
+        self._references: dict[bool, Left] = {}
+
+    def close(self) -> None:
+        """End the cluster."""
+        self._cluster.close()
+
+    def run(self, number: int, kind: str) -> Outcome:
+        """One study with one fault."""
+        rng = random.Random(f"{self._seed}/{number}")
+        fault, began = FAULTS[kind], time.monotonic()
+        reference = self._reference(fault.group)
+        outcome = Outcome(number, kind, "the study ended first")
+        run = Run(self._folder / f"{number:04}", self._file(self._folder / f"{number:04}", fault))
+        with _mounted(run.runs, needs_mount(kind)):
+            self._hurt(run, fault, rng, outcome)
+            if outcome.codes[-1] in (0, 1):
+                outcome.lost += _differences(Left.by(run), reference, fault)
+        outcome.lost += [
+            f"{path} was made twice" for path in run.rebuilt.paths if not fault.ends_driver or "net" in path
+        ]
+        outcome.lost += self._left_behind(run)
+        outcome.seconds = time.monotonic() - began
+        if not outcome.lost:
+            shutil.rmtree(run.folder)
+        return outcome
+
+    def _hurt(self, run: Run, fault: Fault, rng: random.Random, outcome: Outcome) -> None:
+        good = 1 if fault.error_rows else 0
+        for attempt in range(2):
+            run.start(self._cluster.address)
+            outcome.num_starts += 1
+            if attempt == 0:
+                outcome.told = fault.strike(run, self._cluster, rng) or outcome.told
+            outcome.codes.append(run.wait())
+            if outcome.codes[-1] is None:
+                outcome.lost.append("the driver hung")
+            if outcome.codes[-1] == good:
+                break
+        else:
+            outcome.lost.append(f"exit codes {outcome.codes}: {_last_words(run.log)}")
+        run.rebuilt.stop()
+
+    def _file(self, folder: Path, fault: Fault) -> dict[str, Any]:
+        blocks = dict(fault.blocks or {})
+        if fault.group:
+            blocks["assistants"] = {**tree(folder)["assistants"], "first": {**NET, "workers": 1}}
+        return tree(folder, **blocks)
+
+    def _reference(self, group: bool) -> Left:
+        """What an undisturbed run leaves."""
+        if group not in self._references:
+            folder = self._folder / f"reference-{'group' if group else 'task'}"
+            run = Run(folder, self._file(folder, Fault(lambda *_: None, group=group)))
+            run.start(self._cluster.address)
+            code = run.wait()
+            assert code == 0, f"the undisturbed run ended with {code}: {run.log[-2000:]}"
+            run.rebuilt.stop()
+            self._references[group] = Left.by(run)
+            shutil.rmtree(folder)
+        return self._references[group]
+
+    def _left_behind(self, run: Run) -> list[str]:
+        """What outlives the study: processes, resources, temporary files, unfinished writes."""
+        deadline = time.monotonic() + SETTLE_S
+        while (held := self._cluster.busy()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        files = [*(run.folder / "tmp").glob("wetakd*"), *run.runs.rglob("*.part")]
+        return [f"left: {thing}" for thing in (*held, *(str(file.relative_to(run.folder)) for file in files))]
+
+
+def _differences(left: Left, reference: Left, fault: Fault) -> list[str]:
+    if fault.error_rows:
+        return _failed_rows(left, reference, fault.error_rows)
+    lost = []
+    if not left.table.equals(reference.table):
+        lost.append("the table differs")
+    if left.blobs != reference.blobs:
+        keys = {key for key in {*left.blobs, *reference.blobs} if left.blobs.get(key) != reference.blobs.get(key)}
+        lost.append(f"blobs differ: {sorted(keys)[:3]}")
+    for uid in {*left.shown, *reference.shown}:
+        mine, other = left.shown.get(uid), reference.shown.get(uid)
+        if mine != other:
+            what = [key for key in mine if mine[key] != other[key]] if mine and other else "missing"
+            lost.append(f"MLflow's {uid} differs: {what}")
+    return lost
+
+
+def _failed_rows(left: Left, reference: Left, words: str) -> list[str]:
+    """Rows that must fail say why; the others are those of the undisturbed run."""
+    failed = left.table["error"].notna()
+    lost = [] if failed.any() and left.table.loc[failed, "error"].str.contains(words).all() else ["wrong error rows"]
+    columns = ["strategy", "assistants", "seed", "student_key", "student_test_accuracy"]
+    rows = [frame[columns].astype(str).apply(tuple, axis=1) for frame in (left.table[~failed], reference.table)]
+    if not set(rows[0]) <= set(rows[1]):
+        lost.append("other rows differ")
+    open_runs = [uid for uid, run in left.shown.items() if run["status"] not in ("FINISHED", "FAILED")]
+    return lost + [f"MLflow's {uid} is not closed" for uid in open_runs]
+
+
+def _last_words(log: str) -> str:
+    lines = [line for line in log.strip().splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no word"
+
+
+@contextlib.contextmanager
+def _mounted(folder: Path, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", _MOUNT_SIZE, "none", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def kinds_here(folder: Path) -> list[str]:
+    """The kinds of fault that this machine can have."""
+    mounts = can_mount(folder / "probe")
+    return [kind for kind in FAULTS if mounts or not needs_mount(kind)]
+
+
+def write(outcome: Outcome, file: Path) -> None:
+    """Append one line of JSON, so that a campaign that ends early has told what it saw."""
+    with open(file, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(asdict(outcome)) + "\n")
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """Faults tried by kind, and what was lost."""
+    tried, lost, again = Counter(o.kind for o in outcomes), defaultdict(list), Counter[str]()
+    for outcome in outcomes:
+        again[outcome.kind] += outcome.num_starts - 1
+        lost[outcome.kind] += [f"run {outcome.number}: {what}" for what in outcome.lost]
+    width = max(map(len, tried), default=0)
+    lines = [f"{'fault':<{width}}  tried  started again  lost"]
+    lines += [f"{kind:<{width}}  {num:5}  {again[kind]:13}  {len(lost[kind]):4}" for kind, num in tried.items()]
+    lines.append(f"{'in all':<{width}}  {tried.total():5}  {again.total():13}  {sum(map(len, lost.values())):4}")
+    return "\n".join(lines + [f"  {kind}: {what}" for kind in lost for what in lost[kind]])

@@ -1,0 +1,185 @@
+"""The study that is hurt, its driver, and what it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 240.0
+# Columns and metrics that may differ between two runs of one file: times, and names that others gave.
+VARIABLE = ["search_seconds", "train_seconds", "mlflow_run_id"]
+_KINDS = ("networks", "bank", "students", "judgements")
+_RECIPE = {"epochs": 6, "batch_size": 64, "lr": 0.05, "precision": "float32"}
+NET = {"model": {"name": "tests.faults.networks:slow"}, "recipe": _RECIPE}
+
+
+def tree(folder: Path, **blocks: Any) -> dict[str, Any]:
+    """A study file: a teacher, two assistants, six recipes, two seeds; some ten seconds of work."""
+    return {
+        "study": {
+            "name": "hurt",
+            "seeds": 2,
+            "subsets": [2],
+            "strategies": ["uniform", "de"],
+            "controls": ["none", "single"],
+        },
+        "data": {"source": "digits", "max_train_images": 600},
+        "splits": {"test": 0.25, "weigh": 0.15, "choose": 0.15},
+        "views": {"num": 2, "crop_padding": 1},
+        "teacher": NET,
+        "assistants": {"first": NET, "second": {**NET, "recipe": {**_RECIPE, "lr": 0.01}}},
+        "student": NET,
+        "storage": str(folder / "runs"),
+        "limits": {"checkpoint_s": 0, "silent_s": 20},
+    } | blocks
+
+
+@dataclass
+class Run:
+    """One study in a folder of its own."""
+
+    folder: Path
+    file: Mapping[str, Any]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    driver: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        (self.folder / "tmp").mkdir()
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(dict(self.file), sort_keys=False))
+        self.rebuilt = Rebuilt(self.runs)
+
+    @property
+    def runs(self) -> Path:
+        """Its storage, where it is a folder."""
+        return self.folder / "runs"
+
+    @property
+    def log(self) -> str:
+        """What the drivers said."""
+        return (self.folder / "log.txt").read_text(errors="replace")
+
+    def start(self, address: str) -> None:
+        """Start a driver on the cluster."""
+        self.driver = self._command(address, "run", str(self.folder / "study.yaml"), "--quiet")
+
+    def sync(self, address: str) -> int:
+        """Exit code of `wetakd sync`."""
+        return self._command(address, "sync", "hurt", "--storage", str(self.runs), "--timeout", "60").wait(TIMEOUT_S)
+
+    def _command(self, address: str, *words: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"RAY_ADDRESS": address, "TMPDIR": str(self.folder / "tmp")} | self.environment
+        with open(self.folder / "log.txt", "ab") as log:
+            command = [sys.executable, "-m", "wetakd", *words]
+            return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the driver has ended."""
+        return self.driver is None or self.driver.poll() is not None
+
+    def wait(self, timeout_s: float = TIMEOUT_S) -> int | None:
+        """The driver's exit code; None where it hangs, and then it is killed."""
+        assert self.driver is not None
+        try:
+            return self.driver.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.driver.send_signal(signal.SIGKILL)
+            self.driver.wait()
+            return None
+
+    def num_done(self, kind: str) -> int:
+        """How many networks, banks, students or judgements are finished."""
+        return len(list(self.runs.glob(f"{kind}/*/manifest.json")))
+
+
+class Rebuilt:
+    """Watches a folder for finished things that are finished once more: work that was done twice."""
+
+    def __init__(self, runs: Path) -> None:
+        self._runs, self._stopped = runs, threading.Event()
+        self._seen: dict[Path, int] = {}
+        self.paths: list[str] = []
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(0.1):
+            for path in self._runs.glob("*/*/manifest.json"):
+                try:
+                    changed = path.stat().st_mtime_ns
+                except OSError:
+                    continue
+                if self._seen.setdefault(path, changed) != changed:
+                    self._seen[path] = changed
+                    self.paths.append(str(path.relative_to(self._runs)))
+
+    def forget(self) -> None:
+        """What was damaged on purpose may be made again."""
+        self._seen.clear()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stopped.set()
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a study left: the table, digests of all blobs by address, and MLflow's runs by uid."""
+
+    table: pd.DataFrame
+    blobs: Mapping[str, Mapping[str, str]]
+    shown: Mapping[str, Any]
+
+    @classmethod
+    def by(cls, run: Run) -> Left:
+        """Read it from the folder."""
+        frame = pd.read_parquet(run.runs / "studies/hurt/trials.parquet")
+        blobs = {
+            str(path.parent.relative_to(run.runs)): _digests(path)
+            for kind in _KINDS
+            for path in run.runs.glob(f"{kind}/*/manifest.json")
+        }
+        return cls(frame.drop(columns=VARIABLE).reset_index(drop=True), blobs, _shown(run.folder))
+
+
+def _digests(manifest: Path) -> dict[str, str]:
+    """What the files of an address really hold, by the names in its manifest."""
+    blobs = json.loads(manifest.read_text())["blobs"]
+    return {
+        name: hashlib.sha256((manifest.parent / ref["path"]).read_bytes()).hexdigest() for name, ref in blobs.items()
+    }
+
+
+def _shown(folder: Path) -> dict[str, Any]:
+    """MLflow's runs: status, parameters and every metric row (so one that was doubled stands there twice)."""
+    databases = [path for path in (folder / "runs/mlflow.db", folder / "server.db") if path.exists()]
+    if not databases:
+        return {}
+    database = sqlite3.connect(f"file:{databases[-1]}?mode=ro", uri=True)
+    uid_of = dict(database.execute("SELECT run_uuid, value FROM tags WHERE key = 'wetakd.uid'").fetchall())
+    runs = {
+        uid_of.get(run, run): {"status": status, "params": {}, "metrics": [], "times": 0}
+        for run, status in database.execute("SELECT run_uuid, status FROM runs")
+    }
+    for run in uid_of.values():
+        runs[run]["times"] += 1
+    for run, uid in uid_of.items():
+        runs[uid]["params"] |= dict(database.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run,)))
+        rows = database.execute("SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY key, step", (run,))
+        runs[uid]["metrics"] += [row for row in rows if row[0] not in VARIABLE]
+    database.close()
+    return runs
