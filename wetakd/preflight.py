@@ -8,8 +8,7 @@ from pathlib import Path
 import ray
 from pydantic import ValidationError
 
-from wetakd.capacity import num_workers
-from wetakd.config import STUDENT, ModelConfig, StudyConfig
+from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
 from wetakd.models import InputShape, build, check_training
@@ -44,7 +43,7 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
     for name, network in config.networks.items():
         path = name if name == "teacher" else f"assistants.{name}"
         _check_model(network.model, shape, dataset.num_classes, f"{path}.model")
-        _check_batch(network.recipe.batch_size, num_workers(network), f"{path}.recipe.batch_size")
+        _check_batch(network, f"{path}.recipe.batch_size")
     _check_model(config.student.model, shape, dataset.num_classes, f"{STUDENT}.model")
     for point in plan.points:
         try:
@@ -59,6 +58,11 @@ def _check_model(model: ModelConfig, shape: InputShape, num_classes: int, field:
     check_training(module, model.name, shape, num_classes, field=field)
 
 
-def _check_batch(batch_size: int, workers: int, field: str) -> None:
-    if batch_size % workers:
+def _check_batch(network: NetworkConfig, field: str) -> None:
+    batch_size, workers = network.recipe.batch_size, network.workers
+    most = workers[1] if isinstance(workers, tuple) else workers
+    if most > batch_size:
+        raise UserError(f"{field}: {batch_size} is less than the {most} workers of this network")
+    # Elastic groups may have any size between; they drop the rest.
+    if isinstance(workers, int) and workers and batch_size % workers:
         raise UserError(f"{field}: {batch_size} does not divide by the {workers} workers of this network")

@@ -321,16 +321,15 @@ class _Course:
 def positions(num_fit: int, batch_size: int, seed: int, epoch: int, world: World) -> Tensor:
     """Positions (int64, S x B) within the split fit that this worker trains on, in the order of (seed, epoch).
 
-    The batches are those of one worker, split evenly. An incomplete last batch is dropped unless it is the only one.
+    The batches are those of one worker, split evenly; an elastic group of a size that does not divide them, makes them
+    smaller by the rest. An incomplete last batch is dropped unless it is the only one.
 
     Raises:
-        UserError: a batch that cannot be split evenly.
+        UserError: more workers than there are images in a batch.
     """
-    if batch_size % world.size:
-        raise UserError(f"recipe.batch_size: {batch_size} must be a multiple of the {world.size} workers")
-    batch_size = min(batch_size, num_fit // world.size * world.size)
+    batch_size = min(batch_size, num_fit) // world.size * world.size
     if not batch_size:
-        raise UserError(f"workers: {world.size} are more than the {num_fit} images of the split fit")
+        raise UserError(f"workers: {world.size} are more than the images of a batch, or of the {num_fit} of split fit")
     order = torch.randperm(num_fit, generator=torch.Generator().manual_seed(_derive(seed, epoch, 0)))
     whole = order[: num_fit // batch_size * batch_size]
     return whole.view(-1, world.size, batch_size // world.size)[:, world.rank]

@@ -108,9 +108,15 @@ def test_workers_share_the_batches_of_one_worker():
     assert [part.shape for part in only] == [(1, 3), (1, 3)]
 
 
-@pytest.mark.parametrize(("num_fit", "batch_size"), [(40, 9), (1, 8)])
-def test_a_batch_that_cannot_be_split_is_refused(num_fit, batch_size):
-    with pytest.raises(UserError, match=r"^(recipe\.batch_size|workers): "):
+def test_an_elastic_group_of_any_size_shares_what_divides():
+    parts = torch.cat([positions(46, 8, seed=3, epoch=2, world=World(rank, 3)) for rank in range(3)], dim=1)
+    assert parts.shape == (7, 6)
+    assert len(parts.unique()) == 42
+
+
+@pytest.mark.parametrize(("num_fit", "batch_size"), [(40, 1), (1, 8)])
+def test_more_workers_than_images_are_refused(num_fit, batch_size):
+    with pytest.raises(UserError, match=r"^workers: 2 are more than the images of a batch, or of the "):
         positions(num_fit, batch_size, seed=0, epoch=1, world=World(0, 2))
 
 

@@ -1,0 +1,35 @@
+"""Worker groups that must queue: elastic ones, pairs and single ones, more than two CPUs hold at once."""
+
+import pytest
+
+from tests.integration import studies
+from tests.integration.studies import RECIPE, plan, train
+from wetakd.networks import address
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(900)]
+
+
+def slow(workers):
+    """Some 40 epochs of a fifth of a second, so that runs which may run together do."""
+    model = {"name": "tests.integration.studies:slow"}
+    return {"model": model, "recipe": RECIPE | {"epochs": 40, "batch_size": 9}, "taught_by": [], "workers": workers}
+
+
+def test_an_elastic_group_and_a_queue_of_five_finish_on_two_cpus(tmp_path):
+    assistants = {"elastic": slow([1, 4]), "second": slow(1), "third": slow(1), "fourth": slow(1)}
+    made, store = plan(tmp_path, teacher=slow(1), assistants=assistants)
+    heard = []
+    networks = train(made, store, heard)
+    assert {name: network.error for name, network in networks.items()} == dict.fromkeys(networks)
+    spans = {}
+    for name, network in networks.items():
+        assert store.find(address(network.node.key)) is not None
+        places = [place for place, (uid, _) in enumerate(heard) if uid == network.node.uid]
+        assert [heard[place][1].epoch for place in places] == list(range(1, 41))
+        spans[name] = range(places[0], places[-1] + 1)
+    # Two at a time: some run began before another had ended.
+    assert any(first is not second and spans[first].start in spans[second] for first in spans for second in spans), (
+        spans
+    )
+    assert store.list("train") == []
+    studies.wait_for_cpus(2)
