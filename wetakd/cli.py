@@ -13,14 +13,15 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-import yaml
 
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
+from wetakd.export_command import export
 from wetakd.job_commands import status, stop, submit
-from wetakd.options import JSON, OVERRIDES, STORAGE
+from wetakd.options import EXIT_CODES, FILE, JSON, OVERRIDES, STORAGE, STUDY, storage_uri
+from wetakd.start_commands import completion, init
 from wetakd.storage import Store
-from wetakd.study_file import check, load
+from wetakd.study_file import load
 
 if TYPE_CHECKING:
     from wetakd.study import StudyResult
@@ -68,7 +69,7 @@ def _complain(text: str) -> None:
     print(f"wetakd: {text}", file=sys.stderr)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES)
 @click.version_option(package_name="wetakd")
 def commands() -> None:
     """Compress a classifier: which teaching assistants, how many, mixed how, give the best student?
@@ -77,18 +78,22 @@ def commands() -> None:
     First steps:
       wetakd run                   a whole study on digits, in a few minutes
       wetakd ui digits             look at it in MLflow
-      wetakd plan my-study.yaml    what a study of your own would train
-      wetakd run my-study.yaml     run it; run it again after a crash to go on
-      wetakd submit my-study.yaml  run it on a Ray cluster
+      wetakd init photos           write a study file for images of your own
+      wetakd plan photos.yaml      what it would train
+      wetakd run photos.yaml       run it; run it again after a crash to go on
+      wetakd export photos         the winner, ready to ship
+      wetakd submit photos.yaml    run it on a Ray cluster
+
+    `wetakd COMMAND --help` says more of each.
     """
 
 
-for command in (submit, status, stop):
+for command in (init, export, submit, status, stop, completion):
     commands.add_command(command)
 
 
-@commands.command()
-@click.argument("file", required=False)
+@commands.command(short_help="Run a study and print its report.", epilog=EXIT_CODES)
+@FILE
 @OVERRIDES
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--revise", is_flag=True, help="Accept a file that changed under an old study name.")
@@ -96,7 +101,14 @@ for command in (submit, status, stop):
 def run(file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool, as_json: bool) -> int:
     """Run the study FILE (a YAML file; without one, the embedded study of digits) and print its report.
 
-    What storage holds already is not done again: after a crash, the same command goes on from there.
+    What storage holds already is not done again: after a crash or Ctrl-C, the same command goes on from there. Exit
+    code 1 also where a student failed or MLflow lacks something; the last lines say which.
+
+    \b
+    Examples:
+      wetakd run
+      wetakd run my-study.yaml --set study.seeds=5 --set storage=s3://bucket/wetakd
+      wetakd run my-study.yaml --quiet --json > report.json
     """
     from wetakd.progress import reporter
     from wetakd.study import Study
@@ -128,12 +140,20 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     return "\n".join(lines)
 
 
-@commands.command()
-@click.argument("file", required=False)
+@commands.command(short_help="Say what a study would train and cost.", epilog=EXIT_CODES)
+@FILE
 @OVERRIDES
 @JSON
 def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say what the study FILE would train and cost, and what of it storage holds already. Trains nothing."""
+    """Say what the study FILE would train and cost, and what of it storage holds already. Trains nothing.
+
+    Reads the images and builds every network, so whatever cannot work is said here.
+
+    \b
+    Examples:
+      wetakd plan my-study.yaml
+      wetakd plan my-study.yaml --set study.subsets=[2] --json
+    """
     from dataclasses import asdict
 
     from wetakd import preflight
@@ -150,11 +170,16 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     click.echo(json.dumps(asdict(found), indent=2) if as_json else found.text)
 
 
-@commands.command()
-@click.argument("file", required=False)
+@commands.command(short_help="Check a study file.", epilog=EXIT_CODES)
+@FILE
 @OVERRIDES
 def validate(file: str | None, overrides: tuple[str, ...]) -> None:
-    """Check the study FILE: every field, and how the fields fit together. Reads no data."""
+    """Check the study FILE: every field, and how the fields fit together. Reads no data.
+
+    \b
+    Example:
+      wetakd validate my-study.yaml
+    """
     config = load(file, overrides)
     click.echo(
         f"{config.study.name}: fine. {len(config.assistants)} assistants, {len(config.subsets)} sets of networks, "
@@ -162,51 +187,76 @@ def validate(file: str | None, overrides: tuple[str, ...]) -> None:
     )
 
 
-@commands.command()
-@click.argument("study")
+@commands.command(short_help="Print the report of STUDY.", epilog=EXIT_CODES)
+@STUDY
 @STORAGE
 @JSON
 def report(study: str, storage: str | None, as_json: bool) -> None:
-    """Print the report of STUDY, rebuilt from what storage holds of it, and write its files anew."""
+    """Print the report of STUDY, rebuilt from what storage holds of it, and write its files anew.
+
+    The files stand in studies/STUDY of the storage: report.html (one page, opens without a network), report.md,
+    report.json, figures, and the tables as Parquet.
+
+    \b
+    Examples:
+      wetakd report digits
+      wetakd report digits --json --storage s3://bucket/wetakd
+    """
+    from wetakd.inventory import config_of
     from wetakd.report import build
     from wetakd.results import Results
     from wetakd.stages import write_report
 
-    store = Store(_storage(storage))
-    _known(store, study)
+    store = Store(storage_uri(storage))
+    config_of(store, study)
     built = build(Results.read(store, study))
     write_report(store, study, built.files())
     click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text)
 
 
-@commands.command()
-@click.argument("study")
+@commands.command(short_help="Open STUDY in MLflow.", epilog=EXIT_CODES)
+@STUDY
 @STORAGE
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def ui(study: str, storage: str | None, port: int) -> None:
-    """Open STUDY in MLflow: starts its pages on this machine alone and prints the link. Ctrl-C ends them."""
+    """Open STUDY in MLflow: starts its pages on this machine alone and prints the link. Ctrl-C ends them.
+
+    Where the study was tracked by a server, it only prints the link.
+
+    \b
+    Example:
+      wetakd ui digits --port 5001
+    """
     from wetakd import ui as pages
+    from wetakd.inventory import config_of
     from wetakd.tracking import tracking_uri_of
 
-    store = Store(_storage(storage))
-    config = _known(store, study)
+    store = Store(storage_uri(storage))
+    config = config_of(store, study)
     tracking_uri = tracking_uri_of(config.mlflow.tracking_uri, store)
     if not config.mlflow.enabled:
         raise UserError(f"study {study!r}: was run with mlflow.enabled false, so there is nothing to open")
     pages.show(tracking_uri, config.mlflow.experiment, study, port, click.echo)
 
 
-@commands.command(name="ls")
+@commands.command(name="ls", short_help="List the studies on storage.", epilog=EXIT_CODES)
 @STORAGE
 @JSON
 def list_studies(storage: str | None, as_json: bool) -> None:
-    """List the studies on storage."""
+    """List the studies on storage: name, state, size and winner.
+
+    A study is `begun`, `done`, or `torn`: its results were damaged, and running it again makes them anew.
+
+    \b
+    Example:
+      wetakd ls --storage s3://bucket/wetakd
+    """
     from dataclasses import asdict
 
     from wetakd.inventory import studies
     from wetakd.wording import size
 
-    entries = studies(Store(_storage(storage)))
+    entries = studies(Store(storage_uri(storage)))
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
         return
@@ -216,15 +266,23 @@ def list_studies(storage: str | None, as_json: bool) -> None:
         click.echo("no studies here yet; start one with: wetakd run", err=True)
 
 
-@commands.command()
+@commands.command(short_help="Delete what no study refers to.", epilog=EXIT_CODES)
 @STORAGE
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 def gc(storage: str | None, dry_run: bool) -> None:
-    """Delete what no study on storage refers to: networks, logits and students of deleted or revised studies."""
+    """Delete what no study on storage refers to: networks, logits and students of deleted or revised studies.
+
+    To delete a study, delete its folder studies/STUDY; this command then frees what it alone needed. Do not run it
+    while a study runs on the same storage.
+
+    \b
+    Example:
+      wetakd gc --dry-run
+    """
     from wetakd.inventory import refuse
     from wetakd.wording import size
 
-    store = Store(_storage(storage))
+    store = Store(storage_uri(storage))
     found = list(refuse(store))
     for item in found:
         click.echo(f"{size(item.size):>8}  {item.path}  ({item.why})")
@@ -234,16 +292,22 @@ def gc(storage: str | None, dry_run: bool) -> None:
     click.echo(f"{len(found)} item(s), {total}, {'would be deleted' if dry_run else 'deleted'}")
 
 
-@commands.command()
-@click.argument("study")
+@commands.command(short_help="Send MLflow what it still lacks of STUDY.", epilog=EXIT_CODES)
+@STUDY
 @STORAGE
 @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to try.")
 def sync(study: str, storage: str | None, timeout: float) -> int:
-    """Send MLflow what it still lacks of STUDY, after its server was away."""
+    """Send MLflow what it still lacks of STUDY, after its server was away. What it has is not sent twice.
+
+    \b
+    Example:
+      wetakd sync digits --timeout 60
+    """
+    from wetakd.inventory import config_of
     from wetakd.tracking import sync as send
 
-    store = Store(_storage(storage))
-    config = _known(store, study)
+    store = Store(storage_uri(storage))
+    config = config_of(store, study)
     with store.lease(f"studies/{study}/lease.json"):
         complete = send(config, store, timeout)
     if not complete:
@@ -253,9 +317,9 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
     return 0
 
 
-@commands.command()
-@click.argument("scores")
-@click.argument("labels")
+@commands.command(short_help="Search weights for networks trained elsewhere.", epilog=EXIT_CODES)
+@click.argument("scores", type=click.Path())
+@click.argument("labels", type=click.Path())
 @click.option("--scores-are", type=click.Choice(["probabilities", "logits"]), required=True, help="What SCORES holds.")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="May be repeated.  [default: all]")
 @click.option("--objective", type=click.Choice(["accuracy", "log_loss"]), default="accuracy", show_default=True)
@@ -274,6 +338,11 @@ def weigh(
 
     SCORES holds what K networks say of N samples in C classes (.npy of shape K x N x C, .npz or Parquet with one
     array or column a network), LABELS the right classes (.npy, .npz or Parquet with a column `label`).
+
+    \b
+    Examples:
+      wetakd weigh scores.npy labels.npy --scores-are logits
+      wetakd weigh scores.parquet scores.parquet --scores-are probabilities --strategy convex --json
     """
     from wetakd import weigh as files
     from wetakd.weights import STRATEGIES
@@ -287,21 +356,3 @@ def weigh(
         objective=objective,
     )
     click.echo(files.to_json(results) if as_json else files.table(results))
-
-
-def _storage(given: str | None) -> str:
-    return given or os.environ.get("WETAKD_STORAGE") or "./runs"
-
-
-def _known(store: Store, study: str) -> StudyConfig:
-    """The file that a study was run with; raises UserError where storage knows no such study."""
-    from wetakd.inventory import studies
-
-    names = [entry.name for entry in studies(store)]
-    if study not in names:
-        raise UserError(f"study {study!r}: is not on {store.shown}; it has {', '.join(names) or 'no studies'}")
-    tree = yaml.safe_load(store.read_file(f"studies/{study}/study.yaml") or b"")
-    # The record has no credentials; whoever needs them gives the URI anew.
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        tree["mlflow"]["tracking_uri"] = os.environ["MLFLOW_TRACKING_URI"]
-    return check(tree)

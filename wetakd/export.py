@@ -1,7 +1,8 @@
 """The winner, ready to ship: a network that takes uint8 images and normalises them itself.
 
 The exported network carries the resolved transform of the study, so what served images go through is what the
-student was trained on.
+student was trained on. On disk it is `student.safetensors` (the weights) beside `student.json` (what to build, and
+the transform), as an MLflow model, and as ONNX (`wetakd.onnx_export`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from wetakd.config import ModelConfig
 from wetakd.data import Dataset
+from wetakd.errors import UserError
+from wetakd.models import InputShape, build
+from wetakd.snapshots import load_state, state_bytes
 from wetakd.transform import Transform
 
 MODEL_NAME = "student"
+WEIGHTS, DESCRIPTION = f"{MODEL_NAME}.safetensors", f"{MODEL_NAME}.json"
 _NUM_EXAMPLES = 8
 
 
@@ -41,6 +47,37 @@ class ShippedStudent(nn.Module):
         """Normalise and classify."""
         logits_BC: torch.Tensor = self.student(self.transform.normalise(images_BCHW))
         return logits_BC
+
+
+def save_student(student: nn.Module, model: ModelConfig, dataset: Dataset, folder: Path) -> None:
+    """Write the weights, and what `load_student` needs beside them."""
+    description = {
+        "model": model.model_dump(mode="json"),
+        "transform": dataset.transform.to_dict(),
+        "class_names": list(dataset.class_names),
+    }
+    (folder / WEIGHTS).write_bytes(state_bytes(student))
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def load_student(folder: str | Path) -> ShippedStudent:
+    """The student that `wetakd export` wrote into `folder`, in evaluation mode.
+
+    Raises:
+        UserError: files that are missing, damaged or do not belong together; a network of your own that cannot be
+            imported here.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        transform = Transform.from_dict(description["transform"])
+        model, num_classes = ModelConfig(**description["model"]), len(description["class_names"])
+        weights = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder}: holds no exported student: {' '.join(str(error).split())}") from error
+    student = build(model, InputShape(transform.channels, transform.height, transform.width), num_classes, seed=0)
+    load_state(student, weights)
+    return ShippedStudent(student, transform).eval()
 
 
 def save_mlflow_model(student: nn.Module, dataset: Dataset, folder: Path) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import yaml
+
+from wetakd.config import StudyConfig
 from wetakd.errors import UserError
 from wetakd.plan import Plan, control_weights
 from wetakd.results import Results
 from wetakd.storage import Store
+from wetakd.study_file import check, unstamped
 
 ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
 _REFERENCES = "addresses.json"
 # What a running attempt has just written is not refuse.
 _STRAY_AGE_S = 3600.0
+_TRAIN_AGE_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,23 @@ class Refuse:
 def studies(store: Store) -> list[StudyEntry]:
     """Every study, by name."""
     return [_entry(store, folder.removeprefix("studies/")) for folder in store.addresses("studies")]
+
+
+def config_of(store: Store, study: str) -> StudyConfig:
+    """The file that a study was run with, tracked where the environment says now (the record has no credentials).
+
+    Raises UserError where storage knows no such study.
+    """
+    names = [folder.removeprefix("studies/") for folder in store.addresses("studies")]
+    if study not in names:
+        raise UserError(f"study {study!r}: is not on {store.shown}; it has {', '.join(names) or 'no studies'}")
+    text = unstamped(store.read_file(f"studies/{study}/study.yaml"))
+    if text is None:
+        raise UserError(f"study {study!r}: its file on {store.shown} is missing or damaged; run the study again")
+    tree = yaml.safe_load(text)
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        tree["mlflow"]["tracking_uri"] = os.environ["MLFLOW_TRACKING_URI"]
+    return check(tree)
 
 
 def _entry(store: Store, name: str) -> StudyEntry:
@@ -108,3 +131,8 @@ def refuse(store: Store) -> Iterator[Refuse]:
             elif store.find(address) is not None:
                 for path in store.strays(address, older_than_s=_STRAY_AGE_S):
                     yield Refuse(path, store.size(path), "left by an attempt that died")
+    for path in store.strays("studies", older_than_s=_STRAY_AGE_S):
+        if path.endswith(".part"):
+            yield Refuse(path, store.size(path), "a write that was never finished")
+    for path in store.strays("train", older_than_s=_TRAIN_AGE_S):
+        yield Refuse(path, store.size(path), "left by a worker group whose driver died")

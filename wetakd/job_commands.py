@@ -8,11 +8,11 @@ from dataclasses import asdict
 import click
 
 from wetakd.jobs import Cluster, JobState
-from wetakd.options import ADDRESS, JSON, OVERRIDES
+from wetakd.options import ADDRESS, EXIT_CODES, JSON, OVERRIDES
 
 
-@click.command()
-@click.argument("file")
+@click.command(short_help="Run a study as a job of a Ray cluster.", epilog=EXIT_CODES)
+@click.argument("file", type=click.Path())
 @OVERRIDES
 @ADDRESS
 @click.option("--working-dir", default=None, metavar="DIR", help="Folder to upload.  [default: that of FILE]")
@@ -21,6 +21,11 @@ def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str
     """Run the study FILE as a job of a Ray cluster, whose head and workers have wetakd installed.
 
     Prints the job's name. WETAKD_STORAGE and MLFLOW_TRACKING_URI of this shell go with it. Ctrl-C only stops following.
+
+    \b
+    Examples:
+      wetakd submit my-study.yaml --set storage=s3://bucket/wetakd --follow
+      wetakd submit my-study.yaml --address http://head:8265 --working-dir .
     """
     cluster = Cluster(address)
     job = cluster.submit(file, overrides, working_dir=working_dir)
@@ -30,12 +35,17 @@ def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str
     return _shown(cluster.follow(job, lambda text: click.echo(text, nl=False)))
 
 
-@click.command()
+@click.command(short_help="List the studies submitted to a cluster.", epilog=EXIT_CODES)
 @click.argument("job", required=False)
 @ADDRESS
 @JSON
 def status(job: str | None, address: str, as_json: bool) -> None:
-    """List the studies submitted to a cluster, or say how JOB is."""
+    """List the studies submitted to a cluster, or say how JOB is.
+
+    \b
+    Example:
+      wetakd status --address http://head:8265
+    """
     cluster = Cluster(address)
     states = [cluster.job(job)] if job else cluster.jobs()
     if as_json:
@@ -47,11 +57,16 @@ def status(job: str | None, address: str, as_json: bool) -> None:
         click.echo("no studies were submitted to this cluster", err=True)
 
 
-@click.command()
+@click.command(short_help="End a submitted study.", epilog=EXIT_CODES)
 @click.argument("job")
 @ADDRESS
 def stop(job: str, address: str) -> None:
-    """End JOB. What it has finished stays on storage: submit the same file again to go on from there."""
+    """End JOB. What it has finished stays on storage: submit the same file again to go on from there.
+
+    \b
+    Example:
+      wetakd status && wetakd stop JOB
+    """
     _shown(Cluster(address).stop(job))
 
 

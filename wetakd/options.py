@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+import os
+
 import click
+from click.shell_completion import CompletionItem
+
+EXIT_CODES = "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted."
+
+
+def storage_uri(given: str | None) -> str:
+    """Where the studies are: what was given, the environment's WETAKD_STORAGE, or ./runs."""
+    return given or os.environ.get("WETAKD_STORAGE") or "./runs"
+
+
+def _complete_study(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Names of studies, for the shell."""
+    from wetakd.storage import Store
+
+    folders = Store(storage_uri(context.params.get("storage"))).addresses("studies")
+    return [CompletionItem(name) for name in (path.rpartition("/")[2] for path in folders) if name.startswith(begun)]
+
+
+FILE = click.argument("file", required=False, type=click.Path())
+STUDY = click.argument("study", shell_complete=_complete_study)
 
 OVERRIDES = click.option(
     "--set",

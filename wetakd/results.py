@@ -102,7 +102,7 @@ class Cost:
     bytes: int
     """Of its parameters and buffers."""
     latency_ms: float | None = None
-    """Of one image on the CPU that ran the study, where it was measured."""
+    """Median of one image on one thread of the CPU that reported on the study, where it was measured."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from wetakd.errors import UserError
 from wetakd.export import MODEL_NAME, mlflow_model_folder
 from wetakd.halving import train_in_rungs
 from wetakd.judge import judge_ensembles, judge_networks, judge_students
+from wetakd.latency import latency_ms
 from wetakd.logbook import STUDY, Logbook
 from wetakd.models import cost
 from wetakd.networks import TrainedNetwork
@@ -163,14 +164,19 @@ def judge(
         primary=(contrast.strategy, contrast.against),
         pool=ground.config.pool,
         teacher_cost=_cost(ground, ground.config.teacher),
-        student_cost=_cost(ground, ground.config.student),
+        student_cost=_cost(ground, ground.config.student, timed=winner is not None),
         winner=winner,
     )
 
 
-def _cost(ground: Ground, network: StudentConfig) -> Cost:
-    size = cost(training_job.new_model(network.model, ground.dataset, seed=0), training_job.input_shape(ground.dataset))
-    return Cost(size.parameters, size.macs, size.bytes)
+def _cost(ground: Ground, network: StudentConfig, *, timed: bool = False) -> Cost:
+    """`timed`: measure its latency here and now, when students are done and nothing else of the study runs."""
+    model, shape = (
+        training_job.new_model(network.model, ground.dataset, seed=0),
+        training_job.input_shape(ground.dataset),
+    )
+    size = cost(model, shape)
+    return Cost(size.parameters, size.macs, size.bytes, latency_ms(model, shape) if timed else None)
 
 
 def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Results, Report, bool]:

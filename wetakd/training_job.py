@@ -146,6 +146,7 @@ def _facts(job: TrainingJob, model: nn.Module, dataset: Dataset, epochs: Sequenc
         "train_seconds": sum(epoch.seconds for epoch in epochs),
         "parameters": size.parameters,
         "macs": size.macs,
+        "data": dataset.fingerprint,
         "seed": job.seed,
         "precision": job.precision,
         "torch": torch.__version__,

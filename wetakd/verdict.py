@@ -274,7 +274,7 @@ def _winner(findings: Findings) -> Statement:
 
 
 def _cost(cost: Cost) -> str:
-    latency = f", {cost.latency_ms:.2f} ms an image on this CPU" if cost.latency_ms is not None else ""
+    latency = f", {cost.latency_ms:.2f} ms an image on one thread of this CPU" if cost.latency_ms is not None else ""
     return f"{short(cost.parameters)} parameters, {short(cost.macs)} MACs, {size(cost.bytes)}{latency}"
 
 

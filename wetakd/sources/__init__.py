@@ -9,10 +9,10 @@ from __future__ import annotations
 from wetakd.config import CallableData, CifarData, DataConfig, DigitsData, FolderData, ParquetData
 from wetakd.sources._arrays import find_callable, open_callable, open_cifar, open_digits
 from wetakd.sources._folder import open_folder
-from wetakd.sources._parquet import open_parquet
+from wetakd.sources._parquet import find_columns, open_parquet
 from wetakd.sources._part import Part, Source, Stored
 
-__all__ = ["Part", "Source", "Stored", "find_callable", "open_source"]
+__all__ = ["Part", "Source", "Stored", "find_callable", "find_columns", "open_source"]
 
 
 def open_source(data: DataConfig) -> Source:

@@ -20,6 +20,7 @@ from wetakd.sources._part import Part, Source
 from wetakd.uri import scrub, shown, split
 
 _BATCH_ROWS = 512
+_USUAL_LABELS = ("label", "labels", "class", "target", "y", "fine_label")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,28 @@ def _parquet_part(data: ParquetData, files: Sequence[_File]) -> Part:
         return (image for file in files for image in file.images(data.image_column))
 
     return Part(files[0].field, np.concatenate(labels), images, where)
+
+
+def find_columns(path: str) -> tuple[str, str]:
+    """Names of the image and the label column of the Parquet files at `path`, by their types.
+
+    Raises:
+        UserError: no file, no column of images, or not one of labels.
+    """
+    file = _expand("data.train", path)[0]
+    fields = list(file.open().schema_arrow)
+    images = [
+        f.name
+        for f in fields
+        if _is_bytes(f.type) or (pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0)
+    ]
+    integers = [field.name for field in fields if pa.types.is_integer(field.type)]
+    labels = [name for name in integers if name in _USUAL_LABELS] or integers
+    if not images:
+        raise file.error(f"has no column of images (structs with `bytes`, or bytes) among {[f.name for f in fields]}")
+    if not labels or (len(labels) > 1 and labels is integers):
+        raise file.error(f"does not say which of {[f.name for f in fields]} holds integer labels; call it `label`")
+    return images[0], labels[0]
 
 
 def _expand(field: str, path: str) -> list[_File]:
