@@ -27,6 +27,7 @@ from wetakd.results import Results
 from wetakd.stages import Ground
 from wetakd.statistics import Winner, choose_winner
 from wetakd.storage import Store
+from wetakd.study_file import stamped, unstamped
 from wetakd.tracking import Tracker
 from wetakd.trials import address as student_address
 
@@ -125,7 +126,7 @@ class Study:
             stack.enter_context(cluster.joined(self.config))
             preflight.check_storage(self.config)
             capacity.check(self.config, self._reporter.say)
-            self.store.write(f"{self._folder}/study.yaml", self.config.to_yaml().encode())
+            self._record()
             inventory.remember(self.store, plan)
             book = Logbook(tracker, self.config)
             stack.push(lambda kind, *_: book.abandon() if kind else None)
@@ -133,16 +134,22 @@ class Study:
             dataset_ref = ray.put(plan.dataset)
             yield Ground(self.config, self.store, plan.dataset, dataset_ref, plan, tracker, book, self._reporter)
 
+    def _record(self) -> None:
+        self.store.write(f"{self._folder}/study.yaml", stamped(self.config.to_yaml()))
+
     @property
     def _folder(self) -> str:
         return f"studies/{self.config.study.name}"
 
     def _check_same_file(self) -> None:
         """One study name means one question: a changed file needs a new name, or `--revise`."""
-        before = self.store.read_file(f"{self._folder}/study.yaml")
+        raw = self.store.read_file(f"{self._folder}/study.yaml")
+        before = unstamped(raw)
+        if raw is not None and before is None:  # damaged
+            self._record()
         if before is None or self._revise:
             return
-        changed = self.config.differences(before.decode())
+        changed = self.config.differences(before)
         if changed:
             raise UserError(
                 f"{changed[0]}: differs from what study {self.config.study.name!r} was first run with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -75,6 +76,21 @@ def check(tree: Any) -> StudyConfig:
         return StudyConfig.model_validate(tree)
     except ValidationError as error:
         raise UserError(_one_line(error, tree)) from None
+
+
+def stamped(text: str) -> bytes:
+    """A study file for the record, with its own digest in a comment."""
+    return f"# sha256 {_digest(text)}\n{text}".encode()
+
+
+def unstamped(raw: bytes | None) -> str | None:
+    """The text that `stamped` was given, or None where there is none or it is no longer whole."""
+    stamp, _, text = (raw or b"").decode(errors="replace").partition("\n")
+    return text if stamp == f"# sha256 {_digest(text)}" else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _parse(path: str | Path | None) -> dict[str, Any]:

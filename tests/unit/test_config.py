@@ -9,7 +9,7 @@ import yaml
 
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
-from wetakd.study_file import check, embedded_study, load
+from wetakd.study_file import check, embedded_study, load, stamped, unstamped
 
 
 @pytest.fixture(autouse=True)
@@ -184,3 +184,12 @@ def test_every_field_is_consumed_somewhere() -> None:
         f"{model.__name__}.{name}" for model in seen for name in model.model_fields if f".{name}" not in code
     )
     assert unused == []
+
+
+def test_a_recorded_file_is_known_to_be_whole() -> None:
+    text = load(None).to_yaml()
+    raw = stamped(text)
+    assert unstamped(raw) == text
+    assert check(yaml.safe_load(raw)) == load(None)
+    for damaged in (None, b"", text.encode(), raw[:-1], raw[:40] + b"x" + raw[41:], raw.replace(b"digits", b"\xff", 1)):
+        assert unstamped(damaged) is None

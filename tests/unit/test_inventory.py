@@ -1,5 +1,6 @@
 """What storage holds, and what may go."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,14 @@ def test_a_study_with_damaged_results_is_listed_as_torn(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.write("studies/digits/summary.json", b"{}")
     assert [entry.state for entry in studies(store)] == ["torn"]
+
+
+def test_unfinished_writes_and_folders_of_dead_worker_groups_are_refuse_once_they_are_old(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    names = ["studies/digits/.trials.parquet.0a1b2c3d.part", "train/key-0a1b2c3d/state.json"]
+    for name in (*names, "studies/digits/report.txt"):
+        store.write(name, b"x")
+    assert list(refuse(store)) == []
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (0, 0))
+    assert [item.path for item in refuse(store)] == names
