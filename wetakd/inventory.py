@@ -21,7 +21,6 @@ _REFERENCES = "addresses.json"
 # What a running attempt has just written is not refuse.
 _STRAY_AGE_S = 3600.0
 _TRAIN_AGE_S = 24 * 3600.0
-_TRAIN_AGE_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,6 @@ def refuse(store: Store) -> Iterator[Refuse]:
             elif store.find(address) is not None:
                 for path in store.strays(address, older_than_s=_STRAY_AGE_S):
                     yield Refuse(path, store.size(path), "left by an attempt that died")
-    for path in store.strays("studies", older_than_s=_STRAY_AGE_S):
-        if path.endswith(".part"):
-            yield Refuse(path, store.size(path), "a write that was never finished")
-    for path in store.strays("train", older_than_s=_TRAIN_AGE_S):
-        yield Refuse(path, store.size(path), "left by a worker group whose driver died")
     for path in store.strays("studies", older_than_s=_STRAY_AGE_S):
         if path.endswith(".part"):
             yield Refuse(path, store.size(path), "a write that was never finished")
