@@ -12,7 +12,7 @@ import os
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 from wetakd.errors import UserError
 from wetakd.study_file import load
+from wetakd.uri import hide
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # What a shell says about where studies go is said to the job, too.
@@ -80,6 +81,8 @@ class Cluster:
         The file is checked here first: a mistake in it raises UserError before anything is sent.
         """
         study = load(file, overrides).study.name
+        passed_on = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
+        refuse_secrets({**passed_on, **{f"--set {text.partition('=')[0]}": text for text in overrides}})
         folder = Path(working_dir or Path(file).parent).resolve()
         try:
             inside = Path(file).resolve().relative_to(folder)
@@ -92,7 +95,7 @@ class Cluster:
                 submission_id=f"{study}-{uuid.uuid4().hex[:6]}",
                 runtime_env={
                     "working_dir": str(folder),
-                    "env_vars": {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)},
+                    "env_vars": passed_on,
                 },
                 metadata={_STUDY: study},
             )
@@ -156,6 +159,19 @@ class Cluster:
             if "status code 404" not in str(error):
                 raise
             raise UserError(f"job {job!r}: the cluster knows no such job; `wetakd status` lists them") from None
+
+
+def refuse_secrets(texts: Mapping[str, str]) -> None:
+    """Raise UserError where one of the texts, by what it is called, holds a URI with credentials.
+
+    A job's command and environment stand in the cluster's dashboard for all to read.
+    """
+    for name, text in texts.items():
+        if hide(text) != text:
+            raise UserError(
+                f"{name}: has credentials in it, and the cluster shows a job's command and environment to all; give "
+                "them to the cluster's nodes, such as by AWS_ACCESS_KEY_ID or MLFLOW_TRACKING_PASSWORD"
+            )
 
 
 def _state(details: Any) -> JobState:

@@ -78,6 +78,22 @@ def test_when_a_job_is_over(status: str, is_over: bool) -> None:
     assert (state.job, state.study, state.message, state.started) == ("digits-1", "digits", "", 1.5)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    ["http://me:secret@mlflow:5000", "s3://KEY:secret@bucket/runs", "s3://bucket?access_key=KEY&secret_key=secret"],
+)
+def test_credentials_are_not_sent_to_where_all_can_read_them(uri: str) -> None:
+    with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: has credentials in it") as refused:
+        jobs.refuse_secrets({"MLFLOW_TRACKING_URI": uri})
+    assert "secret" not in str(refused.value)
+
+
+def test_plain_addresses_may_be_sent() -> None:
+    storage = "s3://wetakd?endpoint_override=storage:8333&scheme=http&region=us-east-1&allow_bucket_creation=true"
+    harmless = ["teacher.placement={cpus: 2, labels: {pool: networks}}", f"storage={storage}", "http://mlflow:5000"]
+    jobs.refuse_secrets({str(place): text for place, text in enumerate(harmless)})
+
+
 def test_help_names_the_three_commands_and_stays_quick(
     call: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
