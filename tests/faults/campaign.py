@@ -10,12 +10,14 @@ import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.faults.cluster import Cluster
 from tests.faults.faults import FAULTS, Fault, can_mount, needs_mount
+from tests.faults.servers import S3, MlflowServer
 from tests.faults.studies import NET, Left, Run, tree
 
 SETTLE_S = 20.0
@@ -27,8 +29,9 @@ class Outcome:
     """One run: what was done to it, how often it was started, and everything that was not as it should be."""
 
     number: int
-    kind: str
-    told: str
+    kinds: list[str]
+    struck: dict[str, str] = field(default_factory=dict)
+    """What each fault did; one that is not here came when the study had ended."""
     seconds: float = 0.0
     num_starts: int = 0
     codes: list[int | None] = field(default_factory=list)
@@ -38,7 +41,10 @@ class Outcome:
     def line(self) -> str:
         """For people."""
         state = f"LOST: {'; '.join(self.lost)}" if self.lost else "nothing lost"
-        return f"{self.number:4} {self.kind}: {self.told}; exit codes {self.codes}, {self.seconds:.0f} s: {state}"
+        told = "; ".join(self.struck.values()) or "too late"
+        return (
+            f"{self.number:4} {' + '.join(self.kinds)}: {told}; exit codes {self.codes}, {self.seconds:.0f} s: {state}"
+        )
 
 
 class Campaign:
@@ -47,21 +53,25 @@ class Campaign:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._seed = folder, seed
         self._cluster = Cluster()
-        self._references: dict[bool, Left] = {}
+        self._references: dict[bool, tuple[Left, float]] = {}
 
     def close(self) -> None:
         """End the cluster."""
         self._cluster.close()
 
-    def run(self, number: int, kind: str) -> Outcome:
-        """One study with one fault."""
-        rng = random.Random(f"{self._seed}/{number}")
-        fault, began = FAULTS[kind], time.monotonic()
-        reference = self._reference(fault.group)
-        outcome = Outcome(number, kind, "the study ended first")
-        run = Run(self._folder / f"{number:04}", self._file(self._folder / f"{number:04}", fault))
-        with _mounted(run.runs, needs_mount(kind)):
-            self._hurt(run, fault, rng, outcome)
+    def run(self, number: int, kinds: Sequence[str]) -> Outcome:
+        """One study with its faults: any kind first, then others that any study can have."""
+        kind, fault, began = kinds[0], FAULTS[kinds[0]], time.monotonic()
+        reference, duration_s = self._reference(fault.group)
+        outcome = Outcome(number, list(kinds))
+        folder = self._folder / f"{number:04}"
+        with contextlib.ExitStack() as stack:
+            run = self._made(folder, fault, stack)
+            run.duration_s = duration_s
+            stack.enter_context(_mounted(run.runs, needs_mount(kind)))
+            self._hurt(run, fault, outcome)
+            if run.s3:
+                run.s3.fetch(folder.name, run.runs)
             if outcome.codes[-1] in (0, 1):
                 outcome.lost += _differences(Left.by(run), reference, fault)
         outcome.lost += [
@@ -73,21 +83,46 @@ class Campaign:
             shutil.rmtree(run.folder)
         return outcome
 
-    def _hurt(self, run: Run, fault: Fault, rng: random.Random, outcome: Outcome) -> None:
-        good = 1 if fault.error_rows else 0
+    def _made(self, folder: Path, fault: Fault, stack: contextlib.ExitStack) -> Run:
+        """The folder of a run, with the servers that it needs until `stack` is closed."""
+        run = Run(folder, self._file(folder, fault))
+        if fault.server == "mlflow":
+            run.mlflow = MlflowServer(folder)
+            stack.callback(run.mlflow.kill)
+            run.mlflow.start()
+            run.rewrite(mlflow={"tracking_uri": run.mlflow.uri})
+        if fault.server == "s3":
+            run.s3 = S3()
+            stack.callback(run.s3.close)
+            run.rewrite(storage=run.s3.uri(folder.name), mlflow={"tracking_uri": f"sqlite:///{folder}/server.db"})
+        return run
+
+    def _strike(self, run: Run, kind: str, outcome: Outcome) -> None:
+        rng = random.Random(f"{self._seed}/{outcome.number}/{kind}")
+        told = FAULTS[kind].strike(run, self._cluster, rng)
+        if told is not None:
+            outcome.struck[kind] = told
+
+    def _hurt(self, run: Run, fault: Fault, outcome: Outcome) -> None:
+        good = (0, 1) if fault.unsent else (1,) if fault.error_rows else (0,)
         for attempt in range(2):
             run.start(self._cluster.address)
             outcome.num_starts += 1
             if attempt == 0:
-                outcome.told = fault.strike(run, self._cluster, rng) or outcome.told
+                with ThreadPoolExecutor(len(outcome.kinds)) as pool:
+                    list(pool.map(lambda kind: self._strike(run, kind, outcome), outcome.kinds))
             outcome.codes.append(run.wait())
             if outcome.codes[-1] is None:
                 outcome.lost.append("the driver hung")
-            if outcome.codes[-1] == good:
+            if outcome.codes[-1] in good:
                 break
         else:
             outcome.lost.append(f"exit codes {outcome.codes}: {_last_words(run.log)}")
         run.rebuilt.stop()
+        if fault.unsent and run.mlflow:
+            run.mlflow.start()
+            if run.sync(self._cluster.address) != 0:
+                outcome.lost.append(f"wetakd sync failed: {_last_words(run.log)}")
 
     def _file(self, folder: Path, fault: Fault) -> dict[str, Any]:
         blocks = dict(fault.blocks or {})
@@ -95,16 +130,17 @@ class Campaign:
             blocks["assistants"] = {**tree(folder)["assistants"], "first": {**NET, "workers": 1}}
         return tree(folder, **blocks)
 
-    def _reference(self, group: bool) -> Left:
-        """What an undisturbed run leaves."""
+    def _reference(self, group: bool) -> tuple[Left, float]:
+        """What an undisturbed run leaves, and the seconds that it takes."""
         if group not in self._references:
             folder = self._folder / f"reference-{'group' if group else 'task'}"
             run = Run(folder, self._file(folder, Fault(lambda *_: None, group=group)))
+            began = time.monotonic()
             run.start(self._cluster.address)
             code = run.wait()
             assert code == 0, f"the undisturbed run ended with {code}: {run.log[-2000:]}"
             run.rebuilt.stop()
-            self._references[group] = Left.by(run)
+            self._references[group] = Left.by(run), time.monotonic() - began
             shutil.rmtree(folder)
         return self._references[group]
 
@@ -178,12 +214,14 @@ def write(outcome: Outcome, file: Path) -> None:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """Faults tried by kind, and what was lost."""
-    tried, lost, again = Counter(o.kind for o in outcomes), defaultdict(list), Counter[str]()
+    tried, again, lost = Counter[str](), Counter[str](), defaultdict[str, list[str]](list)
     for outcome in outcomes:
-        again[outcome.kind] += outcome.num_starts - 1
-        lost[outcome.kind] += [f"run {outcome.number}: {what}" for what in outcome.lost]
+        tried += Counter(outcome.struck.keys())
+        again[outcome.kinds[0]] += outcome.num_starts - 1
+        lost[outcome.kinds[0]] += [f"run {outcome.number}: {what}" for what in outcome.lost]
     width = max(map(len, tried), default=0)
     lines = [f"{'fault':<{width}}  tried  started again  lost"]
     lines += [f"{kind:<{width}}  {num:5}  {again[kind]:13}  {len(lost[kind]):4}" for kind, num in tried.items()]
     lines.append(f"{'in all':<{width}}  {tried.total():5}  {again.total():13}  {sum(map(len, lost.values())):4}")
+    lines.append(f"{len(outcomes)} studies, some with several faults")
     return "\n".join(lines + [f"  {kind}: {what}" for kind in lost for what in lost[kind]])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -19,9 +19,6 @@ from tests.faults.cluster import Cluster, title
 from tests.faults.studies import NET, Run
 
 POLL_S = 0.02
-DURATION_S = 25.0
-"""About what an undisturbed run takes, over which moments are drawn."""
-
 Strike = Callable[[Run, Cluster, random.Random], str | None]
 
 
@@ -38,6 +35,10 @@ class Fault:
     """Whether the driver may end by it, to be started once more."""
     error_rows: str | None = None
     """What the errors of the rows say that must fail, where the fault would strike again."""
+    server: Literal["mlflow", "s3"] | None = None
+    """What stands between the study and its MLflow database, or its storage."""
+    unsent: bool = False
+    """Whether the study ends with exit code 1, for MLflow lacks something; `wetakd sync` then sends it."""
 
 
 def _until(run: Run, ready: Callable[[], bool]) -> bool:
@@ -90,7 +91,8 @@ def _kill_bank(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
 
 
 def _moment(run: Run, rng: random.Random) -> bool:
-    ends = time.monotonic() + rng.uniform(1, DURATION_S)
+    """Wait for a random moment of the run, about evenly over the time that an undisturbed one works."""
+    ends = time.monotonic() + rng.uniform(0.2, 1.0) * run.duration_s
     return _until(run, lambda: time.monotonic() > ends)
 
 
@@ -156,7 +158,7 @@ def _flip(raw: bytes, rng: random.Random) -> bytes:
     return raw[:place] + bytes([(raw[place] if raw else 0) ^ 255]) + raw[place + 1 :]
 
 
-def _mounted(options: str, strike: Callable[[Path, random.Random], str]) -> Strike:
+def _mounted(strike: Callable[[Path, random.Random], str]) -> Strike:
     """Storage on a small file system of its own, which fails for some seconds."""
 
     def on_a_mount(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
@@ -193,6 +195,43 @@ def _full(runs: Path, rng: random.Random) -> str:
     return f"the disk was full for {pause_s:.0f} s"
 
 
+def _mlflow_away(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
+    if not _moment(run, rng) or run.mlflow is None:
+        return None
+    told, pause_s = _progress(run), rng.uniform(1, 15)
+    run.mlflow.kill()
+    time.sleep(pause_s)
+    run.mlflow.start()
+    return f"MLflow's server was away for {pause_s:.0f} s when {told}"
+
+
+def _mlflow_gone(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
+    if not _moment(run, rng) or run.mlflow is None:
+        return None
+    run.mlflow.kill()
+    return f"MLflow's server was gone when {_progress(run)}"
+
+
+def _slow_s3(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
+    if not _moment(run, rng) or run.s3 is None:
+        return None
+    run.s3.delay_s, pause_s = rng.uniform(0.1, 1.0), rng.uniform(2, 10)
+    told = f"S3 held every piece back for {run.s3.delay_s:.1f} s during {pause_s:.0f} s"
+    time.sleep(pause_s)
+    run.s3.delay_s = 0.0
+    return told
+
+
+def _failing_s3(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
+    if not _moment(run, rng) or run.s3 is None:
+        return None
+    pause_s = rng.uniform(0.5, 10)
+    run.s3.cut = True
+    time.sleep(pause_s)
+    run.s3.cut = False
+    return f"S3 did not answer for {pause_s:.0f} s"
+
+
 def _nothing(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
     return "the study file itself"
 
@@ -216,8 +255,12 @@ FAULTS: Mapping[str, Fault] = {
     "cut file": Fault(_damage(_cut), ends_driver=True),
     "changed file": Fault(_damage(_flip), ends_driver=True),
     "lost file": Fault(_damage(lambda raw, rng: None), ends_driver=True),
-    "read-only storage": Fault(_mounted("", _read_only), ends_driver=True),
-    "full disk": Fault(_mounted("", _full), ends_driver=True),
+    "read-only storage": Fault(_mounted(_read_only), ends_driver=True),
+    "full disk": Fault(_mounted(_full), ends_driver=True),
+    "MLflow away": Fault(_mlflow_away, server="mlflow"),
+    "MLflow gone": Fault(_mlflow_gone, server="mlflow", unsent=True),
+    "slow S3": Fault(_slow_s3, server="s3"),
+    "failing S3": Fault(_failing_s3, server="s3", ends_driver=True),
     "loss that is no number": Fault(
         _nothing, blocks={"assistants": {"first": NET, "second": _WILD}}, error_rows="diverged"
     ),
@@ -226,6 +269,10 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "student out of memory": Fault(_nothing, blocks={"student": _HUNGRY}, error_rows="memory"),
 }
+
+
+COMPANY = ("network task", "bank task", "search task", "trial", "test task")
+"""Kinds that can strike beside any other."""
 
 
 def needs_mount(kind: str) -> bool:

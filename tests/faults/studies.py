@@ -18,6 +18,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from tests.faults.servers import S3, MlflowServer
+
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 240.0
 # Columns and metrics that may differ between two runs of one file: times, and names that others gave.
@@ -55,13 +57,20 @@ class Run:
     folder: Path
     file: Mapping[str, Any]
     environment: Mapping[str, str] = field(default_factory=dict)
+    duration_s: float = 30.0
+    mlflow: MlflowServer | None = None
+    s3: S3 | None = None
     driver: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
         (self.folder / "tmp").mkdir()
-        (self.folder / "study.yaml").write_text(yaml.safe_dump(dict(self.file), sort_keys=False))
+        self.rewrite()
         self.rebuilt = Rebuilt(self.runs)
+
+    def rewrite(self, **blocks: Any) -> None:
+        """Other blocks for the study file, before it is started."""
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(dict(self.file) | blocks, sort_keys=False))
 
     @property
     def runs(self) -> Path:
@@ -79,7 +88,8 @@ class Run:
 
     def sync(self, address: str) -> int:
         """Exit code of `wetakd sync`."""
-        return self._command(address, "sync", "hurt", "--storage", str(self.runs), "--timeout", "60").wait(TIMEOUT_S)
+        words = ("sync", "hurt", "--storage", str(self.runs), "--timeout", "100")
+        return self._command(address, *words).wait(TIMEOUT_S)
 
     def _command(self, address: str, *words: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"RAY_ADDRESS": address, "TMPDIR": str(self.folder / "tmp")} | self.environment
