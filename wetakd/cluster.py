@@ -10,7 +10,8 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -45,17 +46,27 @@ def joined(config: StudyConfig) -> Iterator[None]:
     set_switches()
     logging.getLogger("ray").setLevel(logging.WARNING)
     ray.init(
-        address=os.environ.get("RAY_ADDRESS"),
+        # Not whatever cluster happens to run on this machine: it may be another user's.
+        address=os.environ.get("RAY_ADDRESS") or "local",
         # Train's worker groups give their CPUs back through the dashboard's state API.
-        include_dashboard=None if "RAY_ADDRESS" in os.environ else uses_worker_groups(config),
+        include_dashboard=None if os.environ.get("RAY_ADDRESS") else uses_worker_groups(config),
         configure_logging=True,
         logging_level=logging.ERROR,
         log_to_driver=False,
     )
+    guard_token()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def guard_token() -> None:
+    """Take the file with the cluster's token, which Ray writes readable for all users of this machine, from the others."""
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    with suppress(OSError):  # there is none, or it is not ours to change
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 def uses_worker_groups(config: StudyConfig) -> bool:

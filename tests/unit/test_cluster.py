@@ -1,6 +1,7 @@
 """What a worker asks of the cluster, and how many worker groups it holds at once."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,13 @@ def test_whoever_waits_gives_up_when_the_driver_stops():
     leave.set()
     waiting.join(5)
     assert not waiting.is_alive()
+
+
+def test_the_token_of_a_private_cluster_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = tmp_path / "token"
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    cluster.guard_token()
+    token.write_text("secret")
+    token.chmod(0o644)
+    cluster.guard_token()
+    assert token.stat().st_mode & 0o777 == 0o600
