@@ -62,7 +62,7 @@ def joined(config: StudyConfig) -> Iterator[None]:
 
 
 def guard_token() -> None:
-    """Take the file with the cluster's token, which Ray writes readable for all users of this machine, from the others."""
+    """Take the file with the token, which Ray writes for all users of this machine to read, away from the others."""
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     with suppress(OSError):  # there is none, or it is not ours to change
         if path.stat().st_mode & 0o077:
