@@ -66,10 +66,23 @@ def compute(
     """
     from wetakd.training import predict
 
+    def logits_of(sample_ids: np.ndarray, view: int) -> np.ndarray:
+        return predict(model, dataset, sample_ids, views=views, view=view, device=device)
+
+    return assemble(dataset, views.num, logits_of, on_block)
+
+
+def assemble(
+    dataset: Dataset,
+    num_views: int,
+    logits_of: Callable[[np.ndarray, int], np.ndarray],
+    on_block: Callable[[], None] = lambda: None,
+) -> pa.Table:
+    """The bank table of whatever `logits_of(sample_ids, view)` (float, N x C) says; see `compute`."""
     parts, ids, view_of = [], [], []
-    for sample_ids, view in _blocks(dataset, views.num):
+    for sample_ids, view in _blocks(dataset, num_views):
         with np.errstate(over="ignore"):  # said below
-            logits_NC = predict(model, dataset, sample_ids, views=views, view=view, device=device).astype(np.float16)
+            logits_NC = logits_of(sample_ids, view).astype(np.float16)
         if not np.isfinite(logits_NC).all():
             raise FloatingPointError("a logit is not finite or beyond the range of float16")
         parts.append(logits_NC)
@@ -77,7 +90,7 @@ def compute(
         view_of.append(np.full(len(sample_ids), view, np.int16))
         on_block()
     logits_RC = np.concatenate(parts)
-    layout = {"num_views": views.num, **{s: len(getattr(dataset.splits, s)) for s in ("fit", *_CLEAN_SPLITS)}}
+    layout = {"num_views": num_views, **{s: len(getattr(dataset.splits, s)) for s in ("fit", *_CLEAN_SPLITS)}}
     columns = {
         "sample_id": pa.array(np.concatenate(ids)),
         "view": pa.array(np.concatenate(view_of)),

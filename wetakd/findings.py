@@ -130,7 +130,10 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-safe values; accuracies and differences in shares of 1."""
-        costs = {"teacher": asdict(self.results.teacher_cost), "student": asdict(self.results.student_cost)}
+        costs = {
+            "teacher": self.results.teacher_cost and asdict(self.results.teacher_cost),
+            "student": asdict(self.results.student_cost),
+        }
         return {
             "study": self.results.study,
             "num_replicates": self.num_replicates,

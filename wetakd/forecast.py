@@ -13,7 +13,7 @@ from wetakd.networks import address as network_address
 from wetakd.plan import Plan
 from wetakd.storage import Store
 from wetakd.training_job import input_shape, new_model
-from wetakd.wording import short, size
+from wetakd.wording import NOTHING, short, size
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class NetworkForecast:
 
     name: str
     taught_by: tuple[str, ...]
-    parameters: int
-    macs: int
+    parameters: int | None
+    """None where only its logits are known."""
+    macs: int | None
     epochs: int
     asks_for: str
     num_found: int
@@ -73,7 +74,8 @@ class Forecast:
     @staticmethod
     def _row(network: NetworkForecast) -> str:
         found = f"{network.num_found}/{network.num_total}" if network.num_total else "-"
-        row = f"  {network.name:<14}{network.parameters:>12,}{short(network.macs):>9}{network.epochs:>8}"
+        parameters = NOTHING if network.parameters is None else f"{network.parameters:,}"
+        row = f"  {network.name:<14}{parameters:>12}{short(network.macs):>9}{network.epochs:>8}"
         return f"{row}  {found:<7}{network.asks_for}"
 
 
@@ -94,13 +96,14 @@ def forecast(plan: Plan, store: Store) -> Forecast:
         num_trials=len(plan.trials),
         num_searches=sum(trial.arm.is_searched for trial in plan.trials),
         bank_bytes=len(plan.nodes) * bank.num_bytes(dataset, num_views),
-        bank_passes=len(plan.nodes) * bank.num_rows(dataset, num_views),
+        bank_passes=sum(node.config.logits is None for node in plan.nodes) * bank.num_rows(dataset, num_views),
         naive_passes=sum(len(trial.arm.assistants) for trial in mixed) * epochs * len(dataset.splits.fit),
     )
 
 
 def _network(plan: Plan, store: Store, name: str, network: NetworkConfig) -> NetworkForecast:
-    keys = {node.key for node in plan.nodes if node.name == name}
+    # What is brought along is not to be trained, and may or may not have been copied to storage yet.
+    keys = {node.key for node in plan.nodes if node.name == name and not network.is_imported}
     found = sum(store.find(network_address(key)) is not None for key in keys)
     shown = _shown(network, num_workers(network))
     return _measure(plan, name, network, plan.config.teachers_of(name), shown, found, len(keys))
@@ -109,10 +112,16 @@ def _network(plan: Plan, store: Store, name: str, network: NetworkConfig) -> Net
 def _measure(
     plan: Plan, name: str, network: StudentConfig, taught_by: Iterable[str], asks_for: str, found: int, total: int
 ) -> NetworkForecast:
+    if isinstance(network, NetworkConfig) and network.logits:
+        return NetworkForecast(name, (), None, None, 0, "nothing: logits are given", found, total)
     needs = cost(new_model(network.model, plan.dataset, seed=0), input_shape(plan.dataset))
     return NetworkForecast(
-        name, tuple(taught_by), needs.parameters, needs.macs, network.recipe.epochs, asks_for, found, total
+        name, tuple(taught_by), needs.parameters, needs.macs, _epochs(network), asks_for, found, total
     )
+
+
+def _epochs(network: StudentConfig) -> int:
+    return 0 if isinstance(network, NetworkConfig) and network.is_imported else network.recipe.epochs
 
 
 def _shown(network: StudentConfig, workers: int) -> str:

@@ -65,7 +65,7 @@ def stop(job: str, address: str) -> None:
 
     \b
     Example:
-      wetakd status && wetakd stop JOB
+      wetakd stop my-study-1c2d3e
     """
     _shown(Cluster(address).stop(job))
 

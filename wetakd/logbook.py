@@ -72,7 +72,7 @@ class Logbook:
         """Final numbers of every network (one row each, in order), and the end of its run."""
         for row, network in zip(table.to_dict("records"), networks.values(), strict=True):
             if network.error is None:
-                self._tracker.metrics(network.node.uid, {name: row[name] for name in _NETWORK_METRICS})
+                self._tracker.metrics(network.node.uid, _known(row, _NETWORK_METRICS))
                 self._tracker.close(network.node.uid, "FINISHED")
 
     def expect(self, trials: Mapping[Trial, str]) -> None:
@@ -98,8 +98,7 @@ class Logbook:
         """Final numbers of every trial (one row each, in order), and the end of its run."""
         for row, trial in zip(table.to_dict("records"), trials, strict=True):
             self._open_trial(trial)
-            numbers = {name: float(row[name]) for name in _TRIAL_METRICS if not pd.isna(row[name])}
-            self._tracker.metrics(trial.uid, numbers)
+            self._tracker.metrics(trial.uid, _known(row, _TRIAL_METRICS))
             self._tracker.tags(trial.uid, _trial_tags(row))
             stopped = not pd.isna(row["stopped_at_epoch"])
             self._tracker.close(trial.uid, "FAILED" if row["error"] else "KILLED" if stopped else "FINISHED")
@@ -197,6 +196,11 @@ _TRIAL_METRICS = (
     "student_test_nll",
     "train_seconds",
 )
+
+
+def _known(row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, float]:
+    """The numbers of a row that are there."""
+    return {name: float(row[name]) for name in names if not pd.isna(row[name])}
 
 
 def _trial_tags(row: Mapping[Any, Any]) -> dict[str, str]:

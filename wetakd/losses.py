@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from wetakd.config import DistillationConfig
+from wetakd.errors import UserError
+from wetakd.sources import find_callable
 
 _EPS = 1e-8
 
@@ -48,14 +50,38 @@ def mix(
 
 
 def distillation_loss(student_BC: Tensor, target_BC: Tensor, labels_B: Tensor, config: DistillationConfig) -> Tensor:
-    """The loss that `config` names, both sides standardised first where it says so; without `alpha`."""
+    """The loss that `config` names, both sides standardised first where it says so; without `alpha`.
+
+    A loss of the user's own, `package.module:function`, is called as `function(student_BC, target_BC, labels_B,
+    temperature)` and returns a scalar.
+    """
     if config.standardize:
         student_BC, target_BC = standardise(student_BC), standardise(target_BC)
     if config.loss == "kd":
         return kd(student_BC, target_BC, config.temperature)
     if config.loss == "dkd":
         return dkd(student_BC, target_BC, labels_B, config.temperature, config.dkd_beta)
-    return dist(student_BC, target_BC, config.temperature, config.dist_intra)
+    if config.loss == "dist":
+        return dist(student_BC, target_BC, config.temperature, config.dist_intra)
+    own: Tensor = find_callable(config.loss, "distillation.loss")(student_BC, target_BC, labels_B, config.temperature)
+    return own
+
+
+def check_own_loss(config: DistillationConfig, num_classes: int, *, field: str) -> None:
+    """Raise UserError unless a loss of the user's own gives a finite scalar with a gradient."""
+    if ":" not in config.loss:
+        return
+    student_BC = torch.linspace(-1, 1, 4 * num_classes).view(4, num_classes).requires_grad_()
+    labels_B = torch.arange(4) % num_classes
+    find_callable(config.loss, f"{field}.loss")
+    try:
+        loss = distillation_loss(student_BC, student_BC.detach().flip(0), labels_B, config)
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"{field}.loss: {config.loss!r} raised {reason}") from error
+    if not isinstance(loss, Tensor) or loss.shape != () or not loss.requires_grad or not torch.isfinite(loss):
+        given = f"{list(loss.shape)}, {loss.dtype}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise UserError(f"{field}.loss: {config.loss!r} returned {given}; it must be a finite scalar with a gradient")
 
 
 def kd(student_BC: Tensor, target_BC: Tensor, temperature: float) -> Tensor:

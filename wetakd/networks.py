@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.train import TrainingFailedError
 
-from wetakd import bank, training_job
+from wetakd import bank, imports, training_job
 from wetakd.cluster import Slots, removing_placement_groups, task_options
 from wetakd.config import ModelConfig, StudyConfig
 from wetakd.data import Dataset
@@ -161,6 +161,9 @@ class _Foreman:
             return TrainedNetwork(node, trained, manifest, ray.put(table))
 
     def _train(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> None:
+        if node.config.is_imported:
+            imports.adopt(self._store, address(node.key), node.config, ray.get(self._dataset_ref), node.name)
+            return
         inputs = Inputs(self._job(node), self._dataset_ref, teacher_banks, self._heartbeat.mailbox)
         if node.config.workers == 0:
             error = self._wait_for(train_here.options(**self._options(node)).remote(inputs))
@@ -189,6 +192,12 @@ class _Foreman:
         )
 
     def _fill_bank(self, node: NetworkNode, manifest: Manifest) -> None:
+        if node.config.logits is not None:
+            dataset = ray.get(self._dataset_ref)
+            bank.write(
+                self._store, node.key, imports.logits_table(node.config, dataset, self._config.views.num, node.name)
+            )
+            return
         try:
             self._wait_for(
                 _fill_bank.options(**self._options(node)).remote(

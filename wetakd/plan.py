@@ -27,9 +27,11 @@ from wetakd.config import (
     Sweep,
 )
 from wetakd.data import Dataset
+from wetakd.imports import digest
 from wetakd.models import source_digest
 from wetakd.storage import key_of
 from wetakd.training import RECIPE_VERSION, resolve_precision
+from wetakd.weights import place_of
 
 NO_POINT = "{}"
 # Raise it when a search gives other weights than before: old results are then left alone and made anew.
@@ -155,16 +157,32 @@ class Plan:
             seed = seed_of("network", self.config.study.seed, replicate, name)
             precision = resolve_precision(network.recipe.precision, device_of(network.placement))
             teacher_keys = tuple(keys[teacher] for teacher in teachers)
-            keys[name] = self._training_key(
-                network.model,
-                network.recipe,
-                precision,
-                seed,
-                network.distillation if teachers else None,
-                [(key, 1 / len(teachers)) for key in teacher_keys],
-                workers=network.workers,
-            )
+            if network.is_imported:
+                keys[name] = self._import_key(name, network)
+            else:
+                keys[name] = self._training_key(
+                    network.model,
+                    network.recipe,
+                    precision,
+                    seed,
+                    network.distillation if teachers else None,
+                    [(key, 1 / len(teachers)) for key in teacher_keys],
+                    workers=network.workers,
+                )
             yield NetworkNode(name, replicate, seed, network, precision, keys[name], teachers, teacher_keys)
+
+    def _import_key(self, name: str, network: NetworkConfig) -> str:
+        """Of what a file says: the same in every replicate."""
+        return key_of(
+            {
+                "kind": "import",
+                "data": self.dataset.fingerprint,
+                "views": self.config.views.model_dump(mode="json"),
+                "model": network.model.model_dump(mode="json"),
+                "source": source_digest(network.model.name),
+                "file": digest(network, name),
+            }
+        )
 
     @cached_property
     def node_of(self) -> Mapping[tuple[int, str], NetworkNode]:
@@ -221,6 +239,8 @@ class Plan:
             "weights": weights,
             "seed": seed,
         }
+        if (place := place_of(trial.arm.strategy)) is not None:
+            payload["source"] = source_digest(place, field="study.strategies")
         return Search(trial.arm.strategy, trial.arm.assistants, trial.replicate, seed, key_of(payload))
 
     def contributions_key(self, replicate: int) -> str:
@@ -263,6 +283,7 @@ class Plan:
         mixture: list[tuple[str, float]],
         workers: int | tuple[int, int],
     ) -> str:
+        own_loss = source_digest(distillation.loss, field="distillation.loss") if distillation else None
         return key_of(
             {
                 "kind": "training",
@@ -278,6 +299,7 @@ class Plan:
                 "teachers": [list(part) for part in mixture],
                 "workers": workers if isinstance(workers, int) else list(workers),
             }
+            | ({"loss": own_loss} if own_loss else {})
         )
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import ray
 from pydantic import ValidationError
 
+from wetakd import imports
 from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
+from wetakd.losses import check_own_loss
 from wetakd.models import InputShape, build, check_training
 from wetakd.plan import Plan
 from wetakd.training_job import input_shape
@@ -42,9 +44,15 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
     Views.of(config.views).check_size(shape.height, shape.width)
     for name, network in config.networks.items():
         path = name if name == "teacher" else f"assistants.{name}"
+        if network.is_imported:
+            imports.check(network, dataset, config.views.num, name)
+            continue
+        if config.teachers_of(name):
+            check_own_loss(network.distillation, dataset.num_classes, field=f"{path}.distillation")
         _check_model(network.model, shape, dataset.num_classes, f"{path}.model")
         _check_batch(network, f"{path}.recipe.batch_size")
     _check_model(config.student.model, shape, dataset.num_classes, f"{STUDENT}.model")
+    check_own_loss(config.student.distillation, dataset.num_classes, field=f"{STUDENT}.distillation")
     for point in plan.points:
         try:
             plan.student_config(point)

@@ -74,6 +74,7 @@ NETWORKS = pa.schema(
         ("train_seconds", _FLOAT),
         ("key", _TEXT),
         ("trained", _BOOL),
+        ("imported", _TEXT),
         ("error", _TEXT),
     ]
 )
@@ -118,7 +119,8 @@ class Results:
     primary: tuple[str, str]
     """The declared contrast: strategy, and the strategy it is held against."""
     pool: tuple[str, ...]
-    teacher_cost: Cost
+    teacher_cost: Cost | None
+    """None where only its logits are known."""
     student_cost: Cost
     winner: Winner | None
     """Chosen on `choose`; None where no student was finished."""
@@ -138,7 +140,7 @@ class Results:
             "num_classes": self.num_classes,
             "primary": list(self.primary),
             "pool": list(self.pool),
-            "teacher_cost": asdict(self.teacher_cost),
+            "teacher_cost": asdict(self.teacher_cost) if self.teacher_cost else None,
             "student_cost": asdict(self.student_cost),
             "winner": self.winner.to_dict() if self.winner else None,
         }
@@ -167,7 +169,7 @@ class Results:
             num_classes=summary["num_classes"],
             primary=tuple(summary["primary"]),
             pool=tuple(summary["pool"]),
-            teacher_cost=Cost(**summary["teacher_cost"]),
+            teacher_cost=Cost(**summary["teacher_cost"]) if summary["teacher_cost"] else None,
             student_cost=Cost(**summary["student_cost"]),
             winner=Winner.from_dict(summary["winner"]) if summary["winner"] else None,
         )

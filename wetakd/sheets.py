@@ -260,7 +260,7 @@ def _networks(findings: Findings) -> Sheet:
         ("network", "taught by", "replicate", "parameters", "MACs", "test accuracy, %", "seconds"),
         tuple(
             (
-                str(row["name"]),
+                f"{row['name']} ({row['imported']})" if isinstance(row.get("imported"), str) else str(row["name"]),
                 " + ".join(row["taught_by"]) or NOTHING,
                 str(row["replicate"]),
                 short(_known(row["parameters"])),

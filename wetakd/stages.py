@@ -163,7 +163,7 @@ def judge(
         num_classes=ground.dataset.num_classes,
         primary=(contrast.strategy, contrast.against),
         pool=ground.config.pool,
-        teacher_cost=_cost(ground, ground.config.teacher),
+        teacher_cost=None if ground.config.teacher.logits else _cost(ground, ground.config.teacher),
         student_cost=_cost(ground, ground.config.student, timed=winner is not None),
         winner=winner,
     )

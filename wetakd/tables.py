@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from wetakd.config import TEACHER
+from wetakd.config import TEACHER, NetworkConfig
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Trial
 from wetakd.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
@@ -37,11 +37,12 @@ def trials_table(
 
 def _arm_columns(trial: Trial, networks: Mapping[tuple[int, str], TrainedNetwork]) -> dict[str, Any]:
     manifests = [networks[trial.replicate, name].manifest for name in trial.arm.assistants]
+    sizes = [manifest.facts["parameters"] for manifest in manifests if manifest]
     return {
         "strategy": trial.arm.strategy,
         "assistants": list(trial.arm.assistants),
         "num_assistants": len(trial.arm.assistants),
-        "assistant_parameters": sum(manifest.facts["parameters"] for manifest in manifests if manifest),
+        "assistant_parameters": None if None in sizes else sum(sizes),
         "replicate": trial.replicate,
         "seed": trial.seed,
         "point": trial.arm.point,
@@ -115,10 +116,18 @@ def networks_table(
                 "train_seconds": facts.get("train_seconds"),
                 "key": network.node.key,
                 "trained": network.trained,
+                "imported": _imported(network.node.config),
                 "error": network.error,
             }
         )
     return pd.DataFrame(rows, columns=NETWORKS.names)
+
+
+def _imported(network: NetworkConfig) -> str | None:
+    """Where a network comes from that was not trained here."""
+    if not network.is_imported:
+        return None
+    return f"{'checkpoint' if network.checkpoint else 'logits'}, trained on: {network.trained_on}"
 
 
 def curves_table(

@@ -131,7 +131,7 @@ def find(store: Store, address: str) -> Manifest | None:
     """
     manifest = store.find(address)
     try:
-        if manifest is not None:
+        if manifest is not None and _BLOB in manifest.blobs:
             store.read(manifest, _BLOB)
     except Damaged:
         store.delete(address)

@@ -269,7 +269,8 @@ def _winner(findings: Findings) -> Statement:
     student, teacher = findings.results.student_cost, findings.results.teacher_cost
     return Statement(
         question,
-        f"{chosen}. Its student of {which} ships: {_cost(student)}; the teacher: {_cost(teacher)}.",
+        f"{chosen}. Its student of {which} ships: {_cost(student)}"
+        + (f"; the teacher: {_cost(teacher)}." if teacher else "."),
     )
 
 

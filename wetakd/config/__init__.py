@@ -17,6 +17,7 @@ from wetakd.config._data import (
     ViewsConfig,
 )
 from wetakd.config._networks import (
+    ELSEWHERE,
     DistillationConfig,
     ModelConfig,
     NetworkConfig,
@@ -28,6 +29,7 @@ from wetakd.config._study import Contrast, HalvingConfig, LimitsConfig, MlflowCo
 from wetakd.config._whole import STUDENT, TEACHER, StudyConfig
 
 __all__ = [
+    "ELSEWHERE",
     "STUDENT",
     "TEACHER",
     "CallableData",

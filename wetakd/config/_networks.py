@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from wetakd.config._base import Fraction, Model, NonNegative, Plain, Positive, Text, named_once
 
 _Workers = Annotated[int, Field(ge=1, le=4096)]
+LOSSES = ("kd", "dkd", "dist")
+ELSEWHERE = "elsewhere"
+"""Name of the model behind logits that came from elsewhere."""
+
+
+def _loss(value: str) -> str:
+    if value not in LOSSES and not re.fullmatch(r"[\w.]+:\w+", value):
+        raise ValueError(f"{value!r} must be one of {', '.join(LOSSES)}, or package.module:function")
+    return value
 
 
 class ModelConfig(Model):
@@ -54,7 +64,9 @@ class RecipeConfig(Model):
 class DistillationConfig(Model):
     """What a taught network minimises: `ce_weight` x cross-entropy + `alpha` x the distillation loss."""
 
-    loss: Literal["kd", "dkd", "dist"] = Field("kd", description="Hinton's KD, decoupled KD, or DIST")
+    loss: Annotated[str, AfterValidator(_loss)] = Field(
+        "kd", description="`kd` (Hinton), `dkd` (decoupled), `dist`, or a loss of your own, `package.module:function`"
+    )
     temperature: Positive = Field(4.0, description="softens both sides; the loss is scaled by its square")
     alpha: NonNegative = Field(0.9, description="weight of the distillation loss")
     ce_weight: NonNegative | None = Field(None, description="weight of the labels' cross-entropy; default 1 - alpha")
@@ -101,7 +113,7 @@ class StudentConfig(Model):
 
 
 class NetworkConfig(StudentConfig):
-    """A teacher or an assistant: a node of the graph of networks."""
+    """A teacher or an assistant: a node of the graph of networks, trained here or brought along."""
 
     taught_by: tuple[str, ...] | None = Field(
         None, description="names of its teachers (mixed evenly); assistants: [teacher] by default, teacher: none"
@@ -109,6 +121,49 @@ class NetworkConfig(StudentConfig):
     workers: Annotated[int, Field(ge=0, le=4096)] | tuple[_Workers, _Workers] = Field(
         0, description="0: one Ray task; n: a Ray Train worker group; [min, max]: an elastic one"
     )
+
+    checkpoint: Text | None = Field(
+        None, description="weights of `model`, used as they are: safetensors, or a state_dict that torch.save wrote"
+    )
+    logits: Text | None = Field(
+        None,
+        description="what a network elsewhere says of every image (.npy, .npz, .parquet); there is no `model` then",
+    )
+    trained_on: Literal["fit", "train", "other", "unknown"] | None = Field(
+        None,
+        description="of a checkpoint or logits: the split fit, all training images, other images, or nobody knows; "
+        "with `train` and `unknown` it is mixed only where `study.pool` names it",
+    )
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was trained elsewhere."""
+        return self.checkpoint is not None or self.logits is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_model_elsewhere(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and tree.get("logits") is not None:
+            return {"model": {"name": ELSEWHERE}, **tree}
+        return tree
+
+    @model_validator(mode="after")
+    def _check_imported(self) -> NetworkConfig:
+        if self.checkpoint is not None and self.logits is not None:
+            raise ValueError("logits: cannot stand beside checkpoint; give one of them")
+        if self.is_imported and self.trained_on is None:
+            raise ValueError(
+                "trained_on: is required for a network from elsewhere; choose fit, train, other or unknown"
+            )
+        if self.trained_on is not None and not self.is_imported:
+            raise ValueError("trained_on: has a meaning only beside checkpoint or logits")
+        if self.logits is not None and self.model != ModelConfig(name=ELSEWHERE):
+            raise ValueError("model: has no meaning beside logits; leave it out")
+        idle = {"recipe": RecipeConfig(), "distillation": DistillationConfig(), "taught_by": None, "workers": 0}
+        for field, default in idle.items():
+            if self.is_imported and getattr(self, field) != default:
+                raise ValueError(f"{field}: has no meaning for a network that is not trained; leave it out")
+        return self
 
     @field_validator("taught_by")
     @classmethod

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
 from wetakd.config._base import Model, Name, NonNegative, Plain, Positive, Seed, Text, named_once
 
-Strategy = Literal["uniform", "random", "random_search", "de", "greedy", "convex"]
+STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
+
+
+def _strategy(value: str) -> str:
+    """`value`; raises ValueError unless it is ours or an installed package's."""
+    if value not in STRATEGIES:
+        others = sorted(entry_points(group="wetakd.strategies").names - {*get_args(Control), *STRATEGIES})
+        if value not in others:
+            known = ", ".join(map(repr, (*STRATEGIES, *others)))
+            raise ValueError(f"{value!r} must be one of {known}; an installed package may offer others")
+    return value
+
+
+Strategy = Annotated[str, AfterValidator(_strategy)]
 Control = Literal["none", "teacher", "single", "dgkd"]
 _Names = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(named_once)]
 
@@ -86,7 +100,7 @@ class StudyBlock(Model):
         1, description="repeats of teacher, assistants and weights with new seeds"
     )
     strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = Field(
-        ("uniform", "random", "random_search", "de", "greedy", "convex"), description="ways to set the weights"
+        STRATEGIES, description="ways to set the weights: ours, or those of installed packages"
     )
     subsets: Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...] | tuple[_Names, ...] = Field(
         "all", description="`all`, a list of counts such as [2, 3], or a list of lists of names"

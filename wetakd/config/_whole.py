@@ -58,6 +58,10 @@ class StudyConfig(Model):
             if name not in self.assistants:
                 raise ValueError(f"study.pool: {name!r} is not an assistant; choose from {list(self.assistants)}")
         pool = self.pool
+        if not pool:
+            raise ValueError(
+                "study.pool: no assistant is left, for all (may) have seen the training images; name those to mix"
+            )
         for subset in self.study.subsets if self.study.subsets != "all" else ():
             if isinstance(subset, int) and subset > len(pool):
                 raise ValueError(f"study.subsets: {subset} assistants asked for, but the pool has {len(pool)}")
@@ -85,8 +89,10 @@ class StudyConfig(Model):
 
     def teachers_of(self, name: str) -> tuple[str, ...]:
         """Names of the networks that teach `name`: its `taught_by`, or the default of its kind."""
-        given = self.networks[name].taught_by
-        return given if given is not None else () if name == TEACHER else (TEACHER,)
+        network = self.networks[name]
+        if network.taught_by is not None:
+            return network.taught_by
+        return () if name == TEACHER or network.is_imported else (TEACHER,)
 
     def training_order(self) -> list[str]:
         """Network names with every teacher before its pupils; raises ValueError on a cycle."""
@@ -102,8 +108,15 @@ class StudyConfig(Model):
 
     @property
     def pool(self) -> tuple[str, ...]:
-        """Names of the networks that may be mixed, in the order of the file."""
-        chosen = [name for name in self.assistants if self.study.pool is None or name in self.study.pool]
+        """Names of the networks that may be mixed, in the order of the file.
+
+        Who has probably seen the images that fit the weights is left out, unless it is named.
+        """
+        named = self.study.pool
+        if named is None:
+            seen = ("train", "unknown")
+            named = tuple(name for name, network in self.assistants.items() if network.trained_on not in seen)
+        chosen = [name for name in self.assistants if name in named]
         return (TEACHER, *chosen) if self.study.pool_includes_teacher else tuple(chosen)
 
     @property

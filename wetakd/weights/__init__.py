@@ -4,7 +4,7 @@ from wetakd.weights.contributions import Contributions, contributions
 from wetakd.weights.problem import Problem
 from wetakd.weights.result import SearchResult
 from wetakd.weights.searching import search
-from wetakd.weights.strategies import STRATEGIES, strategy_named
+from wetakd.weights.strategies import STRATEGIES, place_of, strategy_named
 from wetakd.weights.strategy import Found, Options, Strategy
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SearchResult",
     "Strategy",
     "contributions",
+    "place_of",
     "search",
     "strategy_named",
 ]

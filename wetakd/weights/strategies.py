@@ -110,3 +110,10 @@ def strategy_named(name: str) -> Strategy:
         strategy: Strategy = entry.load()()
         return strategy
     raise UserError(f"strategy: {name!r} is none of {', '.join(STRATEGIES)}")
+
+
+def place_of(name: str) -> str | None:
+    """`package.module:Class` of an installed package's strategy; None of ours."""
+    if name in STRATEGIES:
+        return None
+    return next((entry.value for entry in entry_points(group="wetakd.strategies", name=name)), None)
