@@ -196,7 +196,7 @@ def _full(runs: Path, rng: random.Random) -> str:
 
 
 def _mlflow_away(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
-    if not _moment(run, rng) or run.mlflow is None:
+    if not _moment(run, rng) or not _until(run, run.has_begun) or run.mlflow is None:
         return None
     told, pause_s = _progress(run), rng.uniform(1, 15)
     run.mlflow.kill()
@@ -206,7 +206,7 @@ def _mlflow_away(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
 
 
 def _mlflow_gone(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
-    if not _moment(run, rng) or run.mlflow is None:
+    if not _moment(run, rng) or not _until(run, run.has_begun) or run.mlflow is None:
         return None
     run.mlflow.kill()
     return f"MLflow's server was gone when {_progress(run)}"

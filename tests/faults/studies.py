@@ -112,6 +112,10 @@ class Run:
             self.driver.wait()
             return None
 
+    def has_begun(self) -> bool:
+        """Whether it is past its checks: MLflow answered."""
+        return (self.runs / "studies/hurt/journal").exists()
+
     def num_done(self, kind: str) -> int:
         """How many networks, banks, students or judgements are finished."""
         return len(list(self.runs.glob(f"{kind}/*/manifest.json")))
@@ -190,6 +194,6 @@ def _shown(folder: Path) -> dict[str, Any]:
     for run, uid in uid_of.items():
         runs[uid]["params"] |= dict(database.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run,)))
         rows = database.execute("SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY key, step", (run,))
-        runs[uid]["metrics"] += [row for row in rows if row[0] not in VARIABLE]
+        runs[uid]["metrics"] += [row for row in rows if row[0] not in VARIABLE and "latency" not in row[0]]
     database.close()
     return runs
