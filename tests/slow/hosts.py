@@ -161,7 +161,7 @@ def _servers(head: Host, folder: Path) -> Iterator[None]:
         *("--allowed-hosts", f"{HEAD}:5000", "--artifacts-destination", "s3://wetakd/mlflow"),
     )
     settings = {
-        "MLFLOW_BACKEND_STORE_URI": f"postgresql://postgres@{HEAD}:5432/postgres",
+        "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://postgres@{HEAD}:5432/postgres",
         "MLFLOW_S3_ENDPOINT_URL": f"http://{HEAD}:9000",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
