@@ -189,9 +189,10 @@ def check_training(module: nn.Module, name: str, shape: InputShape, num_classes:
     Raises:
         UserError: it cannot do in training, or with several images, what it does with one.
     """
+    device = next(module.parameters()).device
     try:
         with torch.random.fork_rng(devices=[]):
-            logits = module.train()(torch.rand(2, shape.channels, shape.height, shape.width))
+            logits = module.train()(torch.rand(2, shape.channels, shape.height, shape.width, device=device))
     except (Exception, SystemExit) as error:
         raise UserError(f"{field}: {name} cannot be trained on two images at once: {_brief(error)}") from error
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes) or not logits.requires_grad:
@@ -200,7 +201,7 @@ def check_training(module: nn.Module, name: str, shape: InputShape, num_classes:
             f"{field}: {name} in training returns {got} for two images; it must be logits of [2, {num_classes}] with a "
             "gradient"
         )
-    torch.autograd.backward(nn.functional.cross_entropy(logits, torch.arange(2)))
+    torch.autograd.backward(nn.functional.cross_entropy(logits, torch.arange(2, device=device)))
 
 
 def _forward_zero(module: nn.Module, shape: InputShape) -> Any:
