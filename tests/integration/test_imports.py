@@ -1,4 +1,4 @@
-"""A study whose teacher is a file of logits and one of whose assistants is a checkpoint: nothing of theirs is trained."""
+"""A study whose teacher is a file of logits, and one of whose assistants is a checkpoint: neither is trained."""
 
 from pathlib import Path
 from typing import Any

@@ -53,8 +53,8 @@ class WeightsConfig(Model):
 class Contrast(Model):
     """The one comparison that is declared before the study; over the whole pool."""
 
-    strategy: Strategy = "de"
-    against: Strategy = "uniform"
+    strategy: Strategy = Field("de", description="one of `study.strategies`")
+    against: Strategy = Field("uniform", description="what it is held against")
 
     @model_validator(mode="after")
     def _check(self) -> Contrast:
@@ -138,7 +138,7 @@ class StudyBlock(Model):
 class MlflowConfig(Model):
     """Where the study is shown."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="whether MLflow hears of the study at all")
     tracking_uri: Text | None = Field(None, description="default: SQLite beside a local storage")
     experiment: Text = Field("wetakd", description="name of the experiment")
     register_as: Text | None = Field(None, description="register the winner under this model name")

@@ -24,7 +24,7 @@ class StudyConfig(Model):
     """A whole study file."""
 
     study: StudyBlock
-    data: DataConfig
+    data: DataConfig = Field(description="where the images come from")
     splits: SplitsConfig = SplitsConfig()
     transform: TransformConfig = TransformConfig()
     views: ViewsConfig = ViewsConfig()
