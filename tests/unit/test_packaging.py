@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -102,3 +103,22 @@ def test_ci_runs_the_second_block_and_passes_its_failure_on(tmp_path: Path) -> N
     done = run("```sh\necho first\n```\n")
     assert done.returncode == 1
     assert "no second" in done.stderr
+
+
+def test_the_citation_names_this_version_and_the_papers() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["title"], citation["version"], citation["license"]) == (
+        PROJECT["name"],
+        PROJECT["version"],
+        PROJECT["license"],
+    )
+    links = [reference["url"].rpartition("/")[2] for reference in citation["references"]]
+    assert links == ["2206.12005", "1902.03393"]
+    assert all(reference["authors"] and reference["year"] for reference in citation["references"])
+
+
+def test_the_metadata_are_what_an_index_asks_for(wheel: zipfile.ZipFile) -> None:
+    text = wheel.read(f"wetakd-{PROJECT['version']}.dist-info/METADATA").decode()
+    assert "Description-Content-Type: text/markdown" in text
+    assert "Author: The wetakd maintainers" in text
+    assert {"onnx", "cluster", "test"} <= set(re.findall(r"^Provides-Extra: (\S+)$", text, re.MULTILINE))
