@@ -126,7 +126,9 @@ class Journal:
 
     def _segments(self, after: int) -> list[str]:
         """Paths of the segments that can hold an event above `after`, in order."""
-        first_of = {path: _first(path) for path in self._store.list(f"{self._folder}/segments")}
+        with self._writing:  # a folder that changes while it is listed may show neither the old tail nor the new
+            paths = self._store.list(f"{self._folder}/segments")
+        first_of = {path: _first(path) for path in paths}
         begun = [first for first in first_of.values() if first <= after + 1]
         return [path for path, first in first_of.items() if not begun or first >= max(begun)]
 
