@@ -138,10 +138,17 @@ _FIELDS = {
     "teacher.taught_by": "list",
     "assistants.big.taught_by": "list",
     "assistants.big.workers": "whole",
+    "assistants.big.checkpoint": "text",
+    "assistants.big.logits": "text",
 }
 
 # Fields that are right one by one, but not together, or not in this file: overrides, and what the line must name.
 _RULES: tuple[tuple[str, str], ...] = (
+    ("teacher.checkpoint=a.pt", "teacher.trained_on"),
+    ("teacher.trained_on=other", "teacher.trained_on"),
+    ("assistants.big.logits=a.npy", "assistants.big.trained_on"),
+    ("student.distillation.loss=kdd", "student.distillation.loss"),
+    ("student.checkpoint=a.pt", "student.checkpoint"),
     ("teacher.taught_by=[big]", "taught_by"),
     ("teacher.taught_by=[teacher]", "taught_by"),
     ("assistants.big.taught_by=[big]", "taught_by"),
