@@ -15,7 +15,7 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
@@ -29,6 +29,7 @@ from wetakd.uri import scrub, shown
 
 MANIFEST = "manifest.json"
 Paths: TypeAlias = list[str]
+_LISTING_TRIES = 20
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -247,8 +248,15 @@ class Store:
 
     def _files(self, folder: str) -> Iterator[tuple[str, pafs.FileInfo]]:
         root = self._at(folder) if folder else self._root
-        found = self._fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+        found = self._listed(pafs.FileSelector(root, recursive=True, allow_not_found=True))
         return ((info.path[len(self._root) :].lstrip("/"), info) for info in found if info.is_file)
+
+    def _listed(self, selector: pafs.FileSelector) -> Sequence[pafs.FileInfo]:
+        for _ in range(_LISTING_TRIES - 1):
+            with contextlib.suppress(FileNotFoundError):  # a folder came or went while it was listed
+                infos: Sequence[pafs.FileInfo] = self._fs.get_file_info(selector)
+                return infos
+        return self._fs.get_file_info(selector)  # type: ignore[no-any-return]
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{inside(path)}"

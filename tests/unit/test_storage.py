@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -10,6 +11,8 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -345,3 +348,24 @@ def test_a_torn_checkpoint_is_passed_over(data: st.DataObject, state: bytes) -> 
         newest = store.list("networks/k")[-1]
         store.write(newest, _damage(store.read_file(newest) or b"", data))
         assert checkpoints.load() == state
+
+
+def test_folders_that_come_and_go_while_they_are_listed_are_no_error(store: Store) -> None:
+    stop = threading.Event()
+
+    def churn() -> None:
+        for number in itertools.cycle(range(5)):
+            store.write(f"networks/{number}/checkpoints/a", b"x")
+            store.delete(f"networks/{(number + 2) % 5}")
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            assert len(store.list("networks/1")) <= 1
+    finally:
+        stop.set()
+        thread.join()
