@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.campaign import Campaign, Outcome, kinds_here, summary, write
+from tests.faults.campaign import Campaign, kinds_here, read, summary, write
 from tests.faults.faults import COMPANY, FAULTS
 
 
@@ -33,7 +33,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     kinds = given.kinds.split(",") if given.kinds else kinds_here(folder)
     began = time.monotonic()
-    outcomes: list[Outcome] = []
+    results = folder / "results.jsonl"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     campaign = Campaign(folder, given.seed)
     try:
@@ -41,11 +41,12 @@ def main() -> int:
             if time.monotonic() - began > given.seconds:
                 break
             kind = _kind(kinds, given.seed, number)
-            outcomes.append(campaign.run(number, [kind, *_company(kind, given.company, given.seed, number)]))
-            write(outcomes[-1], folder / "results.jsonl")
-            print(outcomes[-1].line, flush=True)
+            outcome = campaign.run(number, [kind, *_company(kind, given.company, given.seed, number)])
+            write(outcome, results)
+            print(outcome.line, flush=True)
     finally:
         campaign.close()
+    outcomes = read(results)
     print(f"\n{summary(outcomes)}\n\nseed {given.seed}, {time.monotonic() - began:.0f} s, {folder}")
     return int(any(outcome.lost for outcome in outcomes))
 

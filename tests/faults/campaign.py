@@ -108,9 +108,10 @@ class Campaign:
         for attempt in range(2):
             run.start(self._cluster.address)
             outcome.num_starts += 1
-            if attempt == 0:
-                with ThreadPoolExecutor(len(outcome.kinds)) as pool:
-                    list(pool.map(lambda kind: self._strike(run, kind, outcome), outcome.kinds))
+            # Deaths of workers that found no moment in the first try have another.
+            pending = outcome.kinds if attempt == 0 else [k for k in outcome.kinds[1:] if k not in outcome.struck]
+            with ThreadPoolExecutor(1 + len(pending)) as pool:
+                list(pool.map(lambda kind: self._strike(run, kind, outcome), pending))
             outcome.codes.append(run.wait())
             if outcome.codes[-1] is None:
                 outcome.lost.append("the driver hung")
@@ -210,6 +211,11 @@ def write(outcome: Outcome, file: Path) -> None:
     """Append one line of JSON, so that a campaign that ends early has told what it saw."""
     with open(file, "a", encoding="utf-8") as stream:
         stream.write(json.dumps(asdict(outcome)) + "\n")
+
+
+def read(file: Path) -> list[Outcome]:
+    """What `write` left, also of earlier parts of a campaign."""
+    return [Outcome(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

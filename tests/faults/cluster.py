@@ -16,6 +16,7 @@ from ray._private.state import GlobalState
 from ray._raylet import GcsClientOptions
 
 _STORE_BYTES = 150 * 2**20
+_LOOK_EVERY_S = 0.1
 NUM_NODES = 2
 # A lost node or head is noticed within seconds instead of a minute.
 ENVIRONMENT = {
@@ -43,6 +44,8 @@ class Cluster:
         # The socket paths below it may not be longer than about 100 characters.
         self._folder = tempfile.mkdtemp(prefix="wetakd-faults-", dir="/tmp")
         self._nodes: list[Node] = []
+        self._workers: list[psutil.Process] = []
+        self._looked_at = 0.0
         self._start()
 
     def _start(self) -> None:
@@ -93,7 +96,12 @@ class Cluster:
         node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
 
     def workers(self) -> list[psutil.Process]:
-        """Worker processes of all nodes, busy or not."""
+        """Worker processes of all nodes, busy or not, at most a tenth of a second ago: to look costs CPU."""
+        if time.monotonic() - self._looked_at > _LOOK_EVERY_S:
+            self._workers, self._looked_at = self._look(), time.monotonic()
+        return list(self._workers)
+
+    def _look(self) -> list[psutil.Process]:
         found: list[psutil.Process] = []
         for node in (self._head, *self._nodes):
             for info in node.all_processes.get("raylet", []):

@@ -18,7 +18,7 @@ import psutil
 from tests.faults.cluster import Cluster, title
 from tests.faults.studies import NET, Run
 
-POLL_S = 0.02
+POLL_S = 0.05
 Strike = Callable[[Run, Cluster, random.Random], str | None]
 
 
@@ -245,9 +245,11 @@ FAULTS: Mapping[str, Fault] = {
     "bank task": Fault(_kill_bank),
     "search task": Fault(_signal_worker("_search_pool", "searches", 1)),
     "trial": Fault(_signal_worker("_StudentTrial", "students", 6)),
-    "test task": Fault(_signal_worker("_judge_chunk", "judgements", 1)),
+    "test task": Fault(_signal_worker("_judge", "judgements", 1)),
     "hanging network": Fault(_signal_worker("network", "networks", 3, signal.SIGSTOP)),
     "hanging trial": Fault(_signal_worker("_StudentTrial", "students", 6, signal.SIGSTOP)),
+    "hanging search": Fault(_signal_worker("_search_pool", "searches", 1, signal.SIGSTOP)),
+    "hanging test": Fault(_signal_worker("_judge", "judgements", 1, signal.SIGSTOP)),
     "node": Fault(_kill_node),
     "head": Fault(_kill_head, ends_driver=True),
     "Train controller": Fault(_signal_worker("TrainController", "networks", 1), group=True),
