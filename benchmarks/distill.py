@@ -18,6 +18,7 @@ import argparse
 import importlib.util
 import multiprocessing
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -65,7 +66,7 @@ class Family:
         return f"{self.kind} {'/'.join(map(str, self.teachers))} -> {self.student}"
 
 
-FAMILIES = {"plain": Family("plain", (10, 8, 6, 4), 2, 20), "resnet": Family("resnet", (110, 56, 32, 20), 8, 5)}
+FAMILIES = {"plain": Family("plain", (10, 8, 6, 4), 2, 10), "resnet": Family("resnet", (110, 56, 32, 20), 8, 3)}
 
 
 def load_slice(train_file: str | None, num_images: int) -> data.Dataset:
@@ -221,7 +222,9 @@ def measure(way: str, family: Family, train_file: str | None, threads: int, work
 def in_own_process(*arguments: Any) -> dict[str, float]:
     """`measure` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments).result()
+        found = pool.submit(measure, *arguments).result()
+    print(f"  {arguments[0]:14s}{found['rate']:10,.0f} images/s", file=sys.stderr, flush=True)
+    return found
 
 
 def compare(family: Family, ways: list[str], options: argparse.Namespace) -> None:
