@@ -5,6 +5,7 @@ A block after a line that ends in "`name`:" is that file; a block of `sh` is run
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shlex
@@ -68,7 +69,13 @@ def _here(line: str) -> str:
 
 
 def _apart(line: str) -> str:
-    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": "."}
+    # What a page installs goes into its own folder, not into the environment that runs the tests.
+    here, site = Path.cwd(), Path.cwd() / "site"
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{here}:{site}",
+        "PIP_TARGET": str(site),
+    }
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, (line, done.stdout, done.stderr)
     return done.stdout
