@@ -90,34 +90,10 @@ class NullTracker:
     experiment_id: str | None = None
     problem: str | None = None
 
-    def open(
-        self,
-        uid: str,
-        *,
-        name: str,
-        parent: str | None = None,
-        params: Mapping[str, Any] = _NOTHING,
-        tags: Mapping[str, str] = _NOTHING,
-    ) -> None:
-        """Nothing."""
+    def _say_nothing(self, *_: Any, **__: Any) -> None:
+        pass
 
-    def metrics(self, uid: str, values: Mapping[str, float], step: int = 0) -> None:
-        """Nothing."""
-
-    def tags(self, uid: str, tags: Mapping[str, str]) -> None:
-        """Nothing."""
-
-    def dataset(self, uid: str, *, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-    def artifact(self, uid: str, path: str, data: bytes) -> None:
-        """Nothing."""
-
-    def model(self, uid: str, folder: str, *, name: str, register_as: str | None) -> None:
-        """Nothing."""
-
-    def close(self, uid: str, status: Status) -> None:
-        """Nothing."""
+    open = metrics = tags = dataset = artifact = model = close = stop = _say_nothing
 
     def flush(self, timeout_s: float) -> bool:
         """True: nothing is all there is."""
@@ -126,9 +102,6 @@ class NullTracker:
     def run_id(self, uid: str) -> str | None:
         """None: there are no runs."""
         return None
-
-    def stop(self) -> None:
-        """Nothing."""
 
 
 @dataclass
