@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ import psutil
 import ray
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+_HEAR_EVERY_S = 1.0
 
 Message = tuple[str, "Process", Mapping[str, Any] | None]
 """Who is meant, which process speaks, and an epoch as plain data, or None at the start of a try."""
@@ -111,3 +113,42 @@ class Watch:
     def close(self) -> None:
         """Hear no more."""
         ray.kill(self.mailbox)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What a task needs to be heard: `alive` now and then, the first time when it starts."""
+
+    uid: str
+    mailbox: Any
+
+    def alive(self) -> None:
+        """Say so; returns at once."""
+        self.mailbox.push.remote(self.uid, Process.here(), None)
+
+
+_Start = Callable[[Voice], "ray.ObjectRef[Any]"]
+
+
+def results(starts: Mapping[Any, _Start], silent_s: float) -> Iterator[tuple[Any, Any]]:
+    """Start tasks, each with a voice of its own, and give (name, result) as they finish.
+
+    A task that has begun and is then silent for `silent_s` is ended, and Ray tries it again.
+    """
+    watch = Watch(silent_s)
+    try:
+        tasks = {start(Voice(str(i), watch.mailbox)): (str(i), name) for i, (name, start) in enumerate(starts.items())}
+        vigils = {uid: ExitStack() for uid, _ in tasks.values()}
+        for uid, vigil in vigils.items():
+            vigil.enter_context(watch.over(uid))
+        waiting = list(tasks)
+        while waiting:
+            ready, waiting = ray.wait(waiting, timeout=_HEAR_EVERY_S)
+            for task in ready:
+                uid, name = tasks[task]
+                vigils[uid].close()
+                yield name, ray.get(task)
+            if not ready:
+                watch.hear()
+    finally:
+        watch.close()

@@ -7,19 +7,21 @@ correctness of every single test image.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 
-from wetakd import bank, training_job
+from wetakd import bank, heartbeat, training_job
 from wetakd.cluster import task_options
 from wetakd.config import ModelConfig, StudyConfig, WeightsConfig
 from wetakd.data import Dataset
+from wetakd.heartbeat import Voice
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import device_of
-from wetakd.searches import ensemble_problem
+from wetakd.searches import Pool, ensemble_problem
 from wetakd.statistics import classification_scores
 from wetakd.storage import Manifest, Store
 from wetakd.training import predict
@@ -46,29 +48,29 @@ def judge_students(
     finished = [(s.student.key, s.manifest, s.student.config.model) for s in students if s.manifest is not None]
     chunks = [finished[i : i + _STUDENTS_A_TASK] for i in range(0, len(finished), _STUDENTS_A_TASK)]
     placement = config.student.placement
-    waiting = [
-        _judge_chunk.options(**task_options(placement, config.limits.retries)).remote(
-            store.uri,
-            chunk,
-            dataset_ref,
-            device_of(placement),
-        )
-        for chunk in chunks
-    ]
+
+    def start(number: int, voice: Voice) -> ray.ObjectRef[Any]:
+        judge = _judge_chunk.options(**task_options(placement, config.limits.retries))
+        return judge.remote(store.uri, chunks[number], dataset_ref, device_of(placement), voice)
+
     scores: dict[str, Mapping[str, float]] = {}
-    while waiting:
+    starts = {number: partial(start, number) for number in range(len(chunks))}
+    watch(0, len(finished))
+    for _, judged in heartbeat.results(starts, config.limits.silent_s):
+        scores |= judged
         watch(len(scores), len(finished))
-        ready, waiting = ray.wait(waiting)
-        scores |= ray.get(ready[0])
     return scores
 
 
 @ray.remote
 def _judge_chunk(
-    store_uri: str, students: Sequence[tuple[str, Manifest, ModelConfig]], dataset: Dataset, device: str
+    store_uri: str, students: Sequence[tuple[str, Manifest, ModelConfig]], dataset: Dataset, device: str, voice: Voice
 ) -> dict[str, Mapping[str, float]]:
-    store = Store(store_uri)
-    return {key: _judge_student(store, key, manifest, model, dataset, device) for key, manifest, model in students}
+    store, scores = Store(store_uri), {}
+    for key, manifest, model in students:
+        voice.alive()
+        scores[key] = _judge_student(store, key, manifest, model, dataset, device)
+    return scores
 
 
 def _judge_student(
@@ -99,18 +101,17 @@ def judge_ensembles(
     dataset_ref: ray.ObjectRef[Dataset],
 ) -> dict[Mixture, dict[str, float]]:
     """Accuracy and NLL of every (replicate, names, weights) mixture on weigh, choose and test."""
-    by_pool: dict[tuple[int, tuple[str, ...]], list[tuple[float, ...]]] = {}
+    by_pool: dict[Pool, list[tuple[float, ...]]] = {}
     for replicate, names, weights in dict.fromkeys(mixtures):
         by_pool.setdefault((replicate, names), []).append(weights)
-    tasks = {
-        (replicate, names): _judge_pool.options(**task_options(config.student.placement, config.limits.retries)).remote(
-            [networks[replicate, name].ref for name in names], weights, dataset_ref, config.weights
-        )
-        for (replicate, names), weights in by_pool.items()
-    }
+
+    def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
+        refs = [networks[pool[0], name].ref for name in pool[1]]
+        judge = _judge_pool.options(**task_options(config.student.placement, config.limits.retries))
+        return judge.remote(refs, by_pool[pool], dataset_ref, config.weights, voice)
+
     judged: dict[Mixture, dict[str, float]] = {}
-    for (replicate, names), task in tasks.items():
-        rows: list[dict[str, float]] = ray.get(task)
+    for (replicate, names), rows in heartbeat.results({p: partial(start, p) for p in by_pool}, config.limits.silent_s):
         for weights, row in zip(by_pool[replicate, names], rows, strict=True):
             judged[replicate, names, weights] = row
     return judged
@@ -122,7 +123,9 @@ def _judge_pool(
     all_weights: Sequence[tuple[float, ...]],
     dataset: Dataset,
     config: WeightsConfig,
+    voice: Voice,
 ) -> list[dict[str, float]]:
+    voice.alive()
     logits = [bank.view(table) for table in ray.get(list(bank_refs))]
     rows: list[dict[str, float]] = [{} for _ in all_weights]
     for split in ("weigh", "choose", "test"):

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 
-from wetakd import bank
+from wetakd import bank, heartbeat
 from wetakd.cluster import task_options
 from wetakd.config import PlacementConfig, WeightsConfig
 from wetakd.data import Dataset
+from wetakd.heartbeat import Voice
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Search, Trial
 from wetakd.storage import Store
@@ -70,28 +73,31 @@ def search_weights(
     for replicate in range(plan.config.study.replicates):
         if len(plan.config.pool) > 1 and not any(networks[replicate, name].error for name in plan.config.pool):
             by_pool.setdefault((replicate, plan.config.pool), {})
-    tasks = {
-        _search_pool.options(**task_options(PlacementConfig(), plan.config.limits.retries)).remote(
+
+    def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
+        replicate, names = pool
+        return _search_pool.options(**task_options(PlacementConfig(), plan.config.limits.retries)).remote(
             store.uri,
-            list(searches.values()),
+            list(by_pool[pool].values()),
             [networks[replicate, name].ref for name in names],
             dataset_ref,
             plan.config.weights,
             plan.contributions_key(replicate) if names == plan.config.pool else None,
-        ): (replicate, names)
-        for (replicate, names), searches in by_pool.items()
-    }
+            voice,
+        )
+
     results: dict[str, SearchResult] = {}
     added: dict[int, Contributions] = {}
-    num_new, waiting = 0, list(tasks)
-    while waiting:
-        watch(len(tasks) - len(waiting), len(tasks))
-        ready, waiting = ray.wait(waiting)
-        found, new, contribution = ray.get(ready[0])
+    num_new = 0
+    watch(0, len(by_pool))
+    starts = {pool: partial(start, pool) for pool in by_pool}
+    for done, (pool, told) in enumerate(heartbeat.results(starts, plan.config.limits.silent_s), start=1):
+        found, new, contribution = told
         results |= found
         num_new += new
+        watch(done, len(by_pool))
         if contribution is not None:
-            added[tasks[ready[0]][0]] = contribution
+            added[pool[0]] = contribution
     return Searches(results, added, num_new)
 
 
@@ -103,12 +109,15 @@ def _search_pool(
     dataset: Dataset,
     config: WeightsConfig,
     contributions_key: str | None,
+    voice: Voice,
 ) -> tuple[dict[str, SearchResult], int, Contributions | None]:
+    voice.alive()
     store = Store(store_uri)
     problem = ensemble_problem([bank.view(table) for table in ray.get(list(bank_refs))], dataset, config, "weigh")
     found: dict[str, SearchResult] = {}
     num_new = 0
     for search in searches:
+        voice.alive()
         manifest = store.find(address(search.key))
         if manifest is None:
             found[search.key] = problem.search(

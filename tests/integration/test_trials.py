@@ -172,6 +172,22 @@ def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, larg
         )
 
 
+def test_actors_that_die_between_two_students_cost_none(tmp_path, ground, large):
+    """Tune gives a trial up, however many tries it has, whose actor dies before it begins."""
+    made, store = plan(tmp_path / "store", large, study=FEW, student=SLOW, limits={"retries": 1})
+    struck = []
+
+    def strike(key, epoch):
+        if not struck and epoch.epoch == made.config.student.recipe.epochs:
+            struck.extend(studies.pids_of("_StudentTrial"))
+            for pid in struck:
+                os.kill(pid, signal.SIGKILL)
+
+    outcomes = run(made, ground, store, watch=strike)
+    assert struck
+    assert all(outcome.error is None and outcome.manifest is not None for outcome in outcomes.values())
+
+
 def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, ground, large):
     study = FEW | {
         "sweep": {"student.recipe.lr": {"grid": [0.05, 1e-6]}},
