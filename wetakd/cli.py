@@ -137,6 +137,8 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
         lines.append(f"MLflow:  does not have all of it yet; send the rest with: wetakd sync {study}")
     elif config.mlflow.enabled:
         lines.append(f"MLflow:  wetakd ui {study}")
+    if result.winner is not None:
+        lines.append(f"Winner:  wetakd export {study}")
     return "\n".join(lines)
 
 
