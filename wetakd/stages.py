@@ -99,7 +99,7 @@ def search_weights(ground: Ground, networks: Networks) -> Weighed:
             networks,
             ground.store,
             ground.dataset_ref,
-            lambda done, total: stage.step(done / total, f"{done} of {total} sets of networks"),
+            lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} sets of networks"),
         )
     results = {t: found.results[ground.plan.search(t).key] for t in trials if t.arm.is_searched}
     weights = {t: tuple(results[t].weights.tolist()) if t in results else control_weights(t) for t in trials}
