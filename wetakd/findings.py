@@ -140,6 +140,7 @@ class Findings:
             "num_seeds": self.num_seeds,
             "winner": self.results.winner.to_dict() if self.results.winner else None,
             "costs": costs,
+            "spending": asdict(self.results.spending),
             "arms": [row.to_dict() for row in self.rows],
             "contrasts": [contrast.to_dict() for contrast in self.contrasts],
             "counts": [row.to_dict() for row in self.counts],

@@ -6,6 +6,7 @@ behind it journals, sends and never doubles anything.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +15,10 @@ import pandas as pd
 
 from wetakd.config import StudyConfig
 from wetakd.data import Dataset
+from wetakd.environment import code_version, environment
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import NO_POINT, NetworkNode, Trial, describe_point
+from wetakd.statistics import STRATEGY_ORDER
 from wetakd.tracking import Tracker
 from wetakd.training import Epoch
 from wetakd.training_job import history
@@ -31,6 +34,8 @@ class Logbook:
         self._tracker = tracker
         self._config = config
         self._open: set[str] = set()
+        self._curves: set[str] = set()
+        self._parameters: dict[tuple[int, str], int] = {}
         self._trials_of: dict[str, list[Trial]] = defaultdict(list)
 
     def begin(self, dataset: Dataset) -> None:
@@ -47,12 +52,13 @@ class Logbook:
             "temperature": config.student.distillation.temperature,
             "views": config.views.num,
         }
-        self._start(STUDY, config.study.name, params=params, tags={"kind": "study"}, parent=None)
+        self._start(STUDY, config.study.name, params=params, tags={"kind": "study", **code_version()}, parent=None)
         profile = {split: len(getattr(dataset.splits, split)) for split in ("fit", "weigh", "choose", "test")}
         self._tracker.dataset(
             STUDY, name=config.data.source, digest=dataset.fingerprint[:12], source=config.data.source, profile=profile
         )
         self._tracker.artifact(STUDY, "study.yaml", config.to_yaml().encode())
+        self._tracker.artifact(STUDY, "environment.json", json.dumps(environment(), indent=2).encode())
 
     def network_epoch(self, node: NetworkNode, epoch: Epoch) -> None:
         """One epoch of a teacher or an assistant."""
@@ -61,9 +67,12 @@ class Logbook:
 
     def network_done(self, network: TrainedNetwork) -> None:
         """A network is finished or has failed: complete its curve."""
-        self._open_network(network.node)
+        node = network.node
+        self._open_network(node)
         for epoch in history(network.manifest) if network.manifest else ():
-            self._epoch(network.node.uid, epoch)
+            self._epoch(node.uid, epoch)
+        if network.manifest and network.manifest.facts["parameters"] is not None:
+            self._parameters[node.replicate, node.name] = network.manifest.facts["parameters"]
         if network.error:
             self._tracker.tags(network.node.uid, {"error": network.error})
             self._tracker.close(network.node.uid, "FAILED")
@@ -85,20 +94,22 @@ class Logbook:
         """One epoch of a student, in the run of every trial that it serves."""
         for trial in self._trials_of[student_key]:
             self._open_trial(trial)
-            self._epoch(trial.uid, epoch)
+            self._epoch(trial.uid, epoch, "student_")
 
     def student_done(self, outcome: TrainedStudent) -> None:
         """A student is finished, stopped or has failed: complete its curves."""
         for trial in self._trials_of[outcome.student.key]:
             self._open_trial(trial)
             for epoch in history(outcome.manifest) if outcome.manifest else ():
-                self._epoch(trial.uid, epoch)
+                self._epoch(trial.uid, epoch, "student_")
 
     def trials_judged(self, table: pd.DataFrame, trials: Sequence[Trial]) -> None:
         """Final numbers of every trial (one row each, in order), and the end of its run."""
         for row, trial in zip(table.to_dict("records"), trials, strict=True):
             self._open_trial(trial)
-            self._tracker.metrics(trial.uid, _known(row, _TRIAL_METRICS))
+            # A number without steps is a bar in MLflow; what has a curve ends where its curve does.
+            names = [name for name in _TRIAL_METRICS if name != _HEADLINE or trial.uid not in self._curves]
+            self._tracker.metrics(trial.uid, _known(row, names))
             self._tracker.tags(trial.uid, _trial_tags(row))
             stopped = not pd.isna(row["stopped_at_epoch"])
             self._tracker.close(trial.uid, "FAILED" if row["error"] else "KILLED" if stopped else "FINISHED")
@@ -124,13 +135,15 @@ class Logbook:
         if STUDY in self._open:
             self._tracker.close(STUDY, "KILLED")
 
-    def _epoch(self, uid: str, epoch: Epoch) -> None:
+    def _epoch(self, uid: str, epoch: Epoch, whose: str = "") -> None:
+        """The accuracy comes first: MLflow's compare page opens with the metric that was noted first."""
         values = {
+            f"{whose}choose_accuracy": epoch.choose_accuracy,
+            f"{whose}choose_nll": epoch.choose_nll,
             "loss": epoch.loss,
             "lr": epoch.lr,
-            "choose_accuracy": epoch.choose_accuracy,
-            "choose_nll": epoch.choose_nll,
         }
+        self._curves.add(uid)
         self._tracker.metrics(uid, values, step=epoch.epoch)
 
     def _open_network(self, node: NetworkNode) -> None:
@@ -153,12 +166,17 @@ class Logbook:
         if trial.uid in self._open:
             return
         arm = trial.arm
+        sizes = [self._parameters.get((trial.replicate, name)) for name in arm.assistants]
+        # Few, for the compare page; what is a category has a number beside it, for its scatter and contour plots.
         params = {
-            "assistants": "+".join(arm.assistants) or "none",
-            "num_assistants": len(arm.assistants),
             "strategy": arm.strategy,
+            "num_assistants": len(arm.assistants),
+            "assistants": "+".join(arm.assistants) or "none",
+            "strategy_number": STRATEGY_ORDER.index(arm.strategy) if arm.strategy in STRATEGY_ORDER else None,
+            "assistant_parameters": None if None in sizes else sum(size for size in sizes if size),
             **({} if arm.point == NO_POINT else describe_point(arm.point)),
         }
+        params = {name: value for name, value in params.items() if value is not None}
         tags = {
             "kind": "trial",
             "strategy": arm.strategy,
@@ -175,6 +193,7 @@ class Logbook:
         self._tracker.open(uid, name=name, parent=parent, params=params, tags=tags)
 
 
+_HEADLINE = "student_choose_accuracy"
 _NETWORK_METRICS = ("parameters", "macs", "test_accuracy", "test_nll", "train_seconds")
 _TRIAL_METRICS = (
     "evaluations",

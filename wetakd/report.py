@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -77,11 +77,12 @@ class Report:
         numbers = {
             "student_choose_accuracy": winner.mean_choose_accuracy if winner else None,
             "student_test_accuracy": tested[0] if tested else None,
+            **asdict(self.findings.results.spending),
             "primary_difference": primary.mean if primary else None,
             "primary_difference_low": primary.low if primary else None,
             "primary_difference_high": primary.high if primary else None,
         }
-        return {name: value for name, value in numbers.items() if value is not None}
+        return {name: float(value) for name, value in numbers.items() if value is not None}
 
 
 def build(results: Results) -> Report:

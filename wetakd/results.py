@@ -107,6 +107,20 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Spending:
+    """What a study took: training and searching (however often it was resumed), and what its bank saved."""
+
+    network_core_seconds: float
+    """CPUs that were asked for, times seconds of training."""
+    search_core_seconds: float
+    student_core_seconds: float
+    bank_passes: int
+    """Images through teachers and assistants for the bank, each once."""
+    usual_passes: int
+    """The same for the same students in a loop that asks the networks anew at every step."""
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything that the report of a study is built from."""
 
@@ -122,6 +136,7 @@ class Results:
     teacher_cost: Cost | None
     """None where only its logits are known."""
     student_cost: Cost
+    spending: Spending
     winner: Winner | None
     """Chosen on `choose`; None where no student was finished."""
 
@@ -142,6 +157,7 @@ class Results:
             "pool": list(self.pool),
             "teacher_cost": asdict(self.teacher_cost) if self.teacher_cost else None,
             "student_cost": asdict(self.student_cost),
+            "spending": asdict(self.spending),
             "winner": self.winner.to_dict() if self.winner else None,
         }
 
@@ -171,6 +187,7 @@ class Results:
             pool=tuple(summary["pool"]),
             teacher_cost=Cost(**summary["teacher_cost"]) if summary["teacher_cost"] else None,
             student_cost=Cost(**summary["student_cost"]),
+            spending=Spending(**summary["spending"]),
             winner=Winner.from_dict(summary["winner"]) if summary["winner"] else None,
         )
 

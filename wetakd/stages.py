@@ -154,10 +154,11 @@ def judge(
         ensemble_scores = judge_ensembles(mixtures, networks, ground.config, ground.dataset_ref)
         network_scores = judge_networks(networks, ground.dataset)
     contrast = ground.config.study.primary
+    networks_table = tables.networks_table(networks, network_scores)
     return Results(
         study=ground.config.study.name,
         trials=tables.add_test_scores(table, student_scores, ensemble_scores),
-        networks=tables.networks_table(networks, network_scores),
+        networks=networks_table,
         curves=tables.curves_table(networks, outcomes),
         contributions=tables.contributions_table(ground.plan, weighed.searches),
         num_classes=ground.dataset.num_classes,
@@ -165,6 +166,7 @@ def judge(
         pool=ground.config.pool,
         teacher_cost=None if ground.config.teacher.logits else _cost(ground, ground.config.teacher),
         student_cost=_cost(ground, ground.config.student, timed=winner is not None),
+        spending=tables.spending(ground.plan, table, networks_table, weighed.searches),
         winner=winner,
     )
 

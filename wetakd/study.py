@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import pandas as pd
 import ray
 
-from wetakd import capacity, cluster, inventory, preflight, stages, tables, tracking
+from wetakd import capacity, cluster, inventory, preflight, stages, system_metrics, tables, tracking
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
-from wetakd.logbook import Logbook
+from wetakd.logbook import STUDY, Logbook
 from wetakd.plan import Plan
 from wetakd.progress import QuietReporter, Reporter
 from wetakd.report import Report, build
@@ -131,6 +131,8 @@ class Study:
             book = Logbook(tracker, self.config)
             stack.push(lambda kind, *_: book.abandon() if kind else None)
             book.begin(plan.dataset)
+            if self.config.mlflow.system_metrics:
+                stack.enter_context(system_metrics.sampled(tracker, STUDY))
             dataset_ref = ray.put(plan.dataset)
             yield Ground(self.config, self.store, plan.dataset, dataset_ref, plan, tracker, book, self._reporter)
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from wetakd import bank
+from wetakd.capacity import num_workers
 from wetakd.config import TEACHER, NetworkConfig
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Trial
-from wetakd.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
+from wetakd.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Spending
 from wetakd.searches import Searches, Weighed
 from wetakd.training_job import history
 from wetakd.trials import TrainedStudent
@@ -164,3 +166,33 @@ def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows, columns=CONTRIBUTIONS.names)
+
+
+def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches: Searches) -> Spending:
+    """What the finished part of a study took."""
+    config = plan.config
+    cores = {name: network.placement.cpus * num_workers(network) for name, network in config.networks.items()}
+    given = {name for name, network in config.networks.items() if network.logits}
+    students = trials[trials["error"].isna()].drop_duplicates("student_key").to_dict("records")
+    student_seconds = sum(_known(row["train_seconds"]) for row in students)
+    num_fit = len(plan.dataset.splits.fit)
+    return Spending(
+        network_core_seconds=sum(
+            cores[row["name"]] * row["train_seconds"]
+            for row in networks[networks["train_seconds"].notna()].to_dict("records")
+        ),
+        search_core_seconds=sum(result.seconds for result in searches.results.values()),
+        student_core_seconds=config.student.placement.cpus * student_seconds,
+        bank_passes=len(networks[networks["error"].isna() & ~networks["name"].isin(given)])
+        * bank.num_rows(plan.dataset, config.views.num),
+        usual_passes=sum(_num_epochs(plan, row) * num_fit * row["num_assistants"] for row in students),
+    )
+
+
+def _num_epochs(plan: Plan, row: Mapping[Any, Any]) -> int:
+    return int(_known(row["stopped_at_epoch"])) or plan.student_config(row["point"]).recipe.epochs
+
+
+def _known(value: float | None) -> float:
+    """A cell, 0 where it is empty."""
+    return 0.0 if value is None or value != value else float(value)

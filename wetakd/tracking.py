@@ -66,6 +66,9 @@ class Tracker(Protocol):
     def close(self, uid: str, status: Status) -> None:
         """The run is over, until it is opened again."""
 
+    def next_step(self, uid: str, key: str) -> int:
+        """One past the last step that was noted of a metric, by whichever driver; 0 before the first."""
+
     def flush(self, timeout_s: float) -> bool:
         """Whether everything said is at the server within the time."""
 
@@ -94,6 +97,10 @@ class NullTracker:
         pass
 
     open = metrics = tags = dataset = artifact = model = close = stop = _say_nothing
+
+    def next_step(self, uid: str, key: str) -> int:
+        """0: no metric was noted."""
+        return 0
 
     def flush(self, timeout_s: float) -> bool:
         """True: nothing is all there is."""
@@ -170,6 +177,11 @@ class MlflowTracker:
             new = {key: float(value) for key, value in values.items() if not steps.get(key, 0) >> step & 1}
             if new:
                 self._note("metrics", uid, {"values": new, "step": step})
+
+    def next_step(self, uid: str, key: str) -> int:
+        """One past the last step that was noted of a metric, by whichever driver; 0 before the first."""
+        with self._lock:
+            return self._run(uid).steps.get(key, 0).bit_length()
 
     def tags(self, uid: str, tags: Mapping[str, str]) -> None:
         """Set tags; a new value replaces the old."""

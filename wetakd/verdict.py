@@ -46,6 +46,7 @@ def verdict(findings: Findings) -> tuple[Statement, ...]:
         _proxy(findings),
         _gain(findings),
         _winner(findings),
+        _spending(findings),
         _failures(findings),
     )
     return tuple(statement for statement in statements if statement is not None)
@@ -277,6 +278,21 @@ def _winner(findings: Findings) -> Statement:
 def _cost(cost: Cost) -> str:
     latency = f", {cost.latency_ms:.2f} ms an image on one thread of this CPU" if cost.latency_ms is not None else ""
     return f"{short(cost.parameters)} parameters, {short(cost.macs)} MACs, {size(cost.bytes)}{latency}"
+
+
+def _spending(findings: Findings) -> Statement:
+    spent, trials = findings.results.spending, findings.results.trials
+    num_students = trials.loc[trials["error"].isna(), "student_key"].nunique()
+    parts = [
+        f"Networks {short(spent.network_core_seconds)}, searches {short(spent.search_core_seconds)}, "
+        f"{many(num_students, 'student')} {short(spent.student_core_seconds)} core-seconds."
+    ]
+    if spent.usual_passes > spent.bank_passes:
+        parts.append(
+            f"Teacher and assistants looked at {spent.bank_passes:,} images, once; a loop that asks them anew at every "
+            f"step would have shown them {spent.usual_passes:,} for the same students."
+        )
+    return Statement("What the study took", " ".join(parts))
 
 
 def _failures(findings: Findings) -> Statement | None:

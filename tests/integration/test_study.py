@@ -37,6 +37,7 @@ def tree(folder: Path, **blocks: Any) -> dict[str, Any]:
         "assistants": {"first": small, "second": {**small, "recipe": {**small["recipe"], "lr": 0.01}}},
         "student": small,
         "limits": {"checkpoint_s": 0},
+        "mlflow": {"system_metrics": True},
         "storage": str(folder / "runs"),
     } | blocks
 
@@ -75,6 +76,16 @@ def test_the_table_has_a_row_a_trial_and_the_winner_was_chosen_on_choose(finishe
     assert (folder / "runs" / result.checkpoint / "manifest.json").is_file()
 
 
+def test_the_bank_took_a_pass_an_image_where_the_usual_loop_takes_one_a_step(finished: tuple[Path, Any]) -> None:
+    _, result = finished
+    spent = result.results.spending
+    sizes = {"fit": 315, "weigh": 68, "choose": 67, "test": 150}
+    assert spent.bank_passes == 3 * (2 * sizes["fit"] + sizes["weigh"] + sizes["choose"] + sizes["test"])
+    students = result.table.drop_duplicates("student_key")
+    assert spent.usual_passes == 3 * sizes["fit"] * students["num_assistants"].sum()
+    assert spent.student_core_seconds == pytest.approx(students["train_seconds"].sum())
+
+
 def test_equal_students_were_trained_once(finished: tuple[Path, Any]) -> None:
     folder, result = finished
     assert result.num_students_trained == result.table["student_key"].nunique()
@@ -107,13 +118,18 @@ def test_mlflow_has_one_finished_run_for_each_network_and_trial_below_the_study(
     assert set(result.table["mlflow_run_id"]) == {r.info.run_id for r in runs if r.data.tags["kind"] == "trial"}
     for run in runs:
         if run is not parent:
-            curve = client.get_metric_history(run.info.run_id, "choose_accuracy")
-            num_epochs = 6 if run.data.tags["kind"] == "teacher" else 3
+            kind = run.data.tags["kind"]
+            name = "student_choose_accuracy" if kind == "trial" else "choose_accuracy"
+            curve = client.get_metric_history(run.info.run_id, name)
+            num_epochs = 6 if kind == "teacher" else 3
             assert sorted(point.step for point in curve) == list(range(1, num_epochs + 1))
     row = result.table.iloc[-1]
     shown = client.get_run(row["mlflow_run_id"]).data
     assert shown.metrics["student_test_accuracy"] == row["student_test_accuracy"]
+    assert shown.metrics["student_choose_accuracy"] == row["student_choose_accuracy"]
     assert shown.params["strategy"] == row["strategy"]
+    assert int(shown.params["assistant_parameters"]) == row["assistant_parameters"]
+    assert parent.data.metrics["system/cluster_nodes"] == 1
     assert [data.dataset.name for data in client.get_run(parent.info.run_id).inputs.dataset_inputs] == ["digits"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wetakd.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Cost, Results
+from wetakd.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Cost, Results, Spending
 from wetakd.statistics import choose_winner
 
 STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
@@ -64,6 +64,7 @@ def simulated(
         pool=tuple(pool),
         teacher_cost=Cost(2_487_850, 300_000_000, 9_951_400),
         student_cost=Cost(13_082, 1_500_000, 52_328, 0.41),
+        spending=Spending(5_400.0, 12.0, 9_000.0, 720_000, 96_000_000),
         winner=choose_winner(trials),
     )
 

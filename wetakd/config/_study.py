@@ -142,6 +142,7 @@ class MlflowConfig(Model):
     tracking_uri: Text | None = Field(None, description="default: SQLite beside a local storage")
     experiment: Text = Field("wetakd", description="name of the experiment")
     register_as: Text | None = Field(None, description="register the winner under this model name")
+    system_metrics: bool = Field(False, description="also log how busy the driver's machine and the cluster are")
 
 
 class LimitsConfig(Model):
