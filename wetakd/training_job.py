@@ -7,7 +7,7 @@ address. Running a finished job again only reads what is there, so retries and s
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -58,7 +58,7 @@ def run(
     dataset: Dataset,
     banks: Sequence[pa.Table] = (),
     world: World = World(),  # noqa: B008 (frozen)
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, None]:
     """Train and commit; yields every epoch from the first, also those that an earlier try has done.
 
     `banks`: the teachers' bank tables, in the order of `job.weights_K`. Only rank 0 commits, when the last epoch has

@@ -1,14 +1,17 @@
-"""One real Ray cluster of two CPUs for the whole test run."""
+"""One real Ray cluster of two CPUs for the whole test run, and one finished study on it."""
 
 import logging
 import os
 import shutil
 import tempfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 
-from wetakd import cluster
+from tests.integration.small import study
+from wetakd import Study, cluster
 
 MEBIBYTE = 2**20
 
@@ -37,3 +40,10 @@ def ray_cluster():
         finally:
             ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def finished(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The folder of the small study, and its result."""
+    folder = tmp_path_factory.mktemp("study")
+    return folder, Study(study(folder)).run()

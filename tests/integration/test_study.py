@@ -14,46 +14,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.integration.small import results, study, tree
 from tests.integration.studies import NET
-from wetakd import Study, StudyConfig, UserError
-from wetakd.study_file import check
+from wetakd import Study, UserError
 
 pytestmark = pytest.mark.timeout(600)
-
-# Columns that may differ between two runs of one file: times, and names that others gave.
-VARIABLE = ["search_seconds", "train_seconds", "mlflow_run_id"]
-
-
-def tree(folder: Path, **blocks: Any) -> dict[str, Any]:
-    """A file whose teacher learns long enough to be killed."""
-    small = {**NET, "recipe": {**NET["recipe"], "batch_size": 64, "epochs": 3}}
-    long = {**NET, "recipe": {**NET["recipe"], "batch_size": 16, "epochs": 6}}
-    return {
-        "study": {"name": "small", "seeds": 2, "subsets": [2], "strategies": ["uniform", "random_search", "de"]},
-        "data": {"source": "digits", "max_train_images": 600},
-        "splits": {"test": 0.25, "weigh": 0.15, "choose": 0.15},
-        "views": {"num": 2, "crop_padding": 1},
-        "teacher": long,
-        "assistants": {"first": small, "second": {**small, "recipe": {**small["recipe"], "lr": 0.01}}},
-        "student": small,
-        "limits": {"checkpoint_s": 0},
-        "mlflow": {"system_metrics": True},
-        "storage": str(folder / "runs"),
-    } | blocks
-
-
-def study(folder: Path, **blocks: Any) -> StudyConfig:
-    return check(tree(folder, **blocks))
-
-
-def results(table: pd.DataFrame) -> pd.DataFrame:
-    return table.drop(columns=VARIABLE).reset_index(drop=True)
-
-
-@pytest.fixture(scope="module")
-def finished(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    folder = tmp_path_factory.mktemp("study")
-    return folder, Study(study(folder)).run()
 
 
 def test_the_table_has_a_row_a_trial_and_the_winner_was_chosen_on_choose(finished: tuple[Path, Any]) -> None:
