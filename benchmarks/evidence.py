@@ -31,7 +31,7 @@ from wetakd.config import StudyConfig
 from wetakd.data import Dataset
 from wetakd.data import load as load_data
 from wetakd.inference import predict
-from wetakd.plan import NetworkNode, Plan, Student, Trial, control_weights, device_of
+from wetakd.plan import NetworkNode, Plan, Student, Trial, control_weights, device_of, evenly
 from wetakd.statistics import estimate, paired_difference
 from wetakd.storage import Store, key_of
 from wetakd.study_file import load as load_study
@@ -137,7 +137,6 @@ def waves(nodes: Sequence[NetworkNode]) -> Iterable[list[NetworkNode]]:
 
 
 def network_work(plan: Plan, node: NetworkNode, store: Store) -> Work:
-    num = len(node.teachers)
     job = TrainingJob(
         uid=node.name,
         address=f"networks/{node.key}",
@@ -150,7 +149,7 @@ def network_work(plan: Plan, node: NetworkNode, store: Store) -> Work:
         store_uri=store.uri,
         checkpoint_s=plan.config.limits.checkpoint_s,
         distillation=node.distillation,
-        weights_K=(1 / num,) * num,
+        weights_K=evenly(len(node.teachers)),
     )
     return Work(job, node.teacher_keys, node.key)
 

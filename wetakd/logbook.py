@@ -167,13 +167,14 @@ class Logbook:
             return
         arm = trial.arm
         sizes = [self._parameters.get((trial.replicate, name)) for name in arm.assistants]
-        # Few, for the compare page; what is a category has a number beside it, for its scatter and contour plots.
+        # Few, for MLflow's compare page, which opens on the first three by name. What is a category has a number
+        # beside it, for scatter and contour plots.
         params = {
             "strategy": arm.strategy,
             "num_assistants": len(arm.assistants),
             "assistants": "+".join(arm.assistants) or "none",
             "strategy_number": STRATEGY_ORDER.index(arm.strategy) if arm.strategy in STRATEGY_ORDER else None,
-            "assistant_parameters": None if None in sizes else sum(size for size in sizes if size),
+            "total_assistant_parameters": None if None in sizes else sum(size for size in sizes if size),
             **({} if arm.point == NO_POINT else describe_point(arm.point)),
         }
         params = {name: value for name, value in params.items() if value is not None}
