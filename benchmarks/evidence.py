@@ -27,11 +27,12 @@ import numpy as np
 import torch
 
 from wetakd import bank, training_job
+from wetakd.assignments import network_job, student_address, student_job
 from wetakd.config import StudyConfig
 from wetakd.data import Dataset
 from wetakd.data import load as load_data
 from wetakd.inference import predict
-from wetakd.plan import NetworkNode, Plan, Student, Trial, control_weights, device_of, evenly
+from wetakd.plan import NetworkNode, Plan, Trial, control_weights, device_of
 from wetakd.statistics import estimate, paired_difference
 from wetakd.storage import Store, key_of
 from wetakd.study_file import load as load_study
@@ -76,7 +77,15 @@ def main() -> None:
     started = time.monotonic()
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         for wave in waves(plan.nodes):
-            scores = done(pool, {node.name: network_work(plan, node, store) for node in wave}, out, until)
+            scores = done(
+                pool,
+                {
+                    node.name: Work(network_job(node, plan.config, store.uri), node.teacher_keys, node.key)
+                    for node in wave
+                },
+                out,
+                until,
+            )
             print(*(f"{name}: {100 * score:.2f} %" for name, score in sorted(scores.items())), sep="\n", flush=True)
         students = ablated(plan, store) if arguments.ablation else compared(plan, store)
         scores = done(pool, students.by_key(), out, until)
@@ -134,24 +143,6 @@ def waves(nodes: Sequence[NetworkNode]) -> Iterable[list[NetworkNode]]:
         known |= {node.key for node in wave}
         left = [node for node in left if node not in wave]
         yield wave
-
-
-def network_work(plan: Plan, node: NetworkNode, store: Store) -> Work:
-    job = TrainingJob(
-        uid=node.name,
-        address=f"networks/{node.key}",
-        model=node.config.model,
-        recipe=node.config.recipe,
-        precision=node.precision,
-        seed=node.seed,
-        views=Views.of(plan.config.views),
-        device=device_of(node.config.placement),
-        store_uri=store.uri,
-        checkpoint_s=plan.config.limits.checkpoint_s,
-        distillation=node.distillation,
-        weights_K=evenly(len(node.teachers)),
-    )
-    return Work(job, node.teacher_keys, node.key)
 
 
 def done(pool: ProcessPoolExecutor, works: Mapping[str, Work], out: Path, until: float) -> dict[str, float]:
@@ -226,7 +217,9 @@ def compared(plan: Plan, store: Store) -> Comparison:
     problem = ensemble(plan, store)
     for trial in plan.trials:
         student = plan.student(trial, weights_of(plan, trial, problem))
-        rows.setdefault(trial.arm.label, {})[trial.seed] = student_work(plan, student, store)
+        rows.setdefault(trial.arm.label, {})[trial.seed] = Work(
+            student_job(student, plan.config, store.uri), student.teacher_keys
+        )
     return Comparison(rows, (f"uniform {'+'.join(plan.config.pool)}", "none"))
 
 
@@ -254,26 +247,7 @@ def ablated(plan: Plan, store: Store) -> Comparison:
 def renamed(name: str, job: TrainingJob, work: Work) -> Work:
     """The student of `work` with another job, under an address of its own."""
     key = key_of({"of": work.job.uid, "changed": name})
-    return replace(work, job=replace(job, uid=key, address=f"students/{key}"))
-
-
-def student_work(plan: Plan, student: Student, store: Store) -> Work:
-    job = TrainingJob(
-        uid=student.key,
-        address=f"students/{student.key}",
-        model=student.config.model,
-        recipe=student.config.recipe,
-        precision=student.precision,
-        seed=student.seed,
-        views=Views.of(plan.config.views),
-        device=device_of(student.config.placement),
-        store_uri=store.uri,
-        checkpoint_s=plan.config.limits.checkpoint_s,
-        distillation=student.config.distillation if student.teacher_keys else None,
-        weights_K=student.weights_K,
-        mixture=plan.config.weights.mixture,
-    )
-    return Work(job, student.teacher_keys)
+    return replace(work, job=replace(job, uid=key, address=student_address(key)))
 
 
 def ensemble(plan: Plan, store: Store) -> Problem:

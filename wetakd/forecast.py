@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wetakd import bank
+from wetakd.assignments import network_address
 from wetakd.capacity import num_workers, worker_resources
 from wetakd.config import NetworkConfig, StudentConfig
 from wetakd.models import cost
-from wetakd.networks import address as network_address
 from wetakd.plan import Plan
 from wetakd.storage import Store
 from wetakd.training_job import input_shape, new_model

@@ -19,16 +19,17 @@ from ray.exceptions import RayError, RayTaskError
 from ray.train import TrainingFailedError
 
 from wetakd import bank, imports, training_job
+from wetakd.assignments import network_address, network_job
 from wetakd.cluster import Slots, removing_placement_groups, task_options
 from wetakd.config import ModelConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
 from wetakd.heartbeat import Process, Watch
-from wetakd.plan import NetworkNode, Plan, device_of, evenly
+from wetakd.plan import NetworkNode, Plan, device_of
 from wetakd.storage import Damaged, Manifest, Store
 from wetakd.train_runs import Inputs, end_groups, train_here, train_in_group
 from wetakd.training import Epoch
-from wetakd.training_job import HOPELESS, TrainingJob
+from wetakd.training_job import HOPELESS
 from wetakd.views import Views
 
 _POLL_S = 0.25
@@ -49,11 +50,6 @@ class TrainedNetwork:
         """Its bank; only for a network that did not fail."""
         assert self.bank_ref is not None, f"{self.node.uid} has no bank"
         return self.bank_ref
-
-
-def address(key: str) -> str:
-    """Where the network `key` lies on storage."""
-    return f"networks/{key}"
 
 
 def train_networks(
@@ -145,7 +141,7 @@ class _Foreman:
     def _ensure(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
         trained = False
         while True:
-            manifest = training_job.find(self._store, address(node.key))
+            manifest = training_job.find(self._store, network_address(node.key))
             if manifest is None:
                 # A bank speaks for the very weights that it was computed from.
                 self._store.delete(bank.address(node.key))
@@ -162,9 +158,11 @@ class _Foreman:
 
     def _train(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> None:
         if node.config.is_imported:
-            imports.adopt(self._store, address(node.key), node.config, ray.get(self._dataset_ref), node.name)
+            imports.adopt(self._store, network_address(node.key), node.config, ray.get(self._dataset_ref), node.name)
             return
-        inputs = Inputs(self._job(node), self._dataset_ref, teacher_banks, self._heartbeat.mailbox)
+        inputs = Inputs(
+            network_job(node, self._config, self._store.uri), self._dataset_ref, teacher_banks, self._heartbeat.mailbox
+        )
         if node.config.workers == 0:
             error = self._wait_for(train_here.options(**self._options(node)).remote(inputs))
         else:
@@ -173,23 +171,6 @@ class _Foreman:
                 error = train_in_group(inputs, node.config, self._store, self._config.limits.retries)
         if error is not None:
             raise error
-
-    def _job(self, node: NetworkNode) -> TrainingJob:
-        return TrainingJob(
-            uid=node.uid,
-            address=address(node.key),
-            model=node.config.model,
-            recipe=node.config.recipe,
-            precision=node.precision,
-            seed=node.seed,
-            views=Views.of(self._config.views),
-            device=device_of(node.config.placement),
-            store_uri=self._store.uri,
-            checkpoint_s=self._config.limits.checkpoint_s,
-            distillation=node.distillation,
-            weights_K=evenly(len(node.teachers)),
-            mixture=self._config.weights.mixture,
-        )
 
     def _fill_bank(self, node: NetworkNode, manifest: Manifest) -> None:
         if node.config.logits is not None:
@@ -213,7 +194,7 @@ class _Foreman:
                 )
             )
         except Damaged:
-            self._store.delete(address(node.key))
+            self._store.delete(network_address(node.key))
 
     def _options(self, node: NetworkNode) -> Mapping[str, Any]:
         return task_options(node.config.placement, self._config.limits.retries) | {"name": node.uid}

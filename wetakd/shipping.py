@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from wetakd import onnx_export, training_job, trials
+from wetakd import onnx_export, training_job
+from wetakd.assignments import student_address
 from wetakd.config import ModelConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
@@ -66,7 +67,7 @@ def export(config: StudyConfig, store: Store, folder: Path, formats: Formats, re
 
 
 def _student(store: Store, key: str, model: ModelConfig, dataset: Dataset) -> nn.Module:
-    manifest = training_job.find(store, trials.address(key))
+    manifest = training_job.find(store, student_address(key))
     if manifest is None:
         raise UserError(f"student {key}: is no longer on {store.shown}; run the study again, which trains it anew")
     if manifest.facts.get("data", dataset.fingerprint) != dataset.fingerprint:

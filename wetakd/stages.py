@@ -11,6 +11,7 @@ import ray
 from wetakd import data, inventory, searches, tables, training_job
 from wetakd import networks as network_room
 from wetakd import trials as trial_room
+from wetakd.assignments import student_address
 from wetakd.config import StudentConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
@@ -220,7 +221,7 @@ def _ship(ground: Ground, winner: Winner | None) -> None:
     """Log the winner as an MLflow model, unless the study has shipped this very student before."""
     if winner is None or winner.student_key == _shipped_before(ground) or not ground.config.mlflow.enabled:
         return
-    manifest = ground.store.find(trial_room.address(winner.student_key))
+    manifest = ground.store.find(student_address(winner.student_key))
     assert manifest is not None, "the winner was finished a moment ago"
     model = ground.plan.student_config(winner.point).model
     student = training_job.load_model(ground.store, manifest, model, ground.dataset)

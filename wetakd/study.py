@@ -17,6 +17,7 @@ import pandas as pd
 import ray
 
 from wetakd import capacity, cluster, inventory, preflight, stages, system_metrics, tables, tracking
+from wetakd.assignments import student_address
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
 from wetakd.logbook import STUDY, Logbook
@@ -29,7 +30,6 @@ from wetakd.statistics import Winner, choose_winner
 from wetakd.storage import Store
 from wetakd.study_file import stamped, unstamped
 from wetakd.tracking import Tracker
-from wetakd.trials import address as student_address
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,18 @@ import ray
 from ray import tune
 
 from wetakd import training_job
+from wetakd.assignments import student_address, student_job
 from wetakd.capacity import worker_resources
 from wetakd.cluster import removing_placement_groups
 from wetakd.config import PlacementConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.heartbeat import Process
 from wetakd.networks import TrainedNetwork
-from wetakd.plan import Student, device_of
+from wetakd.plan import Student
 from wetakd.scratch import scratch
 from wetakd.storage import Manifest, Store
 from wetakd.training import Epoch
 from wetakd.training_job import HOPELESS, TrainingJob
-from wetakd.views import Views
 
 # A trial reports when this long has passed and an epoch is done: often enough to be followed, too rarely to cost.
 REPORT_EVERY_S = 1.0
@@ -74,11 +74,6 @@ class _Shared:
     teacher_keys: Sequence[tuple[str, ...]]
 
 
-def address(key: str) -> str:
-    """Where the student `key` lies on storage."""
-    return f"students/{key}"
-
-
 def train_students(
     students: Mapping[str, Student],
     until: Mapping[str, int],
@@ -94,13 +89,13 @@ def train_students(
     for each epoch heard of. A student that fails costs itself only: its `error` says why. A trial that is silent for
     `limits.silent_s` is ended and tried again.
     """
-    missing = [student for key, student in students.items() if training_job.find(store, address(key)) is None]
+    missing = [student for key, student in students.items() if training_job.find(store, student_address(key)) is None]
     collector = _Collector([student.key for student in missing], watch, config.limits.silent_s)
     if missing:
         shared = _Shared(
             dataset_ref,
             {network.node.key: network.bank_ref for network in networks.values() if network.bank_ref is not None},
-            [_job(student, config, store, until.get(student.key)) for student in missing],
+            [student_job(student, config, store.uri, until.get(student.key)) for student in missing],
             [student.teacher_keys for student in missing],
         )
         _tune_all(shared, config, collector)
@@ -108,27 +103,8 @@ def train_students(
     return {key: _outcome(student, key in new, store, collector) for key, student in students.items()}
 
 
-def _job(student: Student, config: StudyConfig, store: Store, stop_after: int | None) -> TrainingJob:
-    return TrainingJob(
-        uid=student.key,
-        address=address(student.key),
-        model=student.config.model,
-        recipe=student.config.recipe,
-        precision=student.precision,
-        seed=student.seed,
-        views=Views.of(config.views),
-        device=device_of(student.config.placement),
-        store_uri=store.uri,
-        checkpoint_s=config.limits.checkpoint_s,
-        distillation=student.config.distillation if student.teacher_keys else None,
-        weights_K=student.weights_K,
-        mixture=config.weights.mixture,
-        stop_after=stop_after,
-    )
-
-
 def _outcome(student: Student, trained: bool, store: Store, collector: _Collector) -> TrainedStudent:
-    manifest = store.find(address(student.key))
+    manifest = store.find(student_address(student.key))
     if manifest is not None:
         return TrainedStudent(student, trained, manifest)
     last = collector.last.get(student.key)

@@ -15,9 +15,10 @@ from torch import nn
 
 from tests.unit import tiny
 from wetakd import bank, training_job
+from wetakd.assignments import network_address
 from wetakd.config import StudyConfig
 from wetakd.data import Dataset
-from wetakd.networks import address, train_networks
+from wetakd.networks import train_networks
 from wetakd.plan import NetworkNode, Plan
 from wetakd.storage import Store
 from wetakd.study_file import check
@@ -141,7 +142,7 @@ def train(made: Plan, store: Store, heard: list[Any] | None = None) -> dict[str,
 
 
 def weights(store: Store, node: NetworkNode, data: Dataset) -> dict[str, torch.Tensor]:
-    manifest = store.find(address(node.key))
+    manifest = store.find(network_address(node.key))
     assert manifest is not None
     return training_job.load_model(store, manifest, node.config.model, data).state_dict()
 
@@ -150,7 +151,7 @@ def trained_here(made: Plan, store: Store, node: NetworkNode, teacher_tables: An
     """Train a node in this process into another storage; returns the job."""
     job = training_job.TrainingJob(
         uid="here",
-        address=address(node.key),
+        address=network_address(node.key),
         model=node.config.model,
         recipe=node.config.recipe,
         precision=node.precision,

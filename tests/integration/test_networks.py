@@ -13,7 +13,8 @@ import torch
 from tests.integration import studies
 from tests.integration.studies import NET, PLAIN, RECIPE, plan, train
 from wetakd import bank, training_job
-from wetakd.networks import address, train_networks
+from wetakd.assignments import network_address
+from wetakd.networks import train_networks
 from wetakd.storage import Store
 from wetakd.views import Views
 
@@ -60,7 +61,7 @@ def test_a_network_that_diverges_costs_itself_and_its_pupils_only(tmp_path):
     assert networks["pupil"].error == "its teacher wild failed"
     assert networks["calm"].error is None
     assert networks["calm"].trained
-    assert store.find(address(networks["wild"].node.key)) is None
+    assert store.find(network_address(networks["wild"].node.key)) is None
 
 
 def damage(path):
@@ -74,7 +75,7 @@ def test_damaged_weights_and_banks_are_made_again(tmp_path):
     before = train(made, store)
     key = before["first"].node.key
     sound = studies.weights(store, before["first"].node, made.dataset)
-    damage(next((tmp_path / address(key)).glob("weights-*")))
+    damage(next((tmp_path / network_address(key)).glob("weights-*")))
     damage(next((tmp_path / bank.address(before["teacher"].node.key)).glob("logits-*")))
     after = train(made, store)
     assert after["first"].trained
@@ -143,4 +144,4 @@ def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_pat
     assert time.monotonic() - began < 90
     studies.wait_for_cpus(2)
     assert max(heard) < 400
-    assert store.find(address(made.node_of[0, "teacher"].key)) is None
+    assert store.find(network_address(made.node_of[0, "teacher"].key)) is None

@@ -16,11 +16,12 @@ from tests.integration import studies
 from tests.integration.studies import NET, RECIPE, plan
 from tests.unit import tiny
 from wetakd import training_job
+from wetakd.assignments import student_address
 from wetakd.halving import train_in_rungs
 from wetakd.networks import train_networks
 from wetakd.plan import Student, control_weights
 from wetakd.storage import Store
-from wetakd.trials import address, train_students
+from wetakd.trials import train_students
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
@@ -56,7 +57,7 @@ def run(made, ground, store, until=None, watch=lambda *_: None, students=None):
 
 
 def weights(store, student, data):
-    manifest = store.find(address(student.key))
+    manifest = store.find(student_address(student.key))
     return training_job.load_model(store, manifest, student.config.model, data).state_dict()
 
 
@@ -65,7 +66,7 @@ def expected(made, ground, student, folder):
     networks = {network.node.key: network for network in ground[2].values()}
     job = training_job.TrainingJob(
         uid="here",
-        address=address(student.key),
+        address=student_address(student.key),
         model=student.config.model,
         recipe=student.config.recipe,
         precision=student.precision,
@@ -210,7 +211,7 @@ def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, g
             )
         else:
             assert outcome.stopped_at.epoch == 2
-            assert store.find(address(outcome.student.key)) is None
+            assert store.find(student_address(outcome.student.key)) is None
     assert len(outcomes) == 4
 
 

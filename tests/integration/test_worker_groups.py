@@ -10,7 +10,8 @@ import torch
 
 from tests.integration import studies
 from tests.integration.studies import NET, RECIPE, plan, train
-from wetakd.networks import address, train_networks
+from wetakd.assignments import network_address
+from wetakd.networks import train_networks
 from wetakd.storage import Store
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
@@ -66,5 +67,5 @@ def test_a_group_with_a_silent_worker_starts_again_and_an_interrupt_ends_it(tmp_
     # The second try tells what the first has done, and goes on from there.
     begun_again = heard.index(1, 1)
     assert heard[:begun_again] == list(range(1, begun_again + 1))
-    assert store.find(address(made.node_of[0, "teacher"].key)) is None
+    assert store.find(network_address(made.node_of[0, "teacher"].key)) is None
     studies.wait_for_cpus(2)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration import studies
 from tests.integration.studies import RECIPE, plan, train
-from wetakd.networks import address
+from wetakd.assignments import network_address
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(900)]
 
@@ -23,7 +23,7 @@ def test_an_elastic_group_and_a_queue_of_five_finish_on_two_cpus(tmp_path):
     assert {name: network.error for name, network in networks.items()} == dict.fromkeys(networks)
     spans = {}
     for name, network in networks.items():
-        assert store.find(address(network.node.key)) is not None
+        assert store.find(network_address(network.node.key)) is not None
         places = [place for place, (uid, _) in enumerate(heard) if uid == network.node.uid]
         assert [heard[place][1].epoch for place in places] == list(range(1, 41))
         spans[name] = range(places[0], places[-1] + 1)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tests.unit import tables
-from wetakd import shipping, stages, training_job, trials
+from wetakd import shipping, stages, training_job
+from wetakd.assignments import student_address
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
 from wetakd.export import load_student
@@ -49,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
     assert results.winner is not None
     job = training_job.TrainingJob(
         uid="winner",
-        address=trials.address(results.winner.student_key),
+        address=student_address(results.winner.student_key),
         model=CONFIG.student.model,
         recipe=CONFIG.student.recipe,
         precision="float32",
@@ -77,7 +78,7 @@ def test_it_is_the_student_that_won_with_its_transform(finished: Store, shipped:
     dataset = stages.load_data(CONFIG, QuietReporter())
     winner = tables.simulated().winner
     assert winner is not None
-    manifest = finished.find(trials.address(winner.student_key))
+    manifest = finished.find(student_address(winner.student_key))
     assert manifest is not None
     model = training_job.load_model(finished, manifest, CONFIG.student.model, dataset)
     some = dataset.splits.test[:20]
