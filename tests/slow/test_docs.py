@@ -18,7 +18,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_strategy_of_an_installed_package_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (*_, told) = follow(PAGES / "how-to/strategy.md", tmp_path, monkeypatch, apart=True)
-    assert "by_accuracy" in told
+    assert "by accuracy" in told
 
 
 def test_weights_for_each_image_become_one_more_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
