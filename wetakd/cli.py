@@ -124,10 +124,11 @@ def run(file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool,
 
 def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     from wetakd.progress import duration
+    from wetakd.wording import many
 
     study = config.study.name
     lines = [
-        f"{result.num_networks_trained} networks and {result.num_students_trained} students trained "
+        f"{many(result.num_networks_trained, 'network')} and {many(result.num_students_trained, 'student')} trained "
         f"in {duration(result.seconds)}; the rest was on storage.",
         f"Files:   {Store(config.storage).shown}/studies/{study}/report.html and what stands beside it",
     ]

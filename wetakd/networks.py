@@ -146,7 +146,7 @@ class _Foreman:
                 # A bank speaks for the very weights that it was computed from.
                 self._store.delete(bank.address(node.key))
                 self._train(node, teacher_banks)
-                trained = True
+                trained = not node.config.is_imported
                 continue
             table = bank.read(self._store, node.key)
             if table is None:

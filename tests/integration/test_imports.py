@@ -39,6 +39,7 @@ def test_networks_from_elsewhere_teach_and_are_mixed_without_training(ray_cluste
 
     result = Study(config).run()
     assert result.exit_code == 0
+    assert result.num_networks_trained == 1
     assert result.table["error"].isna().all()
     networks = result.results.networks.set_index("name")
     assert networks["imported"].dropna().to_dict() == {
