@@ -153,6 +153,7 @@ def test_a_second_driver_goes_on_with_the_same_runs(store: Store, study: str, ur
     second.open("study", name="digits", params={"num_seeds": 2})
     assert second.flush(FLUSH_S)
     assert runs(uri, study)["study"].info.status == "RUNNING"
+    assert (second.next_step("study", "loss"), second.next_step("study", "never noted")) == (2, 0)
     tell(second, num_epochs=5)
     second.metrics("study", {"loss": 99.0}, step=1)
     second.metrics("study", {"loss": 0.5}, step=2)

@@ -129,3 +129,12 @@ def test_the_winner_and_what_it_costs() -> None:
     assert answer.startswith("DE ")
     assert "at temperature 4" in answer
     assert "13.1 k parameters, 1.50 M MACs, 52.3 kB, 0.41 ms an image" in answer
+
+
+def test_what_the_study_took_stands_beside_what_the_usual_loop_would_take() -> None:
+    results = simulated()
+    answer = said(results)["What the study took"]
+    assert "looked at 720,000 images, once" in answer
+    assert "would have shown them 96,000,000 for the same students" in answer
+    num_students = results.trials["student_key"].nunique()
+    assert f"{num_students} students 9.00 k core-seconds" in answer
