@@ -18,6 +18,8 @@ from ray._raylet import GcsClientOptions
 _STORE_BYTES = 150 * 2**20
 _LOOK_EVERY_S = 0.1
 NUM_NODES = 2
+# Waiting workers, and the one detached actor without a CPU that Ray Train starts on a cluster and leaves there.
+_RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor")
 # A lost node or head is noticed within seconds instead of a minute.
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
@@ -113,7 +115,7 @@ class Cluster:
 
     def busy(self) -> list[str]:
         """What is still held: working processes, CPUs, placement groups."""
-        held = [title(process) for process in self.workers() if not title(process).startswith("ray::IDLE")]
+        held = [title(process) for process in self.workers() if not title(process).startswith(_RAYS_OWN)]
         groups = self._state.placement_group_table().values()
         held += [f"placement group {group['placement_group_id']}" for group in groups if group["state"] != "REMOVED"]
         free = sum(node.get("CPU", 0.0) for node in self._state.available_resources_per_node().values())
