@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -22,12 +21,11 @@ _FLAGS = (
 )
 
 
-def shown(url: str, picture: Path | None = None) -> str:
-    """The page's HTML once its scripts have run; also as a PNG at `picture`. Skips where there is no Chromium."""
+def shown(url: str) -> str:
+    """The page's HTML once its scripts have run. Skips where there is no Chromium."""
     binary = next(filter(None, map(shutil.which, _NAMES)), None)
     if binary is None:
         pytest.skip("no Chromium is installed")
-    what = [f"--screenshot={picture}"] if picture else []
     with tempfile.TemporaryDirectory() as profile:
         command = [
             binary,
