@@ -27,13 +27,5 @@ def shown(url: str) -> str:
     if binary is None:
         pytest.skip("no Chromium is installed")
     with tempfile.TemporaryDirectory() as profile:
-        command = [
-            binary,
-            *_FLAGS,
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=30000",
-            *what,
-            "--dump-dom",
-            url,
-        ]
+        command = [binary, *_FLAGS, f"--user-data-dir={profile}", "--virtual-time-budget=30000", "--dump-dom", url]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
