@@ -64,7 +64,7 @@ class Cluster:
         if not head:
             parameters.update_if_absent(include_log_monitor=False, node_manager_port=0)
             parameters.dashboard_agent_listen_port = None
-        return Node(parameters, head=head, shutdown_at_exit=True, spawn_reaper=True)
+        return Node(parameters, head=head, shutdown_at_exit=False, spawn_reaper=True)
 
     @property
     def address(self) -> str:
