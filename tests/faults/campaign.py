@@ -17,8 +17,9 @@ from typing import Any
 
 from tests.faults.cluster import Cluster
 from tests.faults.faults import FAULTS, Fault, can_mount, needs_mount
-from tests.faults.servers import S3, MlflowServer
+from tests.faults.servers import S3
 from tests.faults.studies import NET, Left, Run, tree
+from tests.mlflow_server import MlflowServer
 
 SETTLE_S = 20.0
 _MOUNT_SIZE = "size=32m"

@@ -1,63 +1,13 @@
-"""Servers that a study leans on, and that can be hurt: MLflow, and S3 behind a wire that is slow or cut."""
+"""An S3 server behind a wire that can be slow or cut."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
-
-from wetakd import ui
-
-_START_S = 90.0
-
-
-def free_port() -> int:
-    """A port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class MlflowServer:
-    """`mlflow server` over a database in `folder`; may be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def uri(self) -> str:
-        """For mlflow.tracking_uri."""
-        return f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
-        command += ["--port", str(self._port), "--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with open(self._folder / "server.txt", "ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self._folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + _START_S
-        while not ui.answers(self.uri):
-            assert time.monotonic() < deadline, "MLflow's server did not start"
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        """SIGKILL for it and its workers."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, 9)
-            self._process.wait()
-            self._process = None
 
 
 class S3:

@@ -18,7 +18,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from tests.faults.servers import S3, MlflowServer
+from tests.faults.servers import S3
+from tests.mlflow_server import MlflowServer
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 240.0

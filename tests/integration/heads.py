@@ -4,7 +4,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DIGITS = str(ROOT / "jobs" / "digits.yaml")
@@ -53,9 +54,3 @@ def head() -> Iterator[dict[str, str]]:
             if any(f"{folder}/ray/" in word for word in process.info["cmdline"] or ()):
                 process.send_signal(signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import mlflow
 import pytest
 
 from tests.integration.browser import shown
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -22,10 +22,8 @@ pytestmark = pytest.mark.timeout(600)
 def printed_link(finished: tuple[Path, Any]) -> Iterator[str]:
     """Of `wetakd ui`, while its server runs."""
     folder, _ = finished
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "wetakd", "ui", "small", "--storage", str(folder / "runs"), "--port", port]
+    words = ["ui", "small", "--storage", str(folder / "runs"), "--port", str(free_port())]
+    command = [sys.executable, "-m", "wetakd", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as told:
         assert told.stdout is not None
         yield next(line.strip() for line in told.stdout if "/#/experiments/" in line)

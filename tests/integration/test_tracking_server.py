@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,50 +12,18 @@ from typing import Any
 
 import pytest
 
+from tests.mlflow_server import MlflowServer
 from wetakd.errors import UserError
 from wetakd.storage import Store
 from wetakd.tracking import MlflowTracker, Tracker, check
-from wetakd.ui import answers
 
 FLUSH_S = 90.0
-START_S = 120
-
-
-class Server:
-    """One `mlflow server` on loopback: a worker, no job runners, its own SQLite file and artifacts."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.folder, self.uri = folder, f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + START_S
-        while not answers(self.uri):
-            log_text = (self.folder / "server.log").read_text()[-2000:]
-            assert self.process.poll() is None, f"the server ended: {log_text}"
-            assert time.monotonic() < deadline, f"the server does not answer: {log_text}"
-            time.sleep(0.3)
-
-    def kill(self) -> None:
-        """The group is ours alone: the server and its one worker."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    server.start()
     yield server
     server.kill()
 
@@ -102,7 +68,7 @@ def forget_what_was_sent(store: Store, study: str) -> None:
             store.delete(path)
 
 
-def test_runs_nest_and_a_journal_sent_twice_doubles_nothing(server: Server, store: Store) -> None:
+def test_runs_nest_and_a_journal_sent_twice_doubles_nothing(server: MlflowServer, store: Store) -> None:
     check(server.uri)
     for _ in range(3):
         forget_what_was_sent(store, "nest")
@@ -127,7 +93,7 @@ def test_runs_nest_and_a_journal_sent_twice_doubles_nothing(server: Server, stor
     assert Path(downloaded).read_bytes() == b"a,b"
 
 
-def test_a_server_that_dies_in_mid_study_stops_nothing_and_misses_nothing(server: Server, store: Store) -> None:
+def test_a_server_that_dies_in_mid_study_stops_nothing_and_misses_nothing(server: MlflowServer, store: Store) -> None:
     tracker = MlflowTracker(store, "outage", server.uri, "outage")
     tell(tracker, range(2))
     assert tracker.flush(FLUSH_S), tracker.problem
@@ -152,7 +118,7 @@ def test_a_server_that_dies_in_mid_study_stops_nothing_and_misses_nothing(server
     assert {run.info.status for uid, run in found.items() if uid != "trial:1"} == {"FINISHED"}
 
 
-def test_a_server_away_for_good_is_synced_by_another_process(server: Server, store: Store) -> None:
+def test_a_server_away_for_good_is_synced_by_another_process(server: MlflowServer, store: Store) -> None:
     server.kill()
     try:
         tracker = MlflowTracker(store, "late", server.uri, "late")
@@ -218,7 +184,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["sqlite", "server"])
 def test_a_model_is_shown_registered_and_loads_in_a_fresh_process(
-    kind: str, server: Server, model_folder: Path, tmp_path: Path
+    kind: str, server: MlflowServer, model_folder: Path, tmp_path: Path
 ) -> None:
     """All in other processes: nothing may be printed, nothing written to where the user stands."""
     uri = server.uri if kind == "server" else f"sqlite:///{tmp_path}/runs/mlflow.db"

@@ -1,12 +1,12 @@
 """`wetakd submit`, `status` and `stop` without a cluster; with one: tests/integration/test_job_submission.py."""
 
-import socket
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
+from tests.ports import free_port
 from wetakd import cli, jobs
 from wetakd.errors import UserError
 
@@ -29,17 +29,11 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return run
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.parametrize("words", [("status",), ("stop", "job"), ("submit", "study.yaml"), ("status", "job", "--json")])
 def test_a_cluster_that_is_not_there_costs_one_line(
     words: tuple[str, ...], call: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    address = f"http://127.0.0.1:{closed_port()}"
+    address = f"http://127.0.0.1:{free_port()}"
     assert call(*words, "--address", address) == 2
     said = capsys.readouterr()
     assert said.out == ""

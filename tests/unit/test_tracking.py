@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import socket
-import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wetakd.errors import UserError
+from tests.ports import free_port
 from wetakd.storage import Store
 from wetakd.study_file import check as check_config
-from wetakd.tracking import MlflowTracker, NullTracker, Tracker, check, connected, sync, tracking_uri_of
+from wetakd.tracking import MlflowTracker, NullTracker, Tracker, check, connected, sync
 
 FLUSH_S = 60.0
 
@@ -251,14 +247,8 @@ def test_a_run_must_be_opened_first(tracker: MlflowTracker) -> None:
 # ------------------------------------------------------------------------------------------ a server that is away
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_server_that_is_away_stops_nothing_and_loses_nothing(store: Store, study: str, uri: str) -> None:
-    away = f"http://user:s3cr3t@127.0.0.1:{closed_port()}"
+    away = f"http://user:s3cr3t@127.0.0.1:{free_port()}"
     tracker = MlflowTracker(store, study, away, study)
     tell(tracker)
     begin = time.monotonic()
@@ -341,93 +331,3 @@ def test_credentials_reach_neither_the_journal_nor_mlflow(
     assert "bucket/x" in written
     assert "s3cr3t" not in written
     assert "AKIA1" not in written
-
-
-def test_the_default_is_sqlite_beside_a_local_storage(store: Store) -> None:
-    assert tracking_uri_of(None, store) == f"sqlite:///{store.uri}/mlflow.db"
-    assert tracking_uri_of("http://host:5000", store) == "http://host:5000"
-    with pytest.raises(UserError, match=r"mlflow\.tracking_uri: is not set") as caught:
-        tracking_uri_of(None, Store("s3://a:s3cr3t@bucket/x?region=us-east-1"))
-    assert "s3cr3t" not in str(caught.value)
-
-
-def test_sqlite_gets_its_folder(tmp_path: Path) -> None:
-    check(f"sqlite:///{tmp_path}/a/b/mlflow.db")
-    assert (tmp_path / "a" / "b").is_dir()
-    (tmp_path / "not.db").write_text("this is no database, but long enough to be mistaken for one" * 50)
-    with pytest.raises(UserError, match=r"does not answer .*not a database"):
-        check(f"sqlite:///{tmp_path}/not.db")
-    with pytest.raises(UserError, match="does not answer"):
-        check(f"sqlite:///{tmp_path}/not.db/mlflow.db")
-    sqlite3.connect(tmp_path / "good.db").close()
-    check(f"sqlite:///{tmp_path}/good.db")
-
-
-@pytest.mark.parametrize(
-    ("uri", "expected"),
-    [
-        ("file:///tmp/mlruns", "sqlite:///runs/mlflow.db"),
-        ("mlruns", "sqlite:///runs/mlflow.db"),
-        ("ftp://u:s3cr3t@host/x", "must be http"),
-        ("sqlite://", "must name a file"),
-        ("http://u:s3cr3t@127.0.0.1:{port}", "does not answer .*refused"),
-        ("http://u:s3cr3t@no-such-host.invalid:5000", "does not answer"),
-        ("postgresql://u:s3cr3t@127.0.0.1:{port}/mlflow", "does not answer .*refused"),
-        ("mysql+pymysql://u:s3cr3t@127.0.0.1:{port}/mlflow", "does not answer .*refused"),
-    ],
-)
-def test_what_does_not_answer_is_said_in_one_line(uri: str, expected: str) -> None:
-    begin = time.monotonic()
-    with pytest.raises(UserError, match=expected) as caught:
-        check(uri.format(port=closed_port()))
-    message = str(caught.value)
-    assert message.startswith("mlflow.tracking_uri: ")
-    assert "\n" not in message
-    assert "s3cr3t" not in message
-    assert time.monotonic() - begin < 15
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "expected"),
-    [
-        (200, '{"experiments": []}', None),
-        (200, "<html>a web page</html>", "does not answer as MLflow"),
-        (404, "nothing here", "404"),
-        (500, "{}", "500"),
-        (401, "You are not authenticated", "MLFLOW_TRACKING_USERNAME"),
-        (403, "Invalid Host header - possible DNS rebinding attack detected", "--allowed-hosts"),
-    ],
-)
-def test_a_server_must_answer_as_mlflow(status: int, body: str, expected: str | None) -> None:
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        if expected is None:
-            check(f"http://127.0.0.1:{server.server_port}/")
-            return
-        with pytest.raises(UserError, match=expected) as caught:
-            check(f"http://127.0.0.1:{server.server_port}/")
-        assert "\n" not in str(caught.value)
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def test_a_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wetakd.tracking_uri._TIMEOUT_S", 0.5)
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        begin = time.monotonic()
-        with pytest.raises(UserError, match=r"does not answer .*timed out"):
-            check(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert time.monotonic() - begin < 5
