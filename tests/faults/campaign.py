@@ -73,7 +73,7 @@ class Campaign:
             self._hurt(run, fault, outcome)
             if run.s3:
                 run.s3.fetch(folder.name, run.runs)
-            if outcome.codes[-1] in (0, 1):
+            if outcome.codes[-1] in fault.good_codes:
                 outcome.lost += _differences(Left.by(run), reference, fault)
         outcome.lost += [
             f"{path} was made twice" for path in run.rebuilt.paths if not fault.ends_driver or "net" in path
@@ -105,7 +105,6 @@ class Campaign:
             outcome.struck[kind] = told
 
     def _hurt(self, run: Run, fault: Fault, outcome: Outcome) -> None:
-        good = (0, 1) if fault.unsent else (1,) if fault.error_rows else (0,)
         for attempt in range(2):
             run.start(self._cluster.address)
             outcome.num_starts += 1
@@ -116,7 +115,7 @@ class Campaign:
             outcome.codes.append(run.wait())
             if outcome.codes[-1] is None:
                 outcome.lost.append("the driver hung")
-            if outcome.codes[-1] in good:
+            if outcome.codes[-1] in fault.good_codes:
                 break
         else:
             outcome.lost.append(f"exit codes {outcome.codes}: {_last_words(run.log)}")

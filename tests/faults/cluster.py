@@ -7,6 +7,7 @@ import random
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import ray  # noqa: F401 (its private modules need it)
@@ -45,6 +46,8 @@ class Cluster:
         os.environ.update(ENVIRONMENT)
         # The socket paths below it may not be longer than about 100 characters.
         self._folder = tempfile.mkdtemp(prefix="wetakd-faults-", dir="/tmp")
+        # Linux ends Ray's processes with the *thread* that started them, and faults strike from threads that end.
+        self._starter = ThreadPoolExecutor(1)
         self._nodes: list[Node] = []
         self._workers: list[psutil.Process] = []
         self._looked_at = 0.0
@@ -57,14 +60,13 @@ class Cluster:
         self._state._initialize_global_state(options)
         self.heal()
 
-    @staticmethod
-    def _node(head: bool, **arguments: object) -> Node:
+    def _node(self, head: bool, **arguments: object) -> Node:
         parameters = RayParams(object_store_memory=_STORE_BYTES, num_gpus=0, **arguments)
         parameters.update_if_absent(min_worker_port=0, max_worker_port=0)
         if not head:
             parameters.update_if_absent(include_log_monitor=False, node_manager_port=0)
             parameters.dashboard_agent_listen_port = None
-        return Node(parameters, head=head, shutdown_at_exit=False, spawn_reaper=True)
+        return self._starter.submit(Node, parameters, head=head, shutdown_at_exit=False, spawn_reaper=True).result()
 
     @property
     def address(self) -> str:
@@ -126,6 +128,7 @@ class Cluster:
         self._state.disconnect()
         for node in (*self._nodes, self._head):
             self._kill(node)
+        self._starter.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -40,6 +40,11 @@ class Fault:
     unsent: bool = False
     """Whether the study ends with exit code 1, for MLflow lacks something; `wetakd sync` then sends it."""
 
+    @property
+    def good_codes(self) -> tuple[int, ...]:
+        """Exit codes of a study that went to its end."""
+        return (0, 1) if self.unsent else (1,) if self.error_rows else (0,)
+
 
 def _until(run: Run, ready: Callable[[], bool]) -> bool:
     while not run.is_over:
