@@ -15,13 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.train import TrainingFailedError
 
 from wetakd import bank, imports, training_job
 from wetakd.assignments import network_address, network_job
 from wetakd.cluster import Slots, removing_placement_groups, task_options
-from wetakd.config import ModelConfig, StudyConfig
+from wetakd.config import ModelConfig, NetworkConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
 from wetakd.heartbeat import Process, Watch
@@ -167,10 +167,21 @@ class _Foreman:
             error = self._wait_for(train_here.options(**self._options(node)).remote(inputs))
         else:
             with self._slots.take(node.config, self._stopped):
-                self._check_stopped()
-                error = train_in_group(inputs, node.config, self._store, self._config.limits.retries)
+                error = self._train_in_group(inputs, node.config)
         if error is not None:
             raise error
+
+    def _train_in_group(self, inputs: Inputs, config: NetworkConfig) -> Exception | None:
+        """Ray Train starts its workers again, but nobody its controller: then the whole group gets another try."""
+        retries = left = self._config.limits.retries
+        while True:
+            self._check_stopped()
+            try:
+                return train_in_group(inputs, config, self._store, retries)
+            except RayActorError:
+                if not left:
+                    raise
+                left -= 1
 
     def _fill_bank(self, node: NetworkNode, manifest: Manifest) -> None:
         if node.config.logits is not None:

@@ -1,5 +1,6 @@
 """Real worker groups of Ray Train: one start is some 30 seconds, so few tests with many assertions."""
 
+import itertools
 import os
 import signal
 
@@ -48,24 +49,28 @@ def test_groups_and_a_task_finish_on_two_cpus_and_two_workers_learn_what_one_lea
     studies.wait_for_cpus(2)
 
 
-def test_a_group_with_a_silent_worker_starts_again_and_an_interrupt_ends_it(tmp_path):
+def test_a_silent_worker_and_a_dead_controller_start_the_group_again_and_an_interrupt_ends_it(tmp_path):
     slow = {"model": {"name": "tests.integration.studies:slow"}, "recipe": RECIPE | {"epochs": 4000}, "workers": 2}
     made, store = plan(tmp_path, teacher=slow, limits={"silent_s": 8, "checkpoint_s": 0})
-    stopped, heard = [], []
+    hurt, heard = [], []
 
     def disturb(uid, epoch):
         heard.append(epoch.epoch)
-        if not stopped:
-            stopped.extend(studies.pids_of("RayTrainWorker"))
-            os.kill(stopped[0], signal.SIGSTOP)
-        elif stopped[0] not in psutil.pids():
+        if not hurt:
+            hurt.append(studies.pids_of("RayTrainWorker")[0])
+            os.kill(hurt[0], signal.SIGSTOP)
+        elif len(hurt) == 1 and hurt[0] not in psutil.pids():
+            hurt.append(studies.pids_of("TrainController")[0])
+            os.kill(hurt[1], signal.SIGKILL)
+        elif len(hurt) == 2 and hurt[1] not in psutil.pids() and heard.count(1) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_networks(made, store, ray.put(made.dataset), disturb)
-    assert len(stopped) == 2
-    # The second try tells what the first has done, and goes on from there.
-    begun_again = heard.index(1, 1)
-    assert heard[:begun_again] == list(range(1, begun_again + 1))
+    # Every try tells what those before it have done, and goes on from there.
+    begun = [place for place, epoch in enumerate(heard) if epoch == 1]
+    tries = [heard[first:last] for first, last in itertools.pairwise([*begun, len(heard)])]
+    assert tries == [list(range(1, len(told) + 1)) for told in tries]
+    assert len(tries) == 3
     assert store.find(network_address(made.node_of[0, "teacher"].key)) is None
     studies.wait_for_cpus(2)
