@@ -28,6 +28,8 @@ _SWITCHES = {
     # Train's workers stay in the folder that they start in: a user's callable may read files beside it.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A worker group may wait for machines that an autoscaler has yet to start.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
 }
 
 
@@ -75,13 +77,14 @@ def uses_worker_groups(config: StudyConfig) -> bool:
 
 
 def task_options(placement: PlacementConfig, retries: int) -> dict[str, Any]:
-    """Options of a Ray task with this placement, spread over nodes and tried again when a process or node dies."""
+    """Options of a Ray task with this placement, spread over nodes; who dies or loses storage is tried again."""
     return {
         "num_cpus": placement.cpus,
         "num_gpus": placement.gpus,
         "resources": dict(placement.resources),
         "label_selector": dict(placement.labels) or None,
         "max_retries": retries,
+        "retry_exceptions": [OSError],  # storage that was away for a moment
         "scheduling_strategy": "SPREAD",
     }
 
@@ -128,10 +131,16 @@ class Slots:
 @contextmanager
 def removing_placement_groups() -> Iterator[None]:
     """Where the block is left by an exception, the placement groups made in it go, and what runs in them."""
-    before = set(placement_group_table())
+    before = _own_placement_groups()
     try:
         yield
     except BaseException:
-        for group in set(placement_group_table()) - before:
+        for group in _own_placement_groups() - before:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(group)))
         raise
+
+
+def _own_placement_groups() -> set[str]:
+    """Those of this job: their numbers end with its number. The table lists those of all jobs of the cluster."""
+    job = ray.get_runtime_context().get_job_id()
+    return {group for group in placement_group_table() if group.endswith(job)}
