@@ -33,6 +33,8 @@ from wetakd.training_job import HOPELESS
 from wetakd.views import Views
 
 _POLL_S = 0.25
+_MOST_ROUNDS = 8
+"""Weights and bank, each of which may be found damaged now and then; far more means that storage is not shared."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,12 @@ class _Foreman:
         try:
             with self._heartbeat.over(node.uid):
                 return self._ensure(node, [teacher.ref for teacher in taught_by])
-        except UserError:
-            raise
         except HOPELESS as error:
-            return TrainedNetwork(node, error=str(error) or type(error).__name__)
+            # What a task raises comes with the task's traceback as its text.
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            if isinstance(cause, UserError):
+                raise cause from None
+            return TrainedNetwork(node, error=str(cause) or type(cause).__name__)
         except RayTaskError:
             raise  # ours, with its traceback
         except (RayError, TrainingFailedError) as error:
@@ -140,7 +144,7 @@ class _Foreman:
 
     def _ensure(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
         trained = False
-        while True:
+        for _ in range(_MOST_ROUNDS):
             manifest = training_job.find(self._store, network_address(node.key))
             if manifest is None:
                 # A bank speaks for the very weights that it was computed from.
@@ -155,6 +159,10 @@ class _Foreman:
             # The driver owns what students read, so no worker's or node's death can take it away, and no node that
             # trained an assistant is kept alive for its sake.
             return TrainedNetwork(node, trained, manifest, ray.put(table))
+        raise UserError(
+            f"storage: {self._store.shown!r} does not have what a worker wrote there ({node.uid}); give s3://..., "
+            "gs://... or a folder that all nodes share"
+        )
 
     def _train(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> None:
         if node.config.is_imported:
@@ -241,8 +249,9 @@ def _fill_bank(
         mailbox.push.remote(uid, process, None)
 
     alive()
-    network = training_job.load_model(store, manifest, model, dataset)
-    bank.write(store, key, bank.compute(network, dataset, views, device, alive))
+    with training_job.memory_errors():
+        network = training_job.load_model(store, manifest, model, dataset)
+        bank.write(store, key, bank.compute(network, dataset, views, device, alive))
 
 
 def _last_line(error: Exception) -> str:

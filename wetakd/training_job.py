@@ -88,7 +88,7 @@ def run(
         checkpoint_s=job.checkpoint_s,
     )
     # Closed early, a training leaves a checkpoint behind.
-    with _memory_errors(), closing(training) as epochs:
+    with memory_errors(), closing(training) as epochs:
         for epoch in epochs:
             done.append(epoch)
             yield epoch
@@ -100,7 +100,7 @@ def run(
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def memory_errors() -> Iterator[None]:
     """On the CPU, torch says by a RuntimeError that there is no memory."""
     try:
         yield

@@ -14,6 +14,7 @@ from tests.integration import studies
 from tests.integration.studies import NET, PLAIN, RECIPE, plan, train
 from wetakd import bank, training_job
 from wetakd.assignments import network_address
+from wetakd.errors import UserError
 from wetakd.networks import train_networks
 from wetakd.storage import Store
 from wetakd.views import Views
@@ -84,6 +85,23 @@ def test_damaged_weights_and_banks_are_made_again(tmp_path):
     assert all(torch.equal(sound[name], again[name]) for name in sound)
     for name in before:
         assert ray.get(before[name].ref).equals(ray.get(after[name].ref))
+
+
+def test_storage_that_the_driver_does_not_share_with_its_workers_is_said_and_not_tried_for_ever(tmp_path, monkeypatch):
+    made, store = plan(tmp_path)
+    # As where a worker on another machine writes to a folder of its own.
+    monkeypatch.setattr("wetakd.networks.training_job.find", lambda *_: None)
+    with pytest.raises(UserError, match=r"^storage: .* does not have what a worker wrote there .*all nodes share"):
+        train(made, store)
+
+
+def test_a_network_whose_logits_no_bank_can_hold_costs_itself_and_says_so_in_one_line(tmp_path):
+    loud = NET | {"model": {"name": "tests.integration.studies:loud"}}
+    made, store = plan(tmp_path, assistants={"loud": loud, "calm": NET})
+    networks = train(made, store)
+    assert "float16" in networks["loud"].error
+    assert "\n" not in networks["loud"].error
+    assert networks["calm"].error is None
 
 
 SLOW = {"name": "tests.integration.studies:slow"}
