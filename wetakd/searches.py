@@ -24,7 +24,7 @@ from wetakd.heartbeat import Voice
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Search, Trial
 from wetakd.storage import Store
-from wetakd.weights import Contributions, Problem, SearchResult, contributions
+from wetakd.weights import STRATEGIES, Contributions, Problem, SearchResult, contributions
 
 Pool = tuple[int, tuple[str, ...]]
 
@@ -34,6 +34,7 @@ class Searches:
     """What the searches found."""
 
     results: Mapping[str, SearchResult]
+    errors: Mapping[str, str]
     contributions: Mapping[int, Contributions]
     num_new: int
 
@@ -63,7 +64,8 @@ def search_weights(
 ) -> Searches:
     """Search the weights of every trial that needs them and that storage lacks.
 
-    Returns the results by search key and what each network of the pool adds, by replicate. `watch(done, total)`.
+    Returns results, or why there is none, by search key, and what each network of the pool adds, by replicate.
+    `watch(done, total)`.
     """
     by_pool: dict[Pool, dict[str, Search]] = defaultdict(dict)
     for trial in trials:
@@ -87,18 +89,20 @@ def search_weights(
         )
 
     results: dict[str, SearchResult] = {}
+    errors: dict[str, str] = {}
     added: dict[int, Contributions] = {}
     num_new = 0
     watch(0, len(by_pool))
     starts = {pool: partial(start, pool) for pool in by_pool}
     for done, (pool, told) in enumerate(heartbeat.results(starts, plan.config.limits.silent_s), start=1):
-        found, new, contribution = told
+        found, failed, new, contribution = told
         results |= found
+        errors |= failed
         num_new += new
         watch(done, len(by_pool))
         if contribution is not None:
             added[pool[0]] = contribution
-    return Searches(results, added, num_new)
+    return Searches(results, errors, added, num_new)
 
 
 @ray.remote
@@ -110,28 +114,43 @@ def _search_pool(
     config: WeightsConfig,
     contributions_key: str | None,
     voice: Voice,
-) -> tuple[dict[str, SearchResult], int, Contributions | None]:
+) -> tuple[dict[str, SearchResult], dict[str, str], int, Contributions | None]:
     voice.alive()
     store = Store(store_uri)
     problem = ensemble_problem([bank.view(table) for table in ray.get(list(bank_refs))], dataset, config, "weigh")
     found: dict[str, SearchResult] = {}
+    failed: dict[str, str] = {}
     num_new = 0
     for search in searches:
         voice.alive()
         manifest = store.find(address(search.key))
-        if manifest is None:
-            found[search.key] = problem.search(
-                strategy=search.strategy,
-                seed=search.seed,
-                objective=config.objective,
-                engine=config.engine,
-                max_evaluations=config.max_evaluations,
-            )
-            store.commit(address(search.key), {}, found[search.key].to_dict())
-            num_new += 1
-        else:
+        if manifest is not None:
             found[search.key] = SearchResult.from_dict(dict(manifest.facts))
-    return found, num_new, _contributions(store, problem, contributions_key) if contributions_key else None
+            continue
+        result = searched(problem, search, config)
+        if isinstance(result, str):
+            failed[search.key] = result
+            continue
+        found[search.key] = result
+        store.commit(address(search.key), {}, result.to_dict())
+        num_new += 1
+    return found, failed, num_new, _contributions(store, problem, contributions_key) if contributions_key else None
+
+
+def searched(problem: Problem, search: Search, config: WeightsConfig) -> SearchResult | str:
+    """What a strategy finds; why it failed, where it is another package's: that costs its rows, not the study."""
+    try:
+        return problem.search(
+            strategy=search.strategy,
+            seed=search.seed,
+            objective=config.objective,
+            engine=config.engine,
+            max_evaluations=config.max_evaluations,
+        )
+    except Exception as error:
+        if search.strategy in STRATEGIES:
+            raise  # ours, with its traceback
+        return f"strategy {search.strategy} failed: {type(error).__name__}: {error}".strip().splitlines()[0]
 
 
 def _contributions(store: Store, problem: Problem, key: str) -> Contributions:

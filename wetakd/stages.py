@@ -102,8 +102,14 @@ def search_weights(ground: Ground, networks: Networks) -> Weighed:
             ground.dataset_ref,
             lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} sets of networks"),
         )
-    results = {t: found.results[ground.plan.search(t).key] for t in trials if t.arm.is_searched}
-    weights = {t: tuple(results[t].weights.tolist()) if t in results else control_weights(t) for t in trials}
+    key_of = {trial: ground.plan.search(trial).key for trial in trials if trial.arm.is_searched}
+    errors |= {trial: found.errors[key] for trial, key in key_of.items() if key in found.errors}
+    results = {trial: found.results[key] for trial, key in key_of.items() if trial not in errors}
+    weights = {
+        trial: tuple(results[trial].weights.tolist()) if trial in results else control_weights(trial)
+        for trial in trials
+        if trial not in errors
+    }
     return Weighed(weights, results, found, errors)
 
 
@@ -149,7 +155,7 @@ def judge(
             ground.config,
             ground.store,
             ground.dataset_ref,
-            lambda done, total: stage.step(done / total, f"{done} of {total} students"),
+            lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} students"),
         )
         mixtures = [(t.replicate, t.arm.assistants, w) for t, w in weighed.weights.items() if w]
         ensemble_scores = judge_ensembles(mixtures, networks, ground.config, ground.dataset_ref)

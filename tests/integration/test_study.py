@@ -157,6 +157,12 @@ def test_a_network_that_diverges_costs_its_arms_and_nothing_else(ray_cluster: No
     assert table.loc[["none", "teacher"], "error"].isna().all()
     singles = result.table[result.table["strategy"] == "single"]
     assert singles["error"].notna().tolist() == [names == ["wild"] for names in singles["assistants"]]
+    # And where no student is left at all.
+    hopeless = study(tmp_path, **blocks | {"student": wild}, mlflow={"enabled": False})
+    result = Study(hopeless, revise=True).run()
+    assert result.exit_code == 1
+    assert result.table["error"].notna().all()
+    assert result.winner is None
 
 
 def test_a_study_whose_driver_was_killed_ends_with_the_table_of_an_undisturbed_one(

@@ -1,0 +1,53 @@
+"""A search for a study: a strategy of another package that fails says so; a failure of ours is not hidden."""
+
+import numpy as np
+import pytest
+
+from tests.unit.weights.worlds import make_scores
+from wetakd.config import WeightsConfig
+from wetakd.plan import Search
+from wetakd.searches import searched
+from wetakd.weights import Found, Problem, SearchResult, Strategy
+
+
+class Careless(Strategy):
+    name = "careless"
+
+    def find(self, problem, options):
+        if options.seed == 1:
+            raise ValueError("no idea\nat all")
+        return Found(np.full(problem.num_networks, np.nan), 0)
+
+
+@pytest.fixture
+def careless(tmp_path, monkeypatch):
+    info = tmp_path / "other-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[wetakd.strategies]\ncareless = {__name__}:Careless\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.fixture
+def problem():
+    return Problem(*make_scores(), scores_are="logits")
+
+
+def search(strategy, seed=1):
+    return Search(strategy, ("a", "b", "c"), 0, seed, "key")
+
+
+@pytest.mark.usefixtures("careless")
+@pytest.mark.parametrize(("seed", "said"), [(1, "ValueError: no idea"), (2, "UserError: ")])
+def test_another_packages_strategy_that_fails_says_why_in_one_line(problem, seed, said):
+    why = searched(problem, search("careless", seed), WeightsConfig())
+    assert isinstance(why, str)
+    assert why.startswith(f"strategy careless failed: {said}")
+    assert "\n" not in why
+
+
+def test_ours_find_weights_and_hide_no_failure(problem, monkeypatch):
+    assert isinstance(searched(problem, search("greedy"), WeightsConfig()), SearchResult)
+    monkeypatch.setattr(Problem, "losses", None)
+    with pytest.raises(TypeError):
+        searched(Problem(*make_scores(), scores_are="logits"), search("random_search"), WeightsConfig())
