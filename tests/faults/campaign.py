@@ -67,7 +67,7 @@ class Campaign:
         outcome = Outcome(number, list(kinds))
         folder = self._folder / f"{number:04}"
         with contextlib.ExitStack() as stack:
-            run = self._made(folder, fault, stack)
+            run = self._made(folder, kind, stack)
             run.duration_s = duration_s
             stack.enter_context(_mounted(run.runs, needs_mount(kind)))
             self._hurt(run, fault, outcome)
@@ -75,23 +75,25 @@ class Campaign:
                 run.s3.fetch(folder.name, run.runs)
             if outcome.codes[-1] in fault.good_codes:
                 outcome.lost += _differences(Left.by(run), reference, fault)
-        outcome.lost += [
-            f"{path} was made twice" for path in run.rebuilt.paths if not fault.ends_driver or "net" in path
-        ]
+        outcome.lost += [f"{path} was made twice" for path in run.rebuilt.paths]
         outcome.lost += self._left_behind(run)
         outcome.seconds = time.monotonic() - began
         if not outcome.lost:
             shutil.rmtree(run.folder)
         return outcome
 
-    def _made(self, folder: Path, fault: Fault, stack: contextlib.ExitStack) -> Run:
+    def _made(self, folder: Path, kind: str, stack: contextlib.ExitStack) -> Run:
         """The folder of a run, with the servers that it needs until `stack` is closed."""
+        fault = FAULTS[kind]
         run = Run(folder, self._file(folder, fault))
         if fault.server == "mlflow":
             run.mlflow = MlflowServer(folder)
             stack.callback(run.mlflow.kill)
             run.mlflow.start()
             run.rewrite(mlflow={"tracking_uri": run.mlflow.uri})
+        if needs_mount(kind):
+            # MLflow's SQLite file is always open for writing, and such a file system cannot be made read-only.
+            run.rewrite(mlflow={"tracking_uri": f"sqlite:///{folder}/server.db"})
         if fault.server == "s3":
             run.s3 = S3()
             stack.callback(run.s3.close)
@@ -120,6 +122,8 @@ class Campaign:
         else:
             outcome.lost.append(f"exit codes {outcome.codes}: {_last_words(run.log)}")
         run.rebuilt.stop()
+        if outcome.num_starts > 1 and not fault.ends_driver:
+            outcome.lost.append(f"the study did not end by itself: exit code {outcome.codes[0]}")
         if fault.unsent and run.mlflow:
             run.mlflow.start()
             if run.sync(self._cluster.address) != 0:

@@ -203,7 +203,7 @@ def _full(runs: Path, rng: random.Random) -> str:
 def _mlflow_away(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
     if not _moment(run, rng) or not _until(run, run.has_begun) or run.mlflow is None:
         return None
-    told, pause_s = _progress(run), rng.uniform(1, 15)
+    told, pause_s = _progress(run), rng.uniform(1, 60)
     run.mlflow.kill()
     time.sleep(pause_s)
     run.mlflow.start()
