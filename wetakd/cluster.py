@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,6 +48,7 @@ def joined(config: StudyConfig) -> Iterator[None]:
         return
     set_switches()
     logging.getLogger("ray").setLevel(logging.WARNING)
+    guard_token()
     ray.init(
         # Not whatever cluster happens to run on this machine: it may be another user's.
         address=os.environ.get("RAY_ADDRESS") or "local",
@@ -56,7 +58,6 @@ def joined(config: StudyConfig) -> Iterator[None]:
         logging_level=logging.ERROR,
         log_to_driver=False,
     )
-    guard_token()
     try:
         yield
     finally:
@@ -64,9 +65,14 @@ def joined(config: StudyConfig) -> Iterator[None]:
 
 
 def guard_token() -> None:
-    """Take the file with the token, which Ray writes for all users of this machine to read, away from the others."""
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
-    with suppress(OSError):  # there is none, or it is not ours to change
+    """See to it that the token is for this user alone; Ray would write one that all users of this machine can read."""
+    elsewhere = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(elsewhere or "~/.ray/auth_token").expanduser()
+    with suppress(OSError):  # it is not ours to change
+        if not (elsewhere or "RAY_AUTH_TOKEN" in os.environ or path.exists()):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(uuid.uuid4().hex)
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
 

@@ -20,7 +20,7 @@ from ray.train import TrainingFailedError
 
 from wetakd import bank, imports, training_job
 from wetakd.assignments import network_address, network_job
-from wetakd.cluster import Slots, removing_placement_groups, task_options
+from wetakd.cluster import Slots, removing_placement_groups, task_options, uses_worker_groups
 from wetakd.config import ModelConfig, NetworkConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
@@ -118,7 +118,7 @@ class _Foreman:
         self._stopped.set()
         for task in tuple(self._running):
             ray.cancel(task, force=True)
-        if any(node.workers != 0 for node in self._config.networks.values()):
+        if uses_worker_groups(self._config):
             end_groups()
 
     def finish(self, node: NetworkNode, teachers: list[Future[TrainedNetwork]]) -> TrainedNetwork:

@@ -1,5 +1,6 @@
 """What a worker asks of the cluster, and how many worker groups it holds at once."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -109,7 +110,27 @@ def test_the_token_of_a_private_cluster_is_for_its_user_alone(tmp_path: Path, mo
     token = tmp_path / "token"
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     cluster.guard_token()
+    assert not token.exists()
     token.write_text("secret")
     token.chmod(0o644)
     cluster.guard_token()
     assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_first_token_is_never_readable_for_others_and_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    old = os.umask(0)
+    try:
+        cluster.guard_token()
+    finally:
+        os.umask(old)
+    token = tmp_path / ".ray/auth_token"
+    assert token.stat().st_mode & 0o777 == 0o600
+    first = token.read_text()
+    assert len(first) == 32
+    cluster.guard_token()
+    assert token.read_text() == first
