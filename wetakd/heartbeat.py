@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,8 @@ from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _HEAR_EVERY_S = 1.0
+IMPORT_S = 60.0
+"""After its first word a process may be silent for this long at least: to import torch takes a busy machine a while."""
 
 Message = tuple[str, "Process", Mapping[str, Any] | None]
 """Who is meant, which process speaks, and an epoch as plain data, or None at the start of a try."""
@@ -68,6 +70,7 @@ class _Mailbox:
 @dataclass
 class _Vigil:
     heard_at: float
+    silent_s: float
     processes: set[Process] = field(default_factory=set)
 
 
@@ -84,7 +87,7 @@ class Watch:
     @contextmanager
     def over(self, uid: str) -> Iterator[None]:
         """While the block lasts, `uid` must be heard of once one of its processes has begun."""
-        self._vigils[uid] = _Vigil(time.monotonic())
+        self._vigils[uid] = _Vigil(time.monotonic(), self._silent_s)
         try:
             yield
         finally:
@@ -97,15 +100,18 @@ class Watch:
         except RayActorError:
             return []  # it is being restarted
         for uid, process, _ in messages:
-            if uid in self._vigils:
-                self._vigils[uid].processes.add(process)
-                self._vigils[uid].heard_at = time.monotonic()
+            if (vigil := self._vigils.get(uid)) is None:
+                continue
+            is_new = process not in vigil.processes
+            vigil.silent_s = max(self._silent_s, IMPORT_S) if is_new else self._silent_s
+            vigil.processes.add(process)
+            vigil.heard_at = time.monotonic()
         self._end_silent()
         return [(uid, epoch) for uid, _, epoch in messages if epoch is not None]
 
     def _end_silent(self) -> None:
         for vigil in list(self._vigils.values()):
-            if time.monotonic() - vigil.heard_at > self._silent_s:
+            if time.monotonic() - vigil.heard_at > vigil.silent_s:
                 # Whoever takes over speaks for itself; until then there is nobody to be heard of.
                 while vigil.processes:
                     vigil.processes.pop().kill()
@@ -117,7 +123,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Voice:
-    """What a task needs to be heard: `alive` now and then, the first time when it starts."""
+    """What a task needs to be heard: `begin` for its first word, `alive` now and then."""
 
     uid: str
     mailbox: Any
@@ -125,6 +131,22 @@ class Voice:
     def alive(self) -> None:
         """Say so; returns at once."""
         self.mailbox.push.remote(self.uid, Process.here(), None)
+
+    def begin(self, options: Mapping[str, Any], function: Callable[..., Any], *arguments: Any) -> ray.ObjectRef[Any]:
+        """Start a Ray task that says its first word and then calls `function(voice, *arguments)`.
+
+        References among `arguments` come as their values. Only then is imported what it needs, torch above all: that
+        takes seconds, and a process may hang in them, too.
+        """
+        work = ray.put((function, arguments))
+        return _begin.options(**{"name": function.__name__, **options}).remote(self, [work])
+
+
+@ray.remote
+def _begin(voice: Voice, work: Sequence[ray.ObjectRef[Any]]) -> Any:
+    ray.get(voice.mailbox.push.remote(voice.uid, Process.here(), None))
+    function, arguments = ray.get(work[0])
+    return function(voice, *(ray.get(given) if isinstance(given, ray.ObjectRef) else given for given in arguments))
 
 
 _Start = Callable[[Voice], "ray.ObjectRef[Any]"]

@@ -16,7 +16,7 @@ import ray
 
 from wetakd import bank, heartbeat, training_job
 from wetakd.cluster import task_options
-from wetakd.config import ModelConfig, StudyConfig, WeightsConfig
+from wetakd.config import ModelConfig, PlacementConfig, StudyConfig, WeightsConfig
 from wetakd.data import Dataset
 from wetakd.heartbeat import Voice
 from wetakd.networks import TrainedNetwork
@@ -50,8 +50,8 @@ def judge_students(
     placement = config.student.placement
 
     def start(number: int, voice: Voice) -> ray.ObjectRef[Any]:
-        judge = _judge_chunk.options(**task_options(placement, config.limits.retries))
-        return judge.remote(store.uri, chunks[number], dataset_ref, device_of(placement), voice)
+        options = task_options(placement, config.limits.retries)
+        return voice.begin(options, _judge_chunk, store.uri, chunks[number], dataset_ref, device_of(placement))
 
     scores: dict[str, Mapping[str, float]] = {}
     starts = {number: partial(start, number) for number in range(len(chunks))}
@@ -62,9 +62,8 @@ def judge_students(
     return scores
 
 
-@ray.remote
 def _judge_chunk(
-    store_uri: str, students: Sequence[tuple[str, Manifest, ModelConfig]], dataset: Dataset, device: str, voice: Voice
+    voice: Voice, store_uri: str, students: Sequence[tuple[str, Manifest, ModelConfig]], dataset: Dataset, device: str
 ) -> dict[str, Mapping[str, float]]:
     store, scores = Store(store_uri), {}
     for key, manifest, model in students:
@@ -107,8 +106,8 @@ def judge_ensembles(
 
     def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
         refs = [networks[pool[0], name].ref for name in pool[1]]
-        judge = _judge_pool.options(**task_options(config.student.placement, config.limits.retries))
-        return judge.remote(refs, by_pool[pool], dataset_ref, config.weights, voice)
+        options = task_options(PlacementConfig(), config.limits.retries)
+        return voice.begin(options, _judge_pool, refs, by_pool[pool], dataset_ref, config.weights)
 
     judged: dict[Mixture, dict[str, float]] = {}
     for (replicate, names), rows in heartbeat.results({p: partial(start, p) for p in by_pool}, config.limits.silent_s):
@@ -117,13 +116,12 @@ def judge_ensembles(
     return judged
 
 
-@ray.remote
 def _judge_pool(
+    voice: Voice,
     bank_refs: Sequence[ray.ObjectRef[pa.Table]],
     all_weights: Sequence[tuple[float, ...]],
     dataset: Dataset,
     config: WeightsConfig,
-    voice: Voice,
 ) -> list[dict[str, float]]:
     voice.alive()
     logits = [bank.view(table) for table in ray.get(list(bank_refs))]

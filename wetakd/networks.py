@@ -24,7 +24,7 @@ from wetakd.cluster import Slots, removing_placement_groups, task_options, uses_
 from wetakd.config import ModelConfig, NetworkConfig, StudyConfig
 from wetakd.data import Dataset
 from wetakd.errors import UserError
-from wetakd.heartbeat import Process, Watch
+from wetakd.heartbeat import Voice, Watch
 from wetakd.plan import NetworkNode, Plan, device_of
 from wetakd.storage import Damaged, Manifest, Store
 from wetakd.train_runs import Inputs, end_groups, train_here, train_in_group
@@ -172,7 +172,7 @@ class _Foreman:
             network_job(node, self._config, self._store.uri), self._dataset_ref, teacher_banks, self._heartbeat.mailbox
         )
         if node.config.workers == 0:
-            error = self._wait_for(train_here.options(**self._options(node)).remote(inputs))
+            error = self._wait_for(self._voice(node).begin(self._options(node), train_here, inputs))
         else:
             with self._slots.take(node.config, self._stopped):
                 error = self._train_in_group(inputs, node.config)
@@ -200,8 +200,9 @@ class _Foreman:
             return
         try:
             self._wait_for(
-                _fill_bank.options(**self._options(node)).remote(
-                    node.uid,
+                self._voice(node).begin(
+                    self._options(node),
+                    _fill_bank,
                     self._store.uri,
                     node.key,
                     manifest,
@@ -209,7 +210,6 @@ class _Foreman:
                     self._dataset_ref,
                     Views.of(self._config.views),
                     device_of(node.config.placement),
-                    self._heartbeat.mailbox,
                 )
             )
         except Damaged:
@@ -217,6 +217,9 @@ class _Foreman:
 
     def _options(self, node: NetworkNode) -> Mapping[str, Any]:
         return task_options(node.config.placement, self._config.limits.retries) | {"name": node.uid}
+
+    def _voice(self, node: NetworkNode) -> Voice:
+        return Voice(node.uid, self._heartbeat.mailbox)
 
     def _wait_for(self, task: ray.ObjectRef[Any]) -> Any:
         self._running.add(task)
@@ -231,9 +234,8 @@ class _Foreman:
             raise _Stopped
 
 
-@ray.remote
 def _fill_bank(
-    uid: str,
+    voice: Voice,
     store_uri: str,
     key: str,
     manifest: Manifest,
@@ -241,17 +243,11 @@ def _fill_bank(
     dataset: Dataset,
     views: Views,
     device: str,
-    mailbox: Any,
 ) -> None:
-    process, store = Process.here(), Store(store_uri)
-
-    def alive() -> None:
-        mailbox.push.remote(uid, process, None)
-
-    alive()
+    store = Store(store_uri)
     with training_job.memory_errors():
         network = training_job.load_model(store, manifest, model, dataset)
-        bank.write(store, key, bank.compute(network, dataset, views, device, alive))
+        bank.write(store, key, bank.compute(network, dataset, views, device, voice.alive))
 
 
 def _last_line(error: Exception) -> str:

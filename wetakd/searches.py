@@ -78,14 +78,15 @@ def search_weights(
 
     def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
         replicate, names = pool
-        return _search_pool.options(**task_options(PlacementConfig(), plan.config.limits.retries)).remote(
+        return voice.begin(
+            task_options(PlacementConfig(), plan.config.limits.retries),
+            _search_pool,
             store.uri,
             list(by_pool[pool].values()),
             [networks[replicate, name].ref for name in names],
             dataset_ref,
             plan.config.weights,
             plan.contributions_key(replicate) if names == plan.config.pool else None,
-            voice,
         )
 
     results: dict[str, SearchResult] = {}
@@ -105,15 +106,14 @@ def search_weights(
     return Searches(results, errors, added, num_new)
 
 
-@ray.remote
 def _search_pool(
+    voice: Voice,
     store_uri: str,
     searches: Sequence[Search],
     bank_refs: Sequence[ray.ObjectRef[pa.Table]],
     dataset: Dataset,
     config: WeightsConfig,
     contributions_key: str | None,
-    voice: Voice,
 ) -> tuple[dict[str, SearchResult], dict[str, str], int, Contributions | None]:
     voice.alive()
     store = Store(store_uri)
