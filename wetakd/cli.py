@@ -10,6 +10,9 @@ import os
 import sys
 import threading
 import traceback
+from pathlib import Path
+from shlex import quote
+from shutil import which
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -35,6 +38,9 @@ def main() -> None:
 
 
 def _run() -> int:
+    # A study's own functions lie where it is run, as for `python -m`.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     try:
         code = commands(prog_name="wetakd", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -126,21 +132,28 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     from wetakd.progress import duration
     from wetakd.wording import many
 
-    study = config.study.name
     lines = [
         f"{many(result.num_networks_trained, 'network')} and {many(result.num_students_trained, 'student')} trained "
         f"in {duration(result.seconds)}; the rest was on storage.",
-        f"Files:   {Store(config.storage).shown}/studies/{study}/report.html and what stands beside it",
+        f"Files:   {Store(config.storage).shown}/studies/{config.study.name}/report.html and what stands beside it",
     ]
     if result.num_failed:
         lines.append(f"Failed:  {result.num_failed} trials have no student; the table says why")
     if not result.tracked:
-        lines.append(f"MLflow:  does not have all of it yet; send the rest with: wetakd sync {study}")
+        lines.append(f"MLflow:  does not have all of it yet; send the rest with: {_next('sync', config)}")
     elif config.mlflow.enabled:
-        lines.append(f"MLflow:  wetakd ui {study}")
+        lines.append(f"MLflow:  {_next('ui', config)}")
     if result.winner is not None:
-        lines.append(f"Winner:  wetakd export {study}")
+        lines.append(f"Winner:  {_next('export', config)}")
     return "\n".join(lines)
+
+
+def _next(command: str, config: StudyConfig) -> str:
+    """A command for this study that can be typed as it stands."""
+    program = sys.argv[0] if Path(sys.argv[0]).name == "wetakd" and which("wetakd") is None else "wetakd"
+    storage = Store(config.storage).shown
+    is_default = storage == Store(storage_uri(None)).shown
+    return " ".join([program, command, config.study.name, *([] if is_default else ["--storage", quote(storage)])])
 
 
 @commands.command(short_help="Say what a study would train and cost.", epilog=EXIT_CODES)

@@ -12,7 +12,7 @@ import yaml
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
 from wetakd.plan import Plan, control_weights
-from wetakd.results import Results
+from wetakd.results import SUMMARY, Results
 from wetakd.storage import Store
 from wetakd.study_file import check, unstamped
 
@@ -66,7 +66,7 @@ def config_of(store: Store, study: str) -> StudyConfig:
 
 def _entry(store: Store, name: str) -> StudyEntry:
     state, label = "begun", ""
-    if store.read_file(f"studies/{name}/summary.json") is not None:
+    if store.read_file(f"studies/{name}/{SUMMARY}") is not None:
         try:
             winner = Results.read(store, name).winner
             state, label = "done", f"{winner.strategy} {'+'.join(winner.assistants)}".strip() if winner else ""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from wetakd.config import (
+    STUDENT,
     TEACHER,
     DistillationConfig,
     ModelConfig,
@@ -155,7 +156,8 @@ class Plan:
             network = self.config.networks[name]
             teachers = self.config.teachers_of(name)
             seed = seed_of("network", self.config.study.seed, replicate, name)
-            precision = resolve_precision(network.recipe.precision, device_of(network.placement))
+            field = f"{name if name == TEACHER else f'assistants.{name}'}.recipe.precision"
+            precision = resolve_precision(network.recipe.precision, device_of(network.placement), field=field)
             teacher_keys = tuple(keys[teacher] for teacher in teachers)
             if network.is_imported:
                 keys[name] = self._import_key(name, network)
@@ -257,7 +259,8 @@ class Plan:
             for name, weight in zip(trial.arm.assistants, weights_K, strict=True)
             if weight > 0
         ]
-        precision = resolve_precision(config.recipe.precision, device_of(config.placement))
+        field = f"{STUDENT}.recipe.precision"
+        precision = resolve_precision(config.recipe.precision, device_of(config.placement), field=field)
         distillation = config.distillation if mixture else None
         key = self._training_key(
             config.model, config.recipe, precision, trial.student_seed, distillation, mixture, workers=0

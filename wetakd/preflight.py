@@ -14,7 +14,8 @@ from wetakd.data import Dataset
 from wetakd.errors import UserError
 from wetakd.losses import check_own_loss
 from wetakd.models import InputShape, build, check_training
-from wetakd.plan import Plan
+from wetakd.plan import Plan, device_of
+from wetakd.training import resolve_precision
 from wetakd.training_job import input_shape
 from wetakd.views import Views
 
@@ -52,13 +53,15 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
         _check_model(network.model, shape, dataset.num_classes, f"{path}.model")
         _check_batch(network, f"{path}.recipe.batch_size")
     _check_model(config.student.model, shape, dataset.num_classes, f"{STUDENT}.model")
-    check_own_loss(config.student.distillation, dataset.num_classes, field=f"{STUDENT}.distillation")
     for point in plan.points:
         try:
-            plan.student_config(point)
+            student = plan.student_config(point)
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise UserError(f"study.sweep: the point {point} is not a valid student: {reason}") from None
+        check_own_loss(student.distillation, dataset.num_classes, field=f"{STUDENT}.distillation")
+        field = f"{STUDENT}.recipe.precision"
+        resolve_precision(student.recipe.precision, device_of(student.placement), field=field)
 
 
 def _check_model(model: ModelConfig, shape: InputShape, num_classes: int, field: str) -> None:

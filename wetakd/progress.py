@@ -13,6 +13,7 @@ from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from wetakd.training import Epoch
 
@@ -47,7 +48,7 @@ class EpochCounter:
     def heard(self, uid: str, label: str, epoch: Epoch, num_epochs: int) -> None:
         """An epoch of one network is done."""
         self._done[uid] = max(epoch.epoch, self._done.get(uid, 0))
-        what = f"{label}: epoch {epoch.epoch}/{num_epochs}, accuracy {epoch.choose_accuracy:.3f}"
+        what = f"epoch {epoch.epoch}/{num_epochs}, accuracy {epoch.choose_accuracy:.3f}: {label}"
         self._stage.step(sum(self._done.values()), what)
 
 
@@ -125,13 +126,14 @@ class TerminalReporter:
         """Show a bar until the stage ends, then one line."""
         columns = (
             TextColumn("{task.description:<9}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=12),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[what]}"),
+            # What does not fit is cut from here, never from the columns before it.
+            TextColumn("{task.fields[what]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
         started = time.monotonic()
-        with Progress(*columns, console=self._console, transient=True) as bar:
+        with Progress(*columns, console=self._console, transient=True, expand=True) as bar:
             task = bar.add_task(title, total=total or None, what="")
             yield _BarStage(bar, task)
         self.say(f"{title:<9} done in {duration(time.monotonic() - started)}")

@@ -93,6 +93,10 @@ CONTRIBUTIONS = pa.schema([("replicate", _INT), ("name", _TEXT), ("leave_one_out
 _SCHEMAS = {"trials": TRIALS, "networks": NETWORKS, "curves": CURVES, "contributions": CONTRIBUTIONS}
 
 
+SUMMARY = "summary.json"
+"""Where it stands in a study's folder, the study has results."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a network costs where it runs."""
@@ -146,7 +150,7 @@ class Results:
         for name, data in tables.items():
             store.write(self._path(f"{name}.parquet"), data)
         summary = self.summary() | {"sha256": {name: _sha256(data) for name, data in tables.items()}}
-        store.write(self._path("summary.json"), json.dumps(summary, indent=2).encode())
+        store.write(self._path(SUMMARY), json.dumps(summary, indent=2).encode())
 
     def summary(self) -> dict[str, Any]:
         """The part that is no table, JSON-safe."""
@@ -164,7 +168,7 @@ class Results:
     @classmethod
     def read(cls, store: Store, study: str) -> Results:
         """What `write` left; raises UserError where the study has no results (yet), or not those that were written."""
-        text = store.read_file(f"studies/{study}/summary.json")
+        text = store.read_file(f"studies/{study}/{SUMMARY}")
         if text is None:
             raise UserError(f"study {study!r}: {store.shown} holds no results of it; `wetakd ls` shows what it holds")
         try:

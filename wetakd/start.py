@@ -122,12 +122,17 @@ def _folder(place: str, path: Path, test: str | None) -> dict[str, Any]:
         held_out = next((found[name] for name in _TEST_NAMES if name in found), None)
         return _parquet(found.get("train", f"{place}/*.parquet"), test or (held_out if "train" in found else None))
     below = sorted(child.name for child in path.iterdir() if child.is_dir() and child.name[0] != ".")
-    if "train" in below:
+    if "train" in below and _holds_images_by_class(path / "train"):
         held_out = next((f"{place}/{name}" for name in _TEST_NAMES if name in below), None)
         return _folder(f"{place}/train", path / "train", test or held_out)
     if not below:
         raise UserError(f"{place!r}: holds neither Parquet files nor a sub-folder for each class")
     return {"source": "folder", "train": place} | ({"test": test} if test else {})
+
+
+def _holds_images_by_class(path: Path) -> bool:
+    """Whether it is a split; else `train` is a class, of vehicles say."""
+    return any(child.is_dir() or child.suffix == ".parquet" for child in path.iterdir() if child.name[0] != ".")
 
 
 def _begins(names: list[str], word: str) -> bool:

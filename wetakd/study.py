@@ -24,7 +24,7 @@ from wetakd.logbook import STUDY, Logbook
 from wetakd.plan import Plan
 from wetakd.progress import QuietReporter, Reporter
 from wetakd.report import Report, build
-from wetakd.results import Results
+from wetakd.results import SUMMARY, Results
 from wetakd.stages import Ground
 from wetakd.statistics import Winner, choose_winner
 from wetakd.storage import Store
@@ -81,6 +81,7 @@ class Study:
         self.store = Store(config.storage)
         self._reporter = reporter or QuietReporter()
         self._revise = revise
+        self._revised = False
 
     def run(self) -> StudyResult:
         """Do what is missing and report on the whole; raises UserError for what the user can mend."""
@@ -88,7 +89,7 @@ class Study:
         with self._claimed(), tracking.connected(self.config, self.store) as tracker:
             dataset = stages.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
-            if inventory.is_complete(self.store, plan):
+            if not self._revised and inventory.is_complete(self.store, plan):
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(stages.TRACKING_S)
                 return StudyResult(results, build(results), tracked, time.monotonic() - started)
@@ -127,6 +128,8 @@ class Study:
             preflight.check_storage(self.config)
             capacity.check(self.config, self._reporter.say)
             self._record()
+            if self._revised:  # it answers another question
+                self.store.delete(f"{self._folder}/{SUMMARY}")
             inventory.remember(self.store, plan)
             book = Logbook(tracker, self.config)
             stack.push(lambda kind, *_: book.abandon() if kind else None)
@@ -149,10 +152,9 @@ class Study:
         before = unstamped(raw)
         if raw is not None and before is None:  # damaged
             self._record()
-        if before is None or self._revise:
-            return
-        changed = self.config.differences(before)
-        if changed:
+        changed = self.config.differences(before) if before is not None else []
+        self._revised = bool(changed)
+        if changed and not self._revise:
             raise UserError(
                 f"{changed[0]}: differs from what study {self.config.study.name!r} was first run with "
                 f"({len(changed)} field(s) changed); give study.name another value, or pass --revise"

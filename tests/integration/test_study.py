@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,21 @@ def test_a_changed_file_under_an_old_name_is_refused_unless_revised(finished: tu
     changed = study(folder, weights={"objective": "log_loss"})
     with pytest.raises(UserError, match=r"^weights\.objective: differs .*--revise"):
         Study(changed).run()
+
+
+def test_a_revised_study_answers_the_new_question_and_is_then_the_one_on_record(
+    finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder, result = finished
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    block = tree(tmp_path)["study"] | {"seeds": 1, "primary": {"strategy": "random_search"}}
+    smaller = study(tmp_path, study=block)
+    revised = Study(smaller, revise=True).run()
+    assert revised.num_students_trained == 0
+    assert len(revised.table) == len(result.table) / 2
+    assert revised.results.primary == ("random_search", "uniform")
+    again = Study(smaller).run()
+    pd.testing.assert_frame_equal(again.table, revised.table)
 
 
 def test_a_request_that_the_cluster_can_never_meet_fails_before_anything_trains(

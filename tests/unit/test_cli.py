@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from wetakd import cli
-from wetakd.study_file import embedded_study
+from wetakd.study_file import embedded_study, load
 
 
 @pytest.fixture(autouse=True)
@@ -230,3 +230,16 @@ def test_help_needs_neither_torch_nor_ray_nor_mlflow() -> None:
     code = "import sys, wetakd.cli; print(sorted({'torch', 'ray', 'mlflow'} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert told.stdout.strip() == "[]"
+
+
+def test_the_next_command_can_be_typed_as_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WETAKD_STORAGE", raising=False)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/wetakd", "run"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli._next("ui", load(None)) == ".venv/bin/wetakd ui digits"
+    elsewhere = load(None, ["storage=/my data/runs"])
+    assert cli._next("export", elsewhere) == ".venv/bin/wetakd export digits --storage '/my data/runs'"
+    monkeypatch.setenv("WETAKD_STORAGE", "/my data/runs")
+    monkeypatch.setattr(sys, "argv", ["jobs/study.py"])
+    assert cli._next("sync", elsewhere) == "wetakd sync digits"

@@ -2,6 +2,9 @@
 
 import io
 import re
+import time
+
+from rich.console import Console
 
 from wetakd.progress import EpochCounter, LineReporter, QuietReporter, TerminalReporter, duration, share
 from wetakd.training import Epoch
@@ -19,7 +22,7 @@ def test_a_log_gets_whole_lines_without_control_codes() -> None:
             counter.heard("network:0:ta8", "ta8", epoch(number), 10)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 11
-    assert lines[4].endswith("ta8: epoch 5/10, accuracy 0.500")
+    assert lines[4].endswith("epoch 5/10, accuracy 0.500: ta8")
     assert " 25% " in lines[4]
     assert re.fullmatch(r"networks  done in 0:0\d", lines[-1])
     assert "\x1b" not in stream.getvalue()
@@ -75,3 +78,15 @@ def test_silence_is_silent() -> None:
 def test_durations_and_shares_read_well() -> None:
     assert [duration(s) for s in (None, 0, 59.6, 61, 3661)] == ["?", "0:00", "1:00", "1:01", "1:01:01"]
     assert [share(1, 3), share(0, 0)] == ["33%", "0%"]
+
+
+def test_a_long_label_costs_neither_bar_nor_time_nor_accuracy_on_a_narrow_terminal() -> None:
+    shown = io.StringIO()
+    reporter = TerminalReporter(shown)
+    reporter._console = Console(file=shown, force_terminal=True, width=80)
+    with reporter.stage("students", 8) as stage:
+        label = "random_search teacher+ta8+ta6+ta4 student.recipe.lr=0.1, seed 0"
+        EpochCounter(stage).heard("a", label, Epoch(5, 0.1, 0.1, 0.95, 0.1, 1.0), 8)
+        time.sleep(0.3)
+    (line,) = {line for line in re.split(r"[\r\n]", shown.getvalue()) if "epoch 5/8" in line}
+    assert re.search(r"students .*62%.* epoch 5/8, accuracy 0\.950: r", line)

@@ -189,3 +189,10 @@ def test_every_page_of_help_has_an_example_and_the_exit_codes() -> None:
         assert f"    wetakd {name}" in page, name
         assert "Exit codes: 0" in page, name
         assert max(map(len, page.splitlines())) <= 120, name
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("bus", "car", "train"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "one.png")
+    assert start.detect(str(tmp_path)) == {"source": "folder", "train": str(tmp_path)}
