@@ -245,14 +245,18 @@ def ui(study: str, storage: str | None, port: int) -> None:
     """
     from wetakd import ui as pages
     from wetakd.inventory import config_of
-    from wetakd.tracking import tracking_uri_of
+    from wetakd.journal import study_id
+    from wetakd.tracking_uri import tracking_uri_of
 
     store = Store(storage_uri(storage))
     config = config_of(store, study)
     tracking_uri = tracking_uri_of(config.mlflow.tracking_uri, store)
     if not config.mlflow.enabled:
         raise UserError(f"study {study!r}: was run with mlflow.enabled false, so there is nothing to open")
-    pages.show(tracking_uri, config.mlflow.experiment, study, port, click.echo)
+    identity = study_id(store, study)
+    if identity is None:
+        raise UserError(f"study {study!r}: has told MLflow nothing yet; run it first")
+    pages.show(tracking_uri, config.mlflow.experiment, identity, port, click.echo)
 
 
 @commands.command(name="ls", short_help="List the studies on storage.", epilog=EXIT_CODES)

@@ -4,6 +4,7 @@ Object stores cannot append, so events lie in segments. The last segment is writ
 name, until it is full; the shorter one goes afterwards. Two segments may therefore hold the same event for a moment:
 its number tells. Each line carries a checksum, and a torn line is passed over.
 
+    studies/NAME/journal/id                                      tells this study from all others of its name
     studies/NAME/journal/segments/<first event>-<random>.log     one event a line
     studies/NAME/journal/blobs/<sha256>                          what is too large for a line
     studies/NAME/journal/sent-<destination>.json                 how far a destination got
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import threading
 import time
 import uuid
@@ -56,12 +58,26 @@ class Event:
             return None
 
 
+def study_id(store: Store, study: str) -> str | None:
+    """The id that the study's first driver made up; None where none has, or the file is torn."""
+    raw = store.read_file(_id_path(study)) or b""
+    return raw.decode() if re.fullmatch(rb"[0-9a-f]{32}", raw) else None
+
+
+def _id_path(study: str) -> str:
+    return f"studies/{study}/journal/id"
+
+
 class Journal:
     """Appends return at once; a thread writes what is new every `flush_s` seconds. One process writes at a time."""
 
     def __init__(self, store: Store, study: str, flush_s: float = FLUSH_S) -> None:
         self._store, self._flush_s = store, flush_s
         self._folder = f"studies/{study}/journal"
+        if (known := study_id(store, study)) is None:
+            known = uuid.uuid4().hex
+            store.write(_id_path(study), known.encode())
+        self.study_id = known
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._pending: list[bytes] = []
         self._tail, self._tail_path, self._tail_first = b"", "", 0

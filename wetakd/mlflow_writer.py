@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 _What = TypeVar("_What")
 log = logging.getLogger("wetakd.tracking")
 
-UID_TAG, STUDY_TAG, MODEL_TAG = "wetakd.uid", "wetakd.study", "wetakd.model"
+# A study's name is for people: others may have one of the same name at the same server.
+UID_TAG, STUDY_TAG, STUDY_ID_TAG = "wetakd.uid", "wetakd.study", "wetakd.study_id"
 _POLL_S, _LONGEST_WAIT_S = 0.5, 30.0
 _EVENTS_A_BATCH, _METRICS_A_CALL, _PARAMS_A_CALL = 1000, 1000, 100
 # Answers that would come again however often we ask: a run that somebody deleted, a value that MLflow refuses.
@@ -135,7 +136,7 @@ class MlflowWriter:
         while True:
             page = client.search_runs(
                 [str(self.experiment_id)],
-                filter_string=f"tags.`{STUDY_TAG}` = '{self._study}'",
+                filter_string=f"tags.`{STUDY_ID_TAG}` = '{self._journal.study_id}'",
                 order_by=["attributes.start_time ASC"],
                 page_token=token,
             )
@@ -212,7 +213,8 @@ class MlflowWriter:
             self._mlflow.log_batch(run_id, params=entries[begin : begin + _PARAMS_A_CALL], synchronous=True)
 
     def _create(self, event: Event) -> str:
-        tags = {UID_TAG: event.uid, STUDY_TAG: self._study, "mlflow.source.name": "wetakd"}
+        tags = {UID_TAG: event.uid, STUDY_TAG: self._study, STUDY_ID_TAG: self._journal.study_id}
+        tags["mlflow.source.name"] = "wetakd"
         parent = self.run_ids.get(event.data["parent"] or "")
         if parent:
             tags["mlflow.parentRunId"] = parent

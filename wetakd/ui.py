@@ -12,27 +12,28 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from wetakd.errors import UserError
+from wetakd.mlflow_writer import STUDY_ID_TAG
 
 HOST = "127.0.0.1"
 _START_S = 120.0
 
 
-def link(base: str, experiment_id: str, study: str) -> str:
+def link(base: str, experiment_id: str, study_id: str) -> str:
     """The trials of one study, flat (sorting by a metric unfolds the nesting), best first, as charts."""
-    search = quote(f"tags.`wetakd.study` = '{study}' and tags.kind = 'trial'", safe="")
+    search = quote(f"tags.`{STUDY_ID_TAG}` = '{study_id}' and tags.kind = 'trial'", safe="")
     order = quote("metrics.`student_choose_accuracy`", safe="")
     query = f"searchFilter={search}&orderByKey={order}&orderByAsc=false&compareRunsMode=CHART"
     return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def show(tracking_uri: str, experiment: str, study: str, port: int, say: Callable[[str], None]) -> None:
+def show(tracking_uri: str, experiment: str, study_id: str, port: int, say: Callable[[str], None]) -> None:
     """Print the link to a study; over a local database, serve it on loopback until interrupted.
 
     Raises UserError where the port is taken or MLflow does not know the experiment.
     """
     identity = _experiment_id(tracking_uri, experiment)
     if tracking_uri.startswith(("http://", "https://")):
-        say(link(tracking_uri, identity, study))
+        say(link(tracking_uri, identity, study_id))
         return
     base = f"http://{HOST}:{port}"
     with socket.socket() as probe:
@@ -42,7 +43,7 @@ def show(tracking_uri: str, experiment: str, study: str, port: int, say: Callabl
     server = serve(tracking_uri, port)
     try:
         _wait(base, server)
-        say(f"{link(base, identity, study)}\nCtrl-C ends it.")
+        say(f"{link(base, identity, study_id)}\nCtrl-C ends it.")
         server.wait()
     except KeyboardInterrupt:
         pass

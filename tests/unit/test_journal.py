@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wetakd import journal as journal_module
-from wetakd.journal import Event, Journal
+from wetakd.journal import Event, Journal, study_id
 from wetakd.storage import Damaged, Store
 
 NEVER_S = 3600.0
@@ -50,6 +50,17 @@ def test_events_come_back_in_order_with_their_time(journal: Journal, store: Stor
     assert [event.seq for event in said] == [1, 2, 3, 4, 5]
     assert begin - 2 <= said[0].ms <= said[-1].ms <= time.time() * 1000 + 2
     assert numbers(journal, after=3) == [4, 5]
+
+
+def test_a_study_has_one_id_which_only_its_driver_makes(store: Store) -> None:
+    assert study_id(store, "s") is None
+    first = Journal(store, "s", flush_s=NEVER_S).study_id
+    assert first == Journal(store, "s", flush_s=NEVER_S).study_id == study_id(store, "s")
+    assert first != Journal(store, "other", flush_s=NEVER_S).study_id
+    for torn in (b"", b"'", b"\xff" * 32, b"0" * 31):
+        store.write("studies/s/journal/id", torn)
+        assert study_id(store, "s") is None
+        assert Journal(store, "s", flush_s=NEVER_S).study_id == study_id(store, "s") != first
 
 
 def test_numbers_that_are_not_finite_survive(journal: Journal) -> None:
@@ -182,11 +193,14 @@ def test_reading_while_the_tail_is_replaced(store: Store, journal: Journal) -> N
 
 def test_a_storage_that_is_away_loses_nothing(store: Store, journal: Journal) -> None:
     journal.append("tags", "r", {})
-    Path(store.uri, "studies").write_text("in the way")
+    studies = Path(store.uri, "studies")
+    studies.rename(studies.with_name("away"))
+    studies.write_text("in the way")
     with pytest.raises(OSError):  # noqa: PT011  the message is the system's
         journal.flush()
     journal.append("tags", "r", {})
-    Path(store.uri, "studies").unlink()
+    studies.unlink()
+    studies.with_name("away").rename(studies)
     journal.flush()
     assert numbers(journal) == [1, 2]
 

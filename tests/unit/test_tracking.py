@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.ports import free_port
+from wetakd.journal import study_id
 from wetakd.storage import Store
 from wetakd.study_file import check as check_config
 from wetakd.tracking import MlflowTracker, NullTracker, Tracker, check, connected, sync
@@ -226,6 +227,28 @@ def test_an_emptied_server_gets_the_whole_story_again(store: Store, study: str, 
         assert len(curve(uri, found["trial:0"], "loss")) == 3
         for run in found.values():
             client(uri).delete_run(run.info.run_id)
+
+
+def test_two_studies_of_one_name_have_runs_of_their_own(tmp_path: Path, study: str, uri: str) -> None:
+    """Two users of one server; or one who deletes ./runs and starts again."""
+    for folder in ("mine", "yours"):
+        tracker = MlflowTracker(Store(str(tmp_path / folder)), study, uri, study)
+        tell(tracker)
+        tracker.tags("study", {"folder": folder})
+        assert tracker.flush(FLUSH_S)
+        tracker.stop()
+    experiment = client(uri).get_experiment_by_name(study)
+    found = client(uri).search_runs([experiment.experiment_id])
+    assert len(found) == 2 * 3
+    by_study: dict[str, list[Any]] = {}
+    for run in found:
+        by_study.setdefault(run.data.tags["wetakd.study_id"], []).append(run)
+    assert set(by_study) == {study_id(Store(str(tmp_path / folder)), study) for folder in ("mine", "yours")}
+    for runs_of_one in by_study.values():
+        by_uid = {run.data.tags["wetakd.uid"]: run for run in runs_of_one}
+        assert sorted(by_uid) == ["study", "trial:0", "trial:1"]
+        assert by_uid["trial:0"].data.tags["mlflow.parentRunId"] == by_uid["study"].info.run_id
+        assert len(curve(uri, by_uid["trial:0"], "loss")) == 3
 
 
 def test_thousands_of_metrics_arrive(tracker: MlflowTracker, study: str, uri: str, store: Store) -> None:

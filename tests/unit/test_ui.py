@@ -37,10 +37,10 @@ def test_a_server_on_loopback_is_asked_directly_whatever_the_proxy(base: str, mo
 
 
 def test_the_link_filters_and_sorts_the_trials_of_one_study() -> None:
-    address = urlsplit(link("http://127.0.0.1:5000/", "7", "digits"))
+    address = urlsplit(link("http://127.0.0.1:5000/", "7", "0123abcd"))
     page, _, query = address.fragment.partition("?")
     assert page == "/experiments/7/runs"
     asked = parse_qs(query)
-    assert "wetakd.study" in asked["searchFilter"][0]
+    assert asked["searchFilter"] == ["tags.`wetakd.study_id` = '0123abcd' and tags.kind = 'trial'"]
     assert asked["orderByKey"] == ["metrics.`student_choose_accuracy`"]
     assert asked["orderByAsc"] == ["false"]
