@@ -19,7 +19,7 @@ from wetakd.environment import code_version, environment
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import NO_POINT, NetworkNode, Trial, describe_point
 from wetakd.statistics import STRATEGY_ORDER
-from wetakd.tracking import Tracker
+from wetakd.tracking import Status, Tracker
 from wetakd.training import Epoch
 from wetakd.training_job import history
 from wetakd.trials import TrainedStudent
@@ -34,6 +34,7 @@ class Logbook:
         self._tracker = tracker
         self._config = config
         self._open: set[str] = set()
+        self._running: set[str] = set()
         self._curves: set[str] = set()
         self._parameters: dict[tuple[int, str], int] = {}
         self._trials_of: dict[str, list[Trial]] = defaultdict(list)
@@ -75,14 +76,14 @@ class Logbook:
             self._parameters[node.replicate, node.name] = network.manifest.facts["parameters"]
         if network.error:
             self._tracker.tags(network.node.uid, {"error": network.error})
-            self._tracker.close(network.node.uid, "FAILED")
+            self._close(network.node.uid, "FAILED")
 
     def networks_judged(self, networks: Mapping[tuple[int, str], TrainedNetwork], table: pd.DataFrame) -> None:
         """Final numbers of every network (one row each, in order), and the end of its run."""
         for row, network in zip(table.to_dict("records"), networks.values(), strict=True):
             if network.error is None:
                 self._tracker.metrics(network.node.uid, _known(row, _NETWORK_METRICS))
-                self._tracker.close(network.node.uid, "FINISHED")
+                self._close(network.node.uid, "FINISHED")
 
     def expect(self, trials: Mapping[Trial, str]) -> None:
         """Which student (by key) each trial trains; several trials may share one."""
@@ -90,29 +91,34 @@ class Logbook:
         for trial, student_key in trials.items():
             self._trials_of[student_key].append(trial)
 
-    def student_epoch(self, student_key: str, epoch: Epoch) -> None:
-        """One epoch of a student, in the run of every trial that it serves."""
+    def student_epoch(self, student_key: str, epoch: Epoch, num_epochs: int) -> None:
+        """One epoch of `num_epochs` of a student, in the run of every trial that it serves; the last one ends it.
+
+        What is found out later, the test set above all, MLflow takes in a run that has ended, too.
+        """
         for trial in self._trials_of[student_key]:
             self._open_trial(trial)
             self._epoch(trial.uid, epoch, "student_")
+            if epoch.epoch == num_epochs:
+                self._close(trial.uid, "FINISHED")
 
     def student_done(self, outcome: TrainedStudent) -> None:
-        """A student is finished, stopped or has failed: complete its curves."""
+        """A student is finished, stopped or has failed: complete its curves, and end its runs."""
         for trial in self._trials_of[outcome.student.key]:
             self._open_trial(trial)
             for epoch in history(outcome.manifest) if outcome.manifest else ():
                 self._epoch(trial.uid, epoch, "student_")
+            self._close(trial.uid, _status(failed=outcome.error is not None, stopped=outcome.stopped_at is not None))
 
     def trials_judged(self, table: pd.DataFrame, trials: Sequence[Trial]) -> None:
-        """Final numbers of every trial (one row each, in order), and the end of its run."""
+        """Final numbers of every trial (one row each, in order), and the end of its run where it had no student."""
         for row, trial in zip(table.to_dict("records"), trials, strict=True):
             self._open_trial(trial)
             # A number without steps is a bar in MLflow; what has a curve ends where its curve does.
             names = [name for name in _TRIAL_METRICS if name != _HEADLINE or trial.uid not in self._curves]
             self._tracker.metrics(trial.uid, _known(row, names))
             self._tracker.tags(trial.uid, _trial_tags(row))
-            stopped = not pd.isna(row["stopped_at_epoch"])
-            self._tracker.close(trial.uid, "FAILED" if row["error"] else "KILLED" if stopped else "FINISHED")
+            self._close(trial.uid, _status(failed=bool(row["error"]), stopped=not pd.isna(row["stopped_at_epoch"])))
 
     def end(self, description: str, files: Mapping[str, bytes], summary: Mapping[str, float], num_done: int) -> None:
         """The verdict, the table and the figures; the parent run stays open for the winner.
@@ -126,14 +132,12 @@ class Logbook:
 
     def close(self, failed: bool) -> None:
         """The study is over."""
-        self._tracker.close(STUDY, "FAILED" if failed else "FINISHED")
+        self._close(STUDY, "FAILED" if failed else "FINISHED")
 
     def abandon(self) -> None:
-        """The driver is stopping before the end: nothing is left running."""
-        for uid in sorted(self._open - {STUDY}):
-            self._tracker.close(uid, "KILLED")
-        if STUDY in self._open:
-            self._tracker.close(STUDY, "KILLED")
+        """The driver is stopping before the end: nothing is left running. The study comes first: time may be short."""
+        for uid in sorted(self._running, key=lambda uid: (uid != STUDY, uid)):
+            self._close(uid, "KILLED")
 
     def _epoch(self, uid: str, epoch: Epoch, whose: str = "") -> None:
         """The accuracy comes first: MLflow's compare page opens with the metric that was noted first."""
@@ -191,7 +195,16 @@ class Logbook:
         self, uid: str, name: str, *, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = STUDY
     ) -> None:
         self._open.add(uid)
+        self._running.add(uid)
         self._tracker.open(uid, name=name, parent=parent, params=params, tags=tags)
+
+    def _close(self, uid: str, status: Status) -> None:
+        self._running.discard(uid)
+        self._tracker.close(uid, status)
+
+
+def _status(*, failed: bool, stopped: bool) -> Status:
+    return "FAILED" if failed else "KILLED" if stopped else "FINISHED"
 
 
 _HEADLINE = "student_choose_accuracy"

@@ -124,8 +124,9 @@ def train_students(ground: Ground, networks: Networks, weighed: Weighed) -> dict
         counter = EpochCounter(stage)
 
         def watch(key: str, epoch: Epoch) -> None:
-            ground.book.student_epoch(key, epoch)
-            counter.heard(key, label[key], epoch, by_key[key].config.recipe.epochs)
+            num_epochs = by_key[key].config.recipe.epochs
+            ground.book.student_epoch(key, epoch, num_epochs)
+            counter.heard(key, label[key], epoch, num_epochs)
 
         def train(some: Mapping[str, Student], until: Mapping[str, int]) -> dict[str, TrainedStudent]:
             return trial_room.train_students(

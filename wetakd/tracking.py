@@ -25,11 +25,12 @@ from wetakd.uri import hide, scrub
 
 __all__ = ["MlflowTracker", "NullTracker", "Status", "Tracker", "check", "connected", "sync", "tracking_uri_of"]
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 CHANGED_TAG = "wetakd.changed_params"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _LONGEST_PARAM, _LONGEST_TAG, _LONGEST_DIGEST = 6000, 8000, 36
-_LAST_WORDS_S = 2.0
+# Ray ends a stopped job after 3 s. Who is not in such a hurry has hundreds of runs closed, if the server keeps up.
+_LAST_WORDS_S, _MORE_WORDS_S = 2.0, 60.0
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Tracker(Protocol):
         """A local MLflow model folder (`save_model` wrote it) as an output of the run; maybe a registered version."""
 
     def close(self, uid: str, status: Status) -> None:
-        """The run is over, until it is opened again."""
+        """The run is over, until it is opened again; numbers and tags may still follow."""
 
     def next_step(self, uid: str, key: str) -> int:
         """One past the last step that was noted of a metric, by whichever driver; 0 before the first."""
@@ -115,7 +116,7 @@ class NullTracker:
 class _Said:
     """What the journal says of one run. Steps are bits of one number: a thousand curves stay small."""
 
-    is_open: bool = False
+    status: Status | None = None
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
@@ -132,8 +133,11 @@ class _Said:
             self.files[data["path"]] = data["blob"]
         elif event.kind in ("dataset", "model"):
             self.things.add(_identity(event.kind, data))
+        elif event.kind == "close":
+            self.status = data["status"]
         else:
-            self.is_open = event.kind != "close"
+            if event.kind == "open":
+                self.status = "RUNNING"
             self.params |= data.get("params", {})
             self.tags |= data.get("tags", {})
 
@@ -167,7 +171,7 @@ class MlflowTracker:
             fresh = {key: text for key, text in texts.items() if key not in said.params}
             wanted = dict(tags) | ({CHANGED_TAG: ", ".join(changed)} if changed else {})
             new_tags = _new(wanted, said.tags)
-            if fresh or new_tags or not said.is_open:
+            if fresh or new_tags or said.status != "RUNNING":
                 self._note("open", uid, {"name": name, "parent": parent, "params": fresh, "tags": new_tags})
 
     def metrics(self, uid: str, values: Mapping[str, float], step: int = 0) -> None:
@@ -214,9 +218,9 @@ class MlflowTracker:
         self._note_once("model", uid, {"name": name, "digest": digest, "files": files, "register_as": register_as})
 
     def close(self, uid: str, status: Status) -> None:
-        """The run is over, until it is opened again."""
+        """The run is over, until it is opened again; numbers and tags may still follow."""
         with self._lock:
-            if self._run(uid).is_open:
+            if self._run(uid).status != status:
                 self._note("close", uid, {"status": status})
 
     def flush(self, timeout_s: float) -> bool:
@@ -280,8 +284,13 @@ def connected(config: StudyConfig, store: Store) -> Iterator[Tracker]:
     tracker = MlflowTracker(store, config.study.name, tracking_uri, config.mlflow.experiment)
     try:
         yield tracker
-    finally:
+    except BaseException:
+        if not tracker.flush(_LAST_WORDS_S) and tracker.problem is None:
+            tracker.flush(_MORE_WORDS_S)
+        raise
+    else:
         tracker.flush(_LAST_WORDS_S)
+    finally:
         tracker.stop()
 
 
