@@ -123,7 +123,7 @@ class MlflowWriter:
 
     def _connect(self) -> None:
         """Experiment, and the runs of this study that are there already."""
-        client = _client(self._uri)
+        client = connect(self._uri)
         self.experiment_id = _experiment_id(client, self._experiment, self._uri)
         self.run_ids = self._find_runs(client)
         if not self.run_ids:
@@ -290,7 +290,8 @@ class _NoRun(LookupError):
     """An event of a run that could not be created."""
 
 
-def _client(tracking_uri: str) -> MlflowClient:
+def connect(tracking_uri: str) -> MlflowClient:
+    """A client that is quiet and tries nothing twice."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient

@@ -87,14 +87,14 @@ def _check_server(tracking_uri: str) -> None:
             verify=secure,
         )
     except (requests.RequestException, ValueError) as error:
-        raise _silent(tracking_uri, cause(error)) from None
+        raise silent(tracking_uri, cause(error)) from None
     if answer.status_code in (401, 403):
         raise UserError(
             f"{_FIELD}: {shown(tracking_uri)!r} refuses us ({answer.status_code} {_excerpt(answer.text)}); set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the server's --allowed-hosts"
         )
     if answer.status_code != 200 or not answer.text.lstrip().startswith("{"):
-        raise _silent(tracking_uri, f"{answer.status_code} {answer.reason}")
+        raise silent(tracking_uri, f"{answer.status_code} {answer.reason}")
 
 
 def _check_sqlite(tracking_uri: str) -> None:
@@ -110,7 +110,7 @@ def _check_sqlite(tracking_uri: str) -> None:
         finally:
             connection.close()
     except (OSError, sqlite3.Error) as error:
-        raise _silent(tracking_uri, str(error)) from None
+        raise silent(tracking_uri, str(error)) from None
 
 
 def _check_database(tracking_uri: str) -> None:
@@ -120,16 +120,17 @@ def _check_database(tracking_uri: str) -> None:
         address = (parts.hostname or "localhost", parts.port or _PORTS[kind])
         socket.create_connection(address, timeout=_TIMEOUT_S).close()
     except (OSError, ValueError) as error:
-        raise _silent(tracking_uri, str(error)) from None
+        raise silent(tracking_uri, str(error)) from None
     import sqlalchemy
 
     try:
         sqlalchemy.create_engine(tracking_uri).connect().close()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        raise _silent(tracking_uri, str(error)) from None
+        raise silent(tracking_uri, str(error)) from None
 
 
-def _silent(tracking_uri: str, reason: str) -> UserError:
+def silent(tracking_uri: str, reason: str) -> UserError:
+    """What to raise where there is no MLflow, with the `reason` that somebody gave, credentials and all."""
     return UserError(
         f"{_FIELD}: {shown(tracking_uri)!r} does not answer as MLflow ({scrub(reason, tracking_uri)}); start it, "
         "correct the URI, or set mlflow.enabled: false"

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from wetakd.errors import UserError
-from wetakd.mlflow_writer import STUDY_ID_TAG
+from wetakd.mlflow_writer import STUDY_ID_TAG, connect
+from wetakd.tracking_uri import cause, check, silent
+from wetakd.uri import shown
 
 HOST = "127.0.0.1"
 _START_S = 120.0
@@ -29,11 +31,12 @@ def link(base: str, experiment_id: str, study_id: str) -> str:
 def show(tracking_uri: str, experiment: str, study_id: str, port: int, say: Callable[[str], None]) -> None:
     """Print the link to a study; over a local database, serve it on loopback until interrupted.
 
-    Raises UserError where the port is taken or MLflow does not know the experiment.
+    Raises UserError where the port is taken, or MLflow does not answer or does not know the experiment.
     """
+    check(tracking_uri)
     identity = _experiment_id(tracking_uri, experiment)
     if tracking_uri.startswith(("http://", "https://")):
-        say(link(tracking_uri, identity, study_id))
+        say(link(shown(tracking_uri), identity, study_id))
         return
     base = f"http://{HOST}:{port}"
     with socket.socket() as probe:
@@ -54,11 +57,14 @@ def show(tracking_uri: str, experiment: str, study_id: str, port: int, say: Call
 
 def serve(tracking_uri: str, port: int) -> subprocess.Popen[bytes]:
     """Start `mlflow server` on loopback over a database; the caller ends it."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
-    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # Job runners are for features that a study does not use; they would start eight more processes.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return subprocess.Popen(command, env=os.environ | quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Not on the command line, which every user of this machine can read: the URI may hold a password.
+    database = {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
+    return subprocess.Popen(
+        command, env=os.environ | quiet | database, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def answers(base: str) -> bool:
@@ -80,10 +86,10 @@ def _wait(base: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def _experiment_id(tracking_uri: str, experiment: str) -> str:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    found = MlflowClient(tracking_uri).get_experiment_by_name(experiment)
+    try:
+        found = connect(tracking_uri).get_experiment_by_name(experiment)
+    except Exception as error:  # whatever MLflow raises: its traceback would show the URI
+        raise silent(tracking_uri, cause(error)) from None
     if found is None:
         raise UserError(f"mlflow.experiment: {experiment!r} is not there yet; run the study first, or wetakd sync")
     return str(found.experiment_id)

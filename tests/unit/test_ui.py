@@ -5,15 +5,28 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
+import psutil
 import pytest
 
-from wetakd.ui import answers, link
+from tests.ports import free_port
+from wetakd.errors import UserError
+from wetakd.ui import answers, link, serve, show
+
+ANSWERS = {
+    "/health": b"OK",
+    "/api/2.0/mlflow/experiments/search": b'{"experiments": []}',
+    "/api/2.0/mlflow/experiments/get-by-name": b'{"experiment": {"experiment_id": "7", "name": "e"}}',
+}
 
 
 class Healthy(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/health" else 404)
+        path, _, query = self.path.partition("?")
+        if "hang-up" in query:
+            return
+        self.send_response(200 if path in ANSWERS else 404)
         self.end_headers()
+        self.wfile.write(ANSWERS.get(path, b""))
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -44,3 +57,30 @@ def test_the_link_filters_and_sorts_the_trials_of_one_study() -> None:
     assert asked["searchFilter"] == ["tags.`wetakd.study_id` = '0123abcd' and tags.kind = 'trial'"]
     assert asked["orderByKey"] == ["metrics.`student_choose_accuracy`"]
     assert asked["orderByAsc"] == ["false"]
+
+
+def test_a_servers_link_has_no_credentials(base: str) -> None:
+    said: list[str] = []
+    show(base.replace("//", "//me:s3cr3t@"), "e", "0123abcd", 5000, said.append)
+    assert said == [link(base, "7", "0123abcd")]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_server_that_fails_costs_one_line_without_credentials(base: str, is_there: bool) -> None:
+    address = base if is_there else f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(UserError, match=r"^mlflow\.tracking_uri: 'http://127\.0\.0\.1:\d+' does not answer") as error:
+        show(address.replace("//", "//me:s3cr3t@"), "hang-up", "0123abcd", 5000, print)
+    assert "s3cr3t" not in str(error.value)
+    assert error.value.__suppress_context__
+
+
+def test_a_databases_password_is_not_on_the_command_line_of_its_server() -> None:
+    uri = f"postgresql://me:s3cr3t@127.0.0.1:{free_port()}/mlflow"
+    server = serve(uri, free_port())
+    try:
+        process = psutil.Process(server.pid)
+        assert process.environ()["MLFLOW_BACKEND_STORE_URI"] == uri
+        assert "s3cr3t" not in " ".join(process.cmdline())
+    finally:
+        server.kill()
+        server.wait()
