@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -19,11 +20,12 @@ from wetakd.export import MODEL_NAME, mlflow_model_folder
 from wetakd.halving import train_in_rungs
 from wetakd.judge import judge_ensembles, judge_networks, judge_students
 from wetakd.latency import latency_ms
+from wetakd.lease import Lease
 from wetakd.logbook import STUDY, Logbook
 from wetakd.models import cost
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Student, Trial, control_weights
-from wetakd.progress import EpochCounter, Reporter
+from wetakd.progress import EpochCounter, Reporter, Stage
 from wetakd.report import Report, build
 from wetakd.results import Cost, Results
 from wetakd.searches import Weighed
@@ -45,12 +47,18 @@ class Ground:
 
     config: StudyConfig
     store: Store
+    lease: Lease
     dataset: Dataset
     dataset_ref: ray.ObjectRef[Dataset]
     plan: Plan
     tracker: Tracker
     book: Logbook
     reporter: Reporter
+
+    def stage(self, name: str, total: float) -> AbstractContextManager[Stage]:
+        """One part of the study, shown; raises UserError where another driver has taken the study over."""
+        self.lease.check()
+        return self.reporter.stage(name, total)
 
 
 def load_data(config: StudyConfig, reporter: Reporter) -> Dataset:
@@ -69,7 +77,7 @@ def train_networks(ground: Ground) -> dict[tuple[int, str], TrainedNetwork]:
     """Teachers and assistants with their banks, by (replicate, name)."""
     nodes = {node.uid: node for node in ground.plan.nodes}
     total = sum(node.config.recipe.epochs for node in nodes.values())
-    with ground.reporter.stage("networks", total) as stage:
+    with ground.stage("networks", total) as stage:
         counter = EpochCounter(stage)
 
         def watch(uid: str, epoch: Epoch) -> None:
@@ -93,7 +101,7 @@ def search_weights(ground: Ground, networks: Networks) -> Weighed:
         if failed:
             errors[trial] = f"network {failed[0]} failed: {networks[trial.replicate, failed[0]].error}"
     trials = [trial for trial in ground.plan.trials if trial not in errors]
-    with ground.reporter.stage("weights", 1.0) as stage:
+    with ground.stage("weights", 1.0) as stage:
         found = searches.search_weights(
             ground.plan,
             trials,
@@ -120,7 +128,7 @@ def train_students(ground: Ground, networks: Networks, weighed: Weighed) -> dict
     ground.book.expect({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
     label = {student.key: f"{trial.arm.label}, seed {trial.seed}" for trial, student in students.items()}
-    with ground.reporter.stage("students", sum(s.config.recipe.epochs for s in by_key.values())) as stage:
+    with ground.stage("students", sum(s.config.recipe.epochs for s in by_key.values())) as stage:
         counter = EpochCounter(stage)
 
         def watch(key: str, epoch: Epoch) -> None:
@@ -150,7 +158,7 @@ def judge(
 ) -> Results:
     """Open the test set, once, for all; the winner is known already."""
     distinct = {outcome.student.key: outcome for outcome in outcomes.values()}
-    with ground.reporter.stage("test", 1.0) as stage:
+    with ground.stage("test", 1.0) as stage:
         student_scores = judge_students(
             distinct.values(),
             ground.config,
@@ -191,7 +199,7 @@ def _cost(ground: Ground, network: StudentConfig, *, timed: bool = False) -> Cos
 
 def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Results, Report, bool]:
     """Report, figures and winner: to storage and to MLflow. Returns whether MLflow has all of it."""
-    with ground.reporter.stage("report", 1.0):
+    with ground.stage("report", 1.0):
         report = build(results)
         files = report.files()
         ground.book.networks_judged(networks, results.networks)
@@ -203,6 +211,7 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         tracked = ground.tracker.flush(TRACKING_S)
         run_ids = [ground.tracker.run_id(trial.uid) for trial in ground.plan.trials]
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
+        ground.lease.check()
         write_report(ground.store, results.study, files)
         # The summary comes last: where it stands, everything does.
         results.write(ground.store)

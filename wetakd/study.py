@@ -20,6 +20,7 @@ from wetakd import capacity, cluster, inventory, preflight, stages, system_metri
 from wetakd.assignments import student_address
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
+from wetakd.lease import Lease
 from wetakd.logbook import STUDY, Logbook
 from wetakd.plan import Plan
 from wetakd.progress import QuietReporter, Reporter
@@ -86,7 +87,7 @@ class Study:
     def run(self) -> StudyResult:
         """Do what is missing and report on the whole; raises UserError for what the user can mend."""
         started = time.monotonic()
-        with self._claimed(), tracking.connected(self.config, self.store) as tracker:
+        with self._claimed() as lease, tracking.connected(self.config, self.store) as tracker:
             dataset = stages.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if not self._revised and inventory.is_complete(self.store, plan):
@@ -94,7 +95,7 @@ class Study:
                 tracked = tracker.flush(stages.TRACKING_S)
                 return StudyResult(results, build(results), tracked, time.monotonic() - started)
             preflight.check_models(self.config, dataset, plan)
-            with self._running(plan, tracker) as ground:
+            with self._running(plan, tracker, lease) as ground:
                 networks = stages.train_networks(ground)
                 weighed = stages.search_weights(ground, networks)
                 students = stages.train_students(ground, networks, weighed)
@@ -112,16 +113,16 @@ class Study:
         )
 
     @contextmanager
-    def _claimed(self) -> Iterator[None]:
+    def _claimed(self) -> Iterator[Lease]:
         """The storage, writable and ours alone, with this very question or none under the study's name."""
         preflight.check_storage(self.config)
         self.store.check_writable()
-        with self.store.lease(f"{self._folder}/lease.json"):
+        with self.store.lease(f"{self._folder}/lease.json") as lease:
             self._check_same_file()
-            yield
+            yield lease
 
     @contextmanager
-    def _running(self, plan: Plan, tracker: Tracker) -> Iterator[Ground]:
+    def _running(self, plan: Plan, tracker: Tracker, lease: Lease) -> Iterator[Ground]:
         """The cluster, after it has been asked whether it can do this; an end before the end closes the runs."""
         with ExitStack() as stack:
             stack.enter_context(cluster.joined(self.config))
@@ -137,7 +138,7 @@ class Study:
             if self.config.mlflow.system_metrics:
                 stack.enter_context(system_metrics.sampled(tracker, STUDY))
             dataset_ref = ray.put(plan.dataset)
-            yield Ground(self.config, self.store, plan.dataset, dataset_ref, plan, tracker, book, self._reporter)
+            yield Ground(self.config, self.store, lease, plan.dataset, dataset_ref, plan, tracker, book, self._reporter)
 
     def _record(self) -> None:
         self.store.write(f"{self._folder}/study.yaml", stamped(self.config.to_yaml()))
