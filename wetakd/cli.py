@@ -1,12 +1,13 @@
 """The command `wetakd`. Results go to standard output, progress and complaints to standard error.
 
-Exit codes: 0 done, 1 our own fault or work that failed, 2 the user's mistake, 130 interrupted.
+Exit codes: 0 done, 1 our own fault or work that failed, 2 the user's mistake, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -57,6 +58,12 @@ def _run() -> int:
         # The reader of our output left; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as ended:
+        # Ray's answer to SIGTERM. Whoever else exits, such as the shell's completion, knows why.
+        if ended.code != signal.SIGTERM:
+            raise
+        _complain("ended by SIGTERM: run the same command again to go on from here")
+        return 128 + signal.SIGTERM
     except Exception:
         traceback.print_exc()
         return 1

@@ -184,9 +184,14 @@ def test_a_network_that_diverges_costs_its_arms_and_nothing_else(ray_cluster: No
 def test_a_study_whose_driver_was_killed_ends_with_the_table_of_an_undisturbed_one(
     finished: tuple[Path, Any], tmp_path: Path
 ) -> None:
-    """SIGKILL while the teacher learns; then Ctrl-C while students learn; then to the end."""
+    """SIGKILL while the teacher learns, SIGTERM when it has; then Ctrl-C while students learn; then to the end."""
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(tree(tmp_path)))
-    for address, how, code in (("networks/*/checkpoints", signal.SIGKILL, -9), ("students/*", signal.SIGINT, 130)):
+    hurts = (
+        ("networks/*/checkpoints", signal.SIGKILL, -9),
+        ("networks/*/manifest.json", signal.SIGTERM, 143),
+        ("students/*", signal.SIGINT, 130),
+    )
+    for address, how, code in hurts:
         driver = _run(tmp_path)
         _wait_for(tmp_path / "runs", address, driver)
         driver.send_signal(how)

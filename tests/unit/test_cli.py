@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,23 @@ cli.main()
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode == 130
     assert "run the same command again" in told.stderr
+
+
+def test_a_driver_that_gets_sigterm_ends_though_a_thread_is_blocked() -> None:
+    """Ray has the driver exit with the signal's number; a thread that drives a worker group would hold it up."""
+    code = """
+import signal, sys, threading, time
+from wetakd import cli
+def ended(**_):
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    signal.raise_signal(signal.SIGTERM)
+cli.commands = ended
+cli.main()
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 128 + signal.SIGTERM
+    assert told.stderr == "wetakd: ended by SIGTERM: run the same command again to go on from here\n"
 
 
 def test_our_own_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
