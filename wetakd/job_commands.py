@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from wetakd.jobs import Cluster, JobState
+from wetakd.jobs import DEFAULT_ADDRESS, Cluster, JobState
 from wetakd.options import ADDRESS, EXIT_CODES, JSON, OVERRIDES
 
 
@@ -32,7 +32,13 @@ def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str
     click.echo(job)
     if not follow:
         return 0
-    return _shown(cluster.follow(job, lambda text: click.echo(text, nl=False)))
+    try:
+        return _shown(cluster.follow(job, lambda text: click.echo(text, nl=False)))
+    except KeyboardInterrupt:
+        which = job if address == DEFAULT_ADDRESS else f"{job} --address {address}"
+        hint = f"look at it with `wetakd status {which}`, end it with `wetakd stop {which}`"
+        click.echo(f"wetakd: the job goes on; {hint}", err=True)
+        return 130
 
 
 @click.command(short_help="List the studies submitted to a cluster.", epilog=EXIT_CODES)
@@ -72,11 +78,14 @@ def stop(job: str, address: str) -> None:
 
 def _shown(state: JobState) -> int:
     """Print how a job is; the exit code that goes with it."""
-    click.echo(f"{state.job:<32} {state.status:<10} {_first_line(state.message)}".rstrip())
+    click.echo(f"{state.job:<32} {state.status:<10} {_gist(state.message)}".rstrip())
     if state.exit_code is not None:
         return state.exit_code
     return int(state.status in ("FAILED", "STOPPED"))
 
 
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
+def _gist(message: str) -> str:
+    """Our own last complaint, which stands at the end of what Ray says of a job that failed; else the first line."""
+    lines = message.strip().splitlines()
+    complaints = [line for line in lines if line.startswith("wetakd:")]
+    return (complaints or lines[:1] or [""])[-1]

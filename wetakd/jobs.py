@@ -78,9 +78,12 @@ class Cluster:
     def submit(self, file: str, overrides: Sequence[str] = (), *, working_dir: str | None = None) -> str:
         """Upload `working_dir` (default: the folder of `file`) and start the study; returns the job's name.
 
+        Left out: .git, .venv, `runs`, and wherever else in it the studies are kept.
+
         The file is checked here first: a mistake in it raises UserError before anything is sent.
         """
-        study = load(file, overrides).study.name
+        config = load(file, overrides)
+        study = config.study.name
         passed_on = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
         refuse_secrets({**passed_on, **{f"--set {text.partition('=')[0]}": text for text in overrides}})
         folder = Path(working_dir or Path(file).parent).resolve()
@@ -89,12 +92,13 @@ class Cluster:
         except ValueError:
             raise UserError(f"--working-dir: {str(folder)!r} must hold the study file {file!r}") from None
         changes = [part for override in overrides for part in ("--set", override)]
-        with self._answering():
+        with self._answering(folder=folder):
             job: str = self._client.submit_job(
                 entrypoint=shlex.join(["python", "-m", "wetakd", "run", str(inside), *changes]),
                 submission_id=f"{study}-{uuid.uuid4().hex[:6]}",
                 runtime_env={
                     "working_dir": str(folder),
+                    "excludes": _excluded(folder, config.storage),
                     "env_vars": passed_on,
                 },
                 metadata={_STUDY: study},
@@ -137,7 +141,7 @@ class Cluster:
         return state
 
     @contextmanager
-    def _answering(self, job: str = "") -> Iterator[None]:
+    def _answering(self, job: str = "", folder: Path | None = None) -> Iterator[None]:
         import aiohttp
         import requests
         from ray.exceptions import AuthenticationError
@@ -156,6 +160,11 @@ class Cluster:
                 "tunnel to it"
             ) from None
         except RuntimeError as error:
+            if folder and ("status code 413" in str(error) or "exceeds the maximum size" in str(error)):
+                raise UserError(
+                    f"--working-dir: {str(folder)!r} is too large to be uploaded; put what the study does not need "
+                    "elsewhere, or name it in .rayignore"
+                ) from None
             if "status code 404" not in str(error):
                 raise
             raise UserError(f"job {job!r}: the cluster knows no such job; `wetakd status` lists them") from None
@@ -172,6 +181,16 @@ def refuse_secrets(texts: Mapping[str, str]) -> None:
                 f"{name}: has credentials in it, and the cluster shows a job's command and environment to all; give "
                 "them to the cluster's nodes, such as by AWS_ACCESS_KEY_ID or MLFLOW_TRACKING_PASSWORD"
             )
+
+
+def _excluded(folder: Path, storage: str) -> list[str]:
+    """What is not uploaded, as patterns of a .gitignore: what studies left here before, and what no study is."""
+    excluded = [".git", ".venv", "/runs"]
+    path = storage.removeprefix("file://")
+    local = Path(path).expanduser().resolve()
+    if "://" not in path and local.is_relative_to(folder) and local != folder:
+        excluded.append(f"/{local.relative_to(folder)}")
+    return excluded
 
 
 def _state(details: Any) -> JobState:

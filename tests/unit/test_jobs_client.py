@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.ports import free_port
-from wetakd import cli, jobs
+from wetakd import cli, job_commands, jobs
 from wetakd.errors import UserError
+from wetakd.study_file import embedded_study
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +97,107 @@ def test_help_names_the_three_commands_and_stays_quick(
     assert call("--help") == 0
     listed = capsys.readouterr().out
     assert all(f"\n  {name} " in listed for name in ("submit", "status", "stop"))
+
+
+def test_ctrl_c_says_how_to_follow_again_and_that_the_job_goes_on(
+    call: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs.Cluster, "__init__", lambda *_: None)
+    monkeypatch.setattr(jobs.Cluster, "submit", lambda *_, **__: "digits-1")
+    monkeypatch.setattr(jobs.Cluster, "follow", interrupted)
+    for words, address in ((("--address", "http://head:8265"), " --address http://head:8265"), ((), "")):
+        assert call("submit", "study.yaml", "--follow", *words) == 130
+        assert capsys.readouterr().err == (
+            f"wetakd: the job goes on; look at it with `wetakd status digits-1{address}`, end it with "
+            f"`wetakd stop digits-1{address}`\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("", ""),
+        ("Currently running.\nreally", "Currently running."),
+        (
+            "Job failed due to an application error, last available logs (truncated to 20,000 chars):\n"
+            "wetakd: first\nwetakd: storage: 'runs' is a relative path\nsomething of Ray's\n",
+            "wetakd: storage: 'runs' is a relative path",
+        ),
+    ],
+)
+def test_status_shows_our_own_complaint_where_there_is_one(
+    message: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_commands._shown(jobs._state(details(message=message)))
+    assert capsys.readouterr().out == f"{'digits-1':<32} {'RUNNING':<10} {shown}".rstrip() + "\n"
+
+
+class Client:
+    """Keeps what would be sent, or refuses it as Ray's dashboard does."""
+
+    def __init__(self, refusal: str = "") -> None:
+        self.refusal = refusal
+        self.sent: dict[str, Any] = {}
+
+    def submit_job(self, **sent: Any) -> str:
+        if self.refusal:
+            raise RuntimeError(self.refusal)
+        self.sent = sent
+        return "digits-1"
+
+
+def cluster_of(client: Client) -> jobs.Cluster:
+    cluster = object.__new__(jobs.Cluster)
+    cluster._client, cluster._address = client, "http://head:8265"
+    return cluster
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WETAKD_STORAGE", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "study.yaml").write_text(embedded_study())
+    return "study.yaml"
+
+
+@pytest.mark.parametrize(
+    ("storage", "excluded"),
+    [
+        ("s3://bucket/runs", []),
+        ("/mnt/shared/runs", []),
+        ("kept/there", ["/kept/there"]),
+        (".", []),
+    ],
+)
+def test_what_lies_in_the_folder_but_is_no_part_of_the_study_is_not_uploaded(
+    file: str, storage: str, excluded: list[str]
+) -> None:
+    client = Client()
+    cluster_of(client).submit(file, [f"storage={storage}"])
+    assert client.sent["runtime_env"]["excludes"] == [".git", ".venv", "/runs", *excluded]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "Request failed with status code 413: Maximum request body size 104857600 exceeded",
+        "Request failed with status code 500: Traceback (most recent call last):\n  File ...\n"
+        "ValueError: Package size (600.00MiB) exceeds the maximum size of 500.00MiB. To exclude large files, ...",
+    ],
+)
+def test_a_folder_that_is_too_large_costs_one_line(file: str, tmp_path: Path, refusal: str) -> None:
+    with pytest.raises(UserError) as error:
+        cluster_of(Client(refusal)).submit(file)
+    assert str(error.value) == (
+        f"--working-dir: {str(tmp_path)!r} is too large to be uploaded; put what the study does not need elsewhere, or "
+        "name it in .rayignore"
+    )
+
+
+def test_what_else_goes_wrong_keeps_its_traceback(file: str) -> None:
+    with pytest.raises(RuntimeError, match="status code 500: a bug"):
+        cluster_of(Client("Request failed with status code 500: a bug")).submit(file)
