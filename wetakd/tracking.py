@@ -23,8 +23,6 @@ from wetakd.storage import Store
 from wetakd.tracking_uri import check, tracking_uri_of
 from wetakd.uri import hide, scrub
 
-__all__ = ["MlflowTracker", "NullTracker", "Status", "Tracker", "check", "connected", "sync", "tracking_uri_of"]
-
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 CHANGED_TAG = "wetakd.changed_params"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

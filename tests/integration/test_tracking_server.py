@@ -15,7 +15,8 @@ import pytest
 from tests.mlflow_server import MlflowServer
 from wetakd.errors import UserError
 from wetakd.storage import Store
-from wetakd.tracking import MlflowTracker, Tracker, check
+from wetakd.tracking import MlflowTracker, Tracker
+from wetakd.tracking_uri import check
 
 FLUSH_S = 90.0
 
@@ -156,7 +157,8 @@ LOG_MODEL = (
     "import logging, sys\n"
     "logging.basicConfig(level=logging.INFO)\n"
     "from wetakd.storage import Store\n"
-    "from wetakd.tracking import MlflowTracker, check\n"
+    "from wetakd.tracking import MlflowTracker\n"
+    "from wetakd.tracking_uri import check\n"
     "check(sys.argv[2])\n"
     "tracker = MlflowTracker(Store(sys.argv[1]), 's', sys.argv[2], 'models')\n"
     "tracker.open('study', name='s')\n"

@@ -16,7 +16,8 @@ from tests.ports import free_port
 from wetakd.journal import study_id
 from wetakd.storage import Store
 from wetakd.study_file import check as check_config
-from wetakd.tracking import MlflowTracker, NullTracker, Tracker, check, connected, sync
+from wetakd.tracking import MlflowTracker, NullTracker, Tracker, connected, sync
+from wetakd.tracking_uri import check
 
 FLUSH_S = 60.0
 
