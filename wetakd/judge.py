@@ -18,10 +18,11 @@ from wetakd import bank, heartbeat, training_job
 from wetakd.cluster import task_options
 from wetakd.config import ModelConfig, PlacementConfig, StudyConfig, WeightsConfig
 from wetakd.data import Dataset
+from wetakd.ensembles import ensemble_problem
 from wetakd.heartbeat import Voice
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import device_of
-from wetakd.searches import Pool, ensemble_problem
+from wetakd.searches import Pool
 from wetakd.statistics import classification_scores
 from wetakd.storage import Manifest, Store
 from wetakd.training import predict

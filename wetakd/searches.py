@@ -20,11 +20,12 @@ from wetakd import bank, heartbeat
 from wetakd.cluster import task_options
 from wetakd.config import PlacementConfig, WeightsConfig
 from wetakd.data import Dataset
+from wetakd.ensembles import ensemble_problem, searched
 from wetakd.heartbeat import Voice
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Search, Trial
 from wetakd.storage import Store
-from wetakd.weights import STRATEGIES, Contributions, Problem, SearchResult, contributions
+from wetakd.weights import Contributions, Problem, SearchResult, contributions
 
 Pool = tuple[int, tuple[str, ...]]
 
@@ -137,22 +138,6 @@ def _search_pool(
     return found, failed, num_new, _contributions(store, problem, contributions_key) if contributions_key else None
 
 
-def searched(problem: Problem, search: Search, config: WeightsConfig) -> SearchResult | str:
-    """What a strategy finds; why it failed, where it is another package's: that costs its rows, not the study."""
-    try:
-        return problem.search(
-            strategy=search.strategy,
-            seed=search.seed,
-            objective=config.objective,
-            engine=config.engine,
-            max_evaluations=config.max_evaluations,
-        )
-    except Exception as error:
-        if search.strategy in STRATEGIES:
-            raise  # ours, with its traceback
-        return f"strategy {search.strategy} failed: {type(error).__name__}: {error}".strip().splitlines()[0]
-
-
 def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
     manifest = store.find(address(key))
     if manifest is None:
@@ -162,10 +147,3 @@ def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
         return result
     shapley = manifest.facts["shapley"]
     return Contributions(np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley))
-
-
-def ensemble_problem(logits: Sequence[bank.Logits], dataset: Dataset, config: WeightsConfig, split: str) -> Problem:
-    """The networks' logits on one split, ready to be searched or judged."""
-    scores_KNC = np.stack([getattr(network, f"{split}_NC") for network in logits])
-    labels_N = dataset.labels_N[getattr(dataset.splits, split)]
-    return Problem(scores_KNC, labels_N, scores_are="logits", temperature=config.temperature, mixture=config.mixture)

@@ -1,12 +1,12 @@
-"""A search for a study: a strategy of another package that fails says so; a failure of ours is not hidden."""
+"""The search of an ensemble: a strategy of another package that fails says so; a failure of ours is not hidden."""
 
 import numpy as np
 import pytest
 
 from tests.unit.weights.worlds import make_scores
 from wetakd.config import WeightsConfig
+from wetakd.ensembles import searched
 from wetakd.plan import Search
-from wetakd.searches import searched
 from wetakd.weights import Found, Problem, SearchResult, Strategy
 
 
