@@ -7,41 +7,61 @@
 
 DATA is a folder with `train.parquet` and `test.parquet` of CIFAR-10 (columns `img`, a struct with the encoded image as
 `bytes`, and `label`). OUT keeps every finished network, so the same command goes on where the last one was stopped
-(`--minutes`). Needs torch, numpy, scipy, pandas, pyarrow, pillow, pydantic and pyyaml. With a GPU, students train side
-by side in `--processes` processes on it, in bfloat16. Fields of the study are set as in `wetakd run`: `--set a.b=c`.
+(`--minutes`); a command that was stopped prints what is finished, says what is missing, and exits with 1. The minutes
+below the table are those of all runs of the same command on the same OUT.
+
+Needs torch, numpy, scipy, pyarrow, pillow (decodes the images), pydantic and pyyaml (read the study file) and
+safetensors (weights on storage), and what these need; neither Ray nor MLflow, pandas, psutil or torchvision, nor an
+installed wetakd. With a GPU, students train side by side in `--processes` processes on it, in bfloat16. Fields of the
+study are set as in `wetakd run`: `--set a.b=c`.
 """
 
 import argparse
+import io
 import json
 import multiprocessing
-import pickle
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import torch
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # spawned processes get a copy
 
-from wetakd import bank, training_job
-from wetakd.assignments import network_job, student_address, student_job
-from wetakd.config import StudyConfig
-from wetakd.data import Dataset
-from wetakd.data import load as load_data
-from wetakd.inference import predict
-from wetakd.plan import NetworkNode, Plan, Trial, control_weights, device_of
-from wetakd.statistics import estimate, paired_difference
-from wetakd.storage import Store, key_of
-from wetakd.study_file import load as load_study
-from wetakd.training_job import TrainingJob
-from wetakd.weights import Problem
-from wetakd.wording import difference, mean_and_width
+try:
+    import numpy as np
+    import pyarrow as pa
+    import torch
 
-STUDY = Path(__file__).parents[1] / "jobs/cifar10.yaml"
+    from wetakd import bank, training_job
+    from wetakd.assignments import network_job, student_job
+    from wetakd.config import StudyConfig
+    from wetakd.data import Dataset, Splits
+    from wetakd.data import load as load_data
+    from wetakd.ensembles import ensemble_problem, searched
+    from wetakd.errors import UserError
+    from wetakd.inference import predict
+    from wetakd.plan import NetworkNode, Plan, Trial, control_weights, device_of
+    from wetakd.statistics import estimate, paired_difference
+    from wetakd.storage import Manifest, Store, key_of
+    from wetakd.study_file import load as load_study
+    from wetakd.training_job import TrainingJob
+    from wetakd.transform import Transform
+    from wetakd.weights import Problem
+    from wetakd.wording import difference, mean_and_width
+except ModuleNotFoundError:
+    modules = {"PIL": "pillow", "yaml": "pyyaml"}
+    names = ("torch", "numpy", "scipy", "pyarrow", "PIL", "pydantic", "yaml", "safetensors")
+    if not (missing := [modules.get(name, name) for name in names if find_spec(name) is None]):
+        raise
+    sys.exit(f"benchmarks/evidence.py: not installed here: {', '.join(missing)}")
+
+STUDY = ROOT / "jobs/cifar10.yaml"
 RESNETS = {"teacher": 110, "assistants.ta8": 56, "assistants.ta6": 32, "assistants.ta4": 20, "student": 8}
 # One thing changed of the reference, which is DE over all assistants.
 ABLATIONS: Mapping[str, Mapping[str, object]] = {
@@ -63,34 +83,64 @@ class Work:
     """Where its own bank goes; None for a student."""
 
 
-class Late(Exception):
-    """The time is up; what is trained so far lies in a checkpoint."""
+class Clock:
+    """When to stop, and the minutes of every run of this command, kept in OUT after each network."""
+
+    def __init__(self, file: Path, minutes: float) -> None:
+        self.until = time.time() + 60 * minutes
+        self._file, self._started = file, time.monotonic()
+        self._earlier: list[float] = json.loads(file.read_text()) if file.exists() else []
+
+    def runs(self) -> list[float]:
+        """Minutes of each run, this one last."""
+        runs = [*self._earlier, (time.monotonic() - self._started) / 60]
+        self._file.write_text(json.dumps(runs))
+        return runs
+
+    def __str__(self) -> str:
+        runs = self.runs()
+        return f"{sum(runs):.0f} minutes" + (f" in {len(runs)} runs" if len(runs) > 1 else "")
 
 
 def main() -> None:
-    arguments = parse()
-    until = time.time() + 60 * arguments.minutes
-    config, out = study_of(arguments), Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
-    dataset = decoded(config, out)
-    plan, store = Plan(config, dataset), Store(str(out))
-    started = time.monotonic()
+    try:
+        sys.exit(run(parse()))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def run(arguments: argparse.Namespace) -> str | None:
+    """Train what is missing and print the table; returns what is still missing when the time is up."""
+    config, store = study_of(arguments), Store(arguments.out)
+    command = key_of({"study": config.model_dump(mode="json"), "ablation": arguments.ablation})
+    Path(arguments.out).mkdir(parents=True, exist_ok=True)
+    clock = Clock(Path(arguments.out) / f"minutes-{command}.json", arguments.minutes)
+    images = decoded(config, store)
+    plan = Plan(config, dataset_of(store.uri, images))
+    late = None
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         for wave in waves(plan.nodes):
-            scores = done(
-                pool,
-                {
-                    node.name: Work(network_job(node, plan.config, store.uri), node.teacher_keys, node.key)
-                    for node in wave
-                },
-                out,
-                until,
-            )
+            works = {n.name: Work(network_job(n, config, store.uri), n.teacher_keys, n.key) for n in wave}
+            scores = done(pool, works, images, clock)
             print(*(f"{name}: {100 * score:.2f} %" for name, score in sorted(scores.items())), sep="\n", flush=True)
-        students = ablated(plan, store) if arguments.ablation else compared(plan, store)
-        scores = done(pool, students.by_key(), out, until)
-    minutes = (time.monotonic() - started) / 60
-    print(students.table(scores), f"\n{device_name(config)}; {minutes:.0f} minutes; {' '.join(sys.argv)}", sep="\n")
+            if late := stopped(works, scores, "networks"):
+                print(f"No table yet, not finished: {', '.join(sorted(works.keys() - scores.keys()))}")
+                break
+        else:
+            students = ablated(plan, store) if arguments.ablation else compared(plan, store)
+            scores = done(pool, students.by_key(), images, clock)
+            late = stopped(students.by_key(), scores, "students")
+            print(students.table(scores))
+    print(f"\n{device_name(config)}; {clock}; {' '.join(sys.argv)}")
+    return late
+
+
+def stopped(works: Mapping[str, Work], scores: Mapping[str, float], what: str) -> str | None:
+    """What to say where the time was up."""
+    if len(scores) == len(works):
+        return None
+    return f"stopped after {len(scores)} of {len(works)} {what}; the same command goes on"
 
 
 def parse() -> argparse.Namespace:
@@ -113,23 +163,38 @@ def study_of(arguments: argparse.Namespace) -> StudyConfig:
         fields |= {f"{network}.model": f"{{name: resnet, options: {{depth: {d}}}}}" for network, d in RESNETS.items()}
     if torch.cuda.is_available():
         fields |= {f"{network}.placement.gpus": "1" for network in RESNETS}
-    return load_study(STUDY, [f"{name}={value}" for name, value in fields.items()] + arguments.overrides)
+    config = load_study(STUDY, [f"{name}={value}" for name, value in fields.items()] + arguments.overrides)
+    for field, value, only in (("replicates", config.study.replicates, 1), ("sweep", dict(config.study.sweep), {})):
+        if value != only:
+            raise UserError(f"study.{field}: {value} needs `wetakd run`; here it can only be {only}")
+    return config
 
 
-def decoded(config: StudyConfig, out: Path) -> Dataset:
-    """The images, decoded once for all processes."""
-    file = out / f"images-{key_of(config.model_dump(mode='json', include={'data', 'splits', 'transform'}))}.pickle"
-    if not file.exists():
-        dataset = load_data(config.data, config.splits, config.transform, memory_share=config.limits.memory_share)
-        file.write_bytes(pickle.dumps(dataset))
-    (out / "images").write_text(str(file))
-    return _dataset(str(file))
+def decoded(config: StudyConfig, store: Store) -> str:
+    """Where the images lie in OUT, decoded once for all processes: arrays and JSON, nothing that is unpickled."""
+    address = f"images/{key_of(config.model_dump(mode='json', include={'data', 'splits', 'transform'}))}"
+    if store.find(address) is None:
+        found = load_data(config.data, config.splits, config.transform, memory_share=config.limits.memory_share)
+        splits = {field.name: getattr(found.splits, field.name) for field in fields(Splits)}
+        arrays = io.BytesIO()
+        np.savez(arrays, images=found.images_NCHW, labels=found.labels_N, **splits)
+        told = {"names": found.class_names, "transform": found.transform.to_dict(), "fingerprint": found.fingerprint}
+        store.commit(address, {"images.npz": arrays.getvalue()}, told)
+    return address
 
 
 @cache
-def _dataset(file: str) -> Dataset:
-    dataset: Dataset = pickle.loads(Path(file).read_bytes())
-    return dataset
+def dataset_of(store_uri: str, address: str) -> Dataset:
+    """What `decoded` wrote, checked against its digest."""
+    store = Store(store_uri)
+    manifest = store.find(address)
+    assert manifest is not None, "it was committed a moment ago"
+    told = manifest.facts
+    with np.load(pa.BufferReader(store.read(manifest, "images.npz")), allow_pickle=False) as arrays:
+        splits = Splits(**{field.name: arrays[field.name] for field in fields(Splits)})
+        images_NCHW, labels_N = arrays["images"], arrays["labels"]
+    transform = Transform.from_dict(told["transform"])
+    return Dataset(images_NCHW, labels_N, tuple(told["names"]), splits, transform, told["fingerprint"])
 
 
 # ------------------------------------------------------------------------------------------- networks and their banks
@@ -145,38 +210,47 @@ def waves(nodes: Sequence[NetworkNode]) -> Iterable[list[NetworkNode]]:
         yield wave
 
 
-def done(pool: ProcessPoolExecutor, works: Mapping[str, Work], out: Path, until: float) -> dict[str, float]:
-    """Test accuracy of every network, once all are trained; leaves the program where the time is up."""
-    file = (out / "images").read_text()
-    waiting: dict[Future[float], str] = {pool.submit(train, work, file, until): key for key, work in works.items()}
+def done(pool: ProcessPoolExecutor, works: Mapping[str, Work], images: str, clock: Clock) -> dict[str, float]:
+    """Test accuracy of every network that is finished before the time is up."""
+    waiting: dict[Future[float | None], str] = {
+        pool.submit(train, work, images, clock.until): key for key, work in works.items()
+    }
     scores = {}
-    try:
-        for future in as_completed(waiting):
-            scores[waiting[future]] = future.result()
-            print(f"\r{len(scores)} of {len(works)}", end="", file=sys.stderr, flush=True)
-    except Late:
-        pool.shutdown(cancel_futures=True)
-        sys.exit(f"\nstopped after {len(scores)} of {len(works)}; the same command goes on")
+    for future in as_completed(waiting):
+        if (score := future.result()) is not None:
+            scores[waiting[future]] = score
+        clock.runs()
+        print(f"\r{len(scores)} of {len(works)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return scores
 
 
-def train(work: Work, file: str, until: float) -> float:
-    """In a process of the pool: train, write the bank, judge."""
-    dataset, store, job = _dataset(file), Store(work.job.store_uri), work.job
+def train(work: Work, images: str, until: float) -> float | None:
+    """In a process of the pool: train, write the bank, judge; None where the time was up before."""
+    dataset, store, job = dataset_of(work.job.store_uri, images), Store(work.job.store_uri), work.job
     torch.set_num_threads(job.recipe.threads)
-    banks = [table for key in work.teachers if (table := bank.read(store, key)) is not None]
-    with closing(training_job.run(job, dataset, banks)) as epochs:
-        for _ in epochs:
-            if time.time() > until:
-                raise Late
-    manifest = store.find(job.address)
-    assert manifest is not None, "it was committed a moment ago"
+    manifest = trained(work, dataset, store, until)
+    if manifest is None:
+        return None
     model = training_job.load_model(store, manifest, job.model, dataset).to(job.device)
     if work.bank_key and bank.read(store, work.bank_key) is None:
         bank.write(store, work.bank_key, bank.compute(model, dataset, job.views, job.device))
     logits_NC = predict(model, dataset, dataset.splits.test, device=job.device)
     return float(np.mean(logits_NC.argmax(axis=1) == dataset.labels_N[dataset.splits.test]))
+
+
+def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifest | None:
+    """The finished network, found or made; None where the time is up: what it has learnt lies in a checkpoint."""
+    manifest = training_job.find(store, work.job.address)
+    if manifest is not None or time.time() > until:
+        return manifest
+    banks = [table for key in work.teachers if (table := bank.read(store, key)) is not None]
+    assert len(banks) == len(work.teachers), "teachers come first"
+    with closing(training_job.run(work.job, dataset, banks)) as epochs:
+        for _ in epochs:
+            if time.time() > until:
+                break
+    return store.find(work.job.address)
 
 
 # ----------------------------------------------------------------------------------------------------------- students
@@ -195,79 +269,71 @@ class Comparison:
         return {work.job.uid: work for seeds in self.students.values() for work in seeds.values()}
 
     def table(self, scores: Mapping[str, float]) -> str:
-        """Mean test accuracy with its 95 % t interval, and differences paired by seed."""
+        """Mean test accuracy with its 95 % t interval, differences paired by seed, and what is not finished."""
         rows = {
-            row: {(0, seed): scores[work.job.uid] for seed, work in seeds.items()}
+            row: {(0, seed): scores[work.job.uid] for seed, work in seeds.items() if work.job.uid in scores}
             for row, seeds in self.students.items()
         }
+        means = {row: estimate(values, by_replicate=False) for row, values in rows.items()}
         head = ["student", "test, %", *(f"against {other}, points" for other in self.against)]
         lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-        for row, values in sorted(rows.items(), key=lambda item: -sum(item[1].values())):
+        for row, mean in sorted(means.items(), key=lambda item: -item[1].mean if item[1] else 1.0):
             found = [
-                None if other == row else paired_difference(values, rows[other], by_replicate=False)
+                None if other == row else paired_difference(rows[row], rows[other], by_replicate=False)
                 for other in self.against
             ]
-            lines.append([row, mean_and_width(estimate(values, by_replicate=False)), *map(difference, found)])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            lines.append([row, mean_and_width(mean), *map(difference, found)])
+        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        short = [
+            f"{row} ({len(rows[row])} of {len(seeds)} seeds)"
+            for row, seeds in self.students.items()
+            if len(rows[row]) < len(seeds)
+        ]
+        return text + (f"\n\nNot finished: {', '.join(short)}" if short else "")
 
 
 def compared(plan: Plan, store: Store) -> Comparison:
     """Every arm of the study."""
-    rows: dict[str, dict[int, Work]] = {}
-    problem = ensemble(plan, store)
-    for trial in plan.trials:
-        student = plan.student(trial, weights_of(plan, trial, problem))
-        rows.setdefault(trial.arm.label, {})[trial.seed] = Work(
-            student_job(student, plan.config, store.uri), student.teacher_keys
-        )
-    return Comparison(rows, (f"uniform {'+'.join(plan.config.pool)}", "none"))
+    rows = works_of(plan, store, plan.trials)
+    against = (f"uniform {'+'.join(plan.config.pool)}", "none")
+    return Comparison(rows, tuple(row for row in against if row in rows))
 
 
 def ablated(plan: Plan, store: Store) -> Comparison:
     """DE over all assistants, and the same with one thing changed."""
-    rows, pool = compared(plan, store).students, "+".join(plan.config.pool)
-    reference = rows[f"de {pool}"]
-    found: dict[str, Mapping[int, Work]] = {
-        "DE": reference,
-        "even weights": rows[f"uniform {pool}"],
-        "the teacher alone": rows["teacher teacher"],
-        "labels": rows["none"],
-    }
-    for name, point in ABLATIONS.items():
-        config = plan.student_config(json.dumps(point))
-        found[name] = {
-            seed: renamed(name, replace(work.job, recipe=config.recipe, distillation=config.distillation), work)
-            for seed, work in reference.items()
-        }
-    return Comparison(found, ("DE",))
+    pool = "+".join(plan.config.pool)
+    labels = {f"de {pool}": "DE", f"uniform {pool}": "even weights", "teacher teacher": "the teacher alone"}
+    labels["none"] = "labels"
+    trials = [trial for trial in plan.trials if trial.arm.label in labels]
+    reference = [trial for trial in trials if labels[trial.arm.label] == "DE"]
+    for name, change in ABLATIONS.items():
+        changed = [replace(trial, arm=replace(trial.arm, point=json.dumps(change))) for trial in reference]
+        labels |= {trial.arm.label: name for trial in changed}
+        trials += changed
+    rows = works_of(plan, store, trials)
+    return Comparison({labels[label]: seeds for label, seeds in rows.items()}, ("DE",))
 
 
-def renamed(name: str, job: TrainingJob, work: Work) -> Work:
-    """The student of `work` with another job, under an address of its own."""
-    key = key_of({"of": work.job.uid, "changed": name})
-    return replace(work, job=replace(job, uid=key, address=student_address(key)))
-
-
-def ensemble(plan: Plan, store: Store) -> Problem:
-    """The assistants on `weigh`, ready to be searched."""
+def works_of(plan: Plan, store: Store, trials: Iterable[Trial]) -> dict[str, dict[int, Work]]:
+    """The students of some trials by arm and seed, each under the key that the study itself would give it."""
     tables = [bank.read(store, plan.node_of[0, name].key) for name in plan.config.pool]
-    scores_KNC = np.stack([bank.view(table).weigh_NC for table in tables if table is not None])
-    labels_N, config = plan.dataset.labels_N[plan.dataset.splits.weigh], plan.config.weights
-    return Problem(scores_KNC, labels_N, scores_are="logits", temperature=config.temperature, mixture=config.mixture)
+    logits = [bank.view(table) for table in tables if table is not None]
+    problem = ensemble_problem(logits, plan.dataset, plan.config.weights, "weigh")
+    rows: dict[str, dict[int, Work]] = {}
+    for trial in trials:
+        student = plan.student(trial, weights_of(plan, trial, problem))
+        job = student_job(student, plan.config, store.uri)
+        rows.setdefault(trial.arm.label, {})[trial.seed] = Work(job, student.teacher_keys)
+    return rows
 
 
 def weights_of(plan: Plan, trial: Trial, problem: Problem) -> tuple[float, ...]:
     """As the study would find them: on `weigh`, with the trial's seed."""
     if not trial.arm.is_searched:
         return control_weights(trial)
-    config, search = plan.config.weights, plan.search(trial)
-    result = problem.search(
-        strategy=search.strategy,
-        seed=search.seed,
-        objective=config.objective,
-        engine=config.engine,
-        max_evaluations=config.max_evaluations,
-    )
+    result = searched(problem, plan.search(trial), plan.config.weights)
+    if isinstance(result, str):
+        raise UserError(result)
     return tuple(result.weights.tolist())
 
 

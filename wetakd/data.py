@@ -18,7 +18,6 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-import psutil
 from PIL import Image, UnidentifiedImageError
 
 from wetakd.config import DataConfig, SplitsConfig, TransformConfig
@@ -214,7 +213,7 @@ def _check_memory(num: int, transform: Transform, share: float) -> None:
 
 def _free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes; inside a container its own limit counts where that is lower than the machine's."""
-    free = int(psutil.virtual_memory().available)
+    free = _machine_memory()
     try:
         limit, used = (int((cgroup / f"memory.{name}").read_text()) for name in ("max", "current"))
         statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
@@ -222,6 +221,15 @@ def _free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         return free
     # File cache counts as used, but is given back when memory runs short.
     return max(0, min(free, limit - used + int(statistics.get("inactive_file", 0))))
+
+
+def _machine_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
+    try:
+        return next(int(line.split()[1]) for line in meminfo.read_text().splitlines() if "MemAvailable" in line) * 1024
+    except (OSError, StopIteration):  # not Linux
+        import psutil
+
+        return int(psutil.virtual_memory().available)
 
 
 def _fingerprint(images_NCHW: np.ndarray, labels_N: np.ndarray, splits: Splits, transform: Transform) -> str:

@@ -24,8 +24,6 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import psutil
-
 from wetakd.errors import UserError
 
 if TYPE_CHECKING:
@@ -173,7 +171,13 @@ def _started(pid: int) -> str | None:
         return None if fields[0] == "Z" else fields[19]
     except OSError:
         pass
+    return None if Path("/proc/self").exists() else _started_elsewhere(pid)
+
+
+def _started_elsewhere(pid: int) -> str | None:
+    import psutil  # not for Linux
+
     try:
-        return None if Path("/proc/self").exists() else str(psutil.Process(pid).create_time())
+        return str(psutil.Process(pid).create_time())
     except psutil.Error:
         return None

@@ -11,12 +11,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import special, stats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Pair = tuple[int, int]
 """(replicate, seed)."""

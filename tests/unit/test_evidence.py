@@ -1,0 +1,205 @@
+"""The evidence on a bare machine: nothing but the packages that it names, stopped and gone on with, and honest keys."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from PIL import Image
+
+from benchmarks import evidence
+from wetakd import bank
+from wetakd.errors import UserError
+from wetakd.plan import Plan
+from wetakd.storage import Store
+
+SCRIPT = Path(evidence.__file__)
+NEEDS = ("torch", "numpy", "scipy", "pyarrow", "pillow", "pydantic", "pyyaml", "safetensors")
+NETWORK = "{name: plain, options: {depth: 2}}"
+SMALL = [
+    *(f"{name}.model={NETWORK}" for name in ("teacher", "assistants.ta8", "assistants.ta6", "assistants.ta4")),
+    *(f"{name}.recipe.epochs=2" for name in ("teacher", "assistants.ta8", "assistants.ta6", "assistants.ta4")),
+    *(f"{name}.recipe.warmup_epochs=1" for name in ("teacher", "assistants.ta8", "assistants.ta6", "assistants.ta4")),
+    "student.recipe.epochs=2",
+    "student.recipe.warmup_epochs=1",
+    "study.seeds=2",
+    "study.strategies=[uniform, de]",
+    "study.controls=[none]",
+    "views.num=2",
+]
+BARE = """
+import os, sys
+from importlib.machinery import PathFinder
+
+with open({log!r}, "a") as log:
+    log.write(" ".join(sys.orig_argv) + "\\n")
+
+
+class Bare:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top == "wetakd" and path is None:
+            path = [folder for folder in sys.path if "site-packages" not in folder]
+        return None if top in {blocked!r} else PathFinder.find_spec(name, path, target)
+
+
+installed = [f for f in sys.meta_path if f is PathFinder or getattr(f, "__module__", "").startswith("__editable__")]
+sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in installed] + [Bare]
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """160 noise images of 16x16 and 4 classes to learn from, 40 to judge on."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for part, num in (("train", 160), ("test", 40)):
+        images = [Image.fromarray(pixels) for pixels in rng.integers(0, 256, (num, 16, 16, 3), dtype=np.uint8)]
+        rows = [{"bytes": png(image)} for image in images]
+        pq.write_table(pa.table({"img": rows, "label": np.arange(num) % 4}), folder / f"{part}.parquet")
+    return folder
+
+
+def png(image):
+    image.save(raw := io.BytesIO(), format="png")
+    return raw.getvalue()
+
+
+def command(data, out, *more):
+    return [str(data), str(out), "--processes", "1", *(f"--set={setting}" for setting in SMALL), *more]
+
+
+def closure(names):
+    """Canonical names of distributions and of what they need."""
+    found, waiting = set(), list(names)
+    while waiting:
+        if (name := canonicalize_name(waiting.pop())) in found:
+            continue
+        found.add(name)
+        needed = [Requirement(text) for text in distribution(name).requires or ()]
+        waiting += [need.name for need in needed if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return found
+
+
+def on_a_bare_machine(tmp_path, arguments, without=()):
+    """The command where nothing but what it needs can be imported, also in the processes that it starts."""
+    here = closure(NEEDS)
+    tops = packages_distributions().items()
+    blocked = {top for top, given in tops if not here & {canonicalize_name(name) for name in given}} - {"wetakd"}
+    site, log = tmp_path / "site", tmp_path / "started"
+    site.mkdir()
+    assert blocked >= {"ray", "mlflow", "pandas", "psutil", "torchvision", "sklearn", "matplotlib"}
+    (site / "sitecustomize.py").write_text(BARE.format(log=str(log), blocked=blocked | set(without)))
+    environment = os.environ | {"PYTHONPATH": str(site), "CUDA_VISIBLE_DEVICES": ""}
+    told = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    return told, log.read_text()
+
+
+def test_it_runs_to_its_table_on_a_bare_machine(data, tmp_path):
+    told, started = on_a_bare_machine(tmp_path, command(data, tmp_path / "out"))
+    assert told.returncode == 0, told.stderr[-3000:]
+    assert "spawn_main" in started, "the processes that train were bare, too"
+    rows = [line.split("|")[1].strip() for line in told.stdout.splitlines() if line.startswith("|")]
+    assert sorted(rows[2:]) == ["de ta8+ta6+ta4", "none", "uniform ta8+ta6+ta4"]
+    assert "Not finished" not in told.stdout
+    assert not list((tmp_path / "out").rglob("*.pickle"))
+
+
+def test_one_line_names_all_that_is_missing(tmp_path):
+    told, _ = on_a_bare_machine(tmp_path, ["data", "out"], without={"yaml", "safetensors"})
+    assert told.returncode == 1
+    assert told.stderr == "benchmarks/evidence.py: not installed here: pyyaml, safetensors\n"
+    for package in NEEDS:
+        assert package in evidence.__doc__.partition("and what these need")[0]
+
+
+# ---------------------------------------------------------------------------------------------------- in this process
+
+
+@pytest.fixture
+def run(data, tmp_path, monkeypatch):
+    """Run a command in this process; returns why it stopped."""
+    monkeypatch.setattr(evidence, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+
+    def run(*more):
+        monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, tmp_path / "out", *more)])
+        return evidence.run(evidence.parse())
+
+    return run
+
+
+def test_a_command_out_of_time_prints_what_is_finished_and_goes_on(run, tmp_path, capsys):
+    assert run("--minutes=0") == "stopped after 0 of 1 networks; the same command goes on"
+    assert "No table yet, not finished: teacher" in capsys.readouterr().out
+    assert run() is None
+    whole = capsys.readouterr().out
+    assert "minutes in 2 runs; " in whole
+    # The networks and the first two seeds are there.
+    assert run("--minutes=0", "--set=study.seeds=3").startswith("stopped after 6 of 9 students")
+    part = capsys.readouterr().out
+    assert "Not finished: none (2 of 3 seeds), uniform ta8+ta6+ta4 (2 of 3 seeds), de" in part
+    assert [line for line in part.splitlines() if line[0:1] == "|"] == [
+        line for line in whole.splitlines() if line[0:1] == "|"
+    ]
+    for file in (tmp_path / "out").glob("minutes-*.json"):
+        file.write_text("[10.0, 20.0]")
+    run()
+    assert "; 30 minutes in 3 runs; " in capsys.readouterr().out
+
+
+def test_main_ends_with_one_when_late_and_two_for_a_mistake(run, data, tmp_path, monkeypatch, capsys):
+    for more, code in (("--minutes=0", "stopped after 0 of 1 networks; the same command goes on"), ("--set=x=1", 2)):
+        monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, tmp_path / "out", more)])
+        with pytest.raises(SystemExit) as ended:
+            evidence.main()
+        assert ended.value.code == code  # a text is printed, and counts as 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("x: is not a known field")
+
+
+def test_ablated_students_have_keys_of_what_was_changed(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, tmp_path)])
+    config, store = evidence.study_of(evidence.parse()), Store(str(tmp_path))
+    plan = Plan(config, evidence.dataset_of(store.uri, evidence.decoded(config, store)))
+    rng = np.random.default_rng(0)
+    for node in plan.nodes:
+        bank.write(store, node.key, bank.assemble(plan.dataset, 2, lambda ids, _: rng.normal(0, 2, (len(ids), 4))))
+
+    def keys():
+        return {row: works[0].job.uid for row, works in evidence.ablated(plan, store).students.items()}
+
+    first = keys()
+    assert first.keys() == {"DE", "even weights", "labels", *evidence.ABLATIONS}
+    assert len(set(first.values())) == len(first)
+    monkeypatch.setattr(evidence, "ABLATIONS", evidence.ABLATIONS | {"DKD": {"student.distillation.temperature": 2.0}})
+    assert {row for row, key in keys().items() if key != first[row]} == {"DKD"}
+
+
+@pytest.mark.parametrize("setting", ["study.replicates=2", "study.sweep={student.recipe.lr: {grid: [0.1, 0.2]}}"])
+def test_what_the_table_has_no_place_for_is_refused(run, setting):
+    with pytest.raises(UserError, match=setting.partition("=")[0]):
+        run(f"--set={setting}")
+
+
+def test_images_go_through_out_unchanged_and_unpickled(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, tmp_path)])
+    config, store = evidence.study_of(evidence.parse()), Store(str(tmp_path))
+    found = evidence.dataset_of(store.uri, evidence.decoded(config, store))
+    fresh = evidence.load_data(config.data, config.splits, config.transform, memory_share=0.5)
+    assert replace(found, images_NCHW=0, labels_N=0, splits=0) == replace(fresh, images_NCHW=0, labels_N=0, splits=0)
+    assert np.array_equal(found.images_NCHW, fresh.images_NCHW)
+    assert np.array_equal(found.labels_N, fresh.labels_N)
+    assert all(np.array_equal(found.splits.__dict__[s], fresh.splits.__dict__[s]) for s in fresh.splits.__dict__)
+    assert json.loads(next(tmp_path.rglob("manifest.json")).read_text())["facts"]["names"] == list(fresh.class_names)
