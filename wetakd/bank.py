@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BYTES_PER_LOGIT = 2
 BYTES_PER_ROW = 8 + 2
+# Of float32 logits that a network is asked for at a time; 268,435 rows of 1,000 classes.
+_SLICE_BYTES = 2**30
 _BLOB = "logits.arrow"
 _CLEAN_SPLITS = ("weigh", "choose", "test")
 
@@ -60,7 +62,8 @@ def compute(
     device: str = "cpu",
     on_block: Callable[[], None] = lambda: None,
 ) -> pa.Table:
-    """One forward pass a row: the bank table of `model`. `on_block` is called after each view and each split.
+    """One forward pass a row: the bank table of `model`. `on_block` is called after each view, each split
+    and, where these are huge, within them.
 
     Raises FloatingPointError where a logit is not finite or leaves the range of float16: the network diverged.
     """
@@ -79,22 +82,29 @@ def assemble(
     on_block: Callable[[], None] = lambda: None,
 ) -> pa.Table:
     """The bank table of whatever `logits_of(sample_ids, view)` (float, N x C) says; see `compute`."""
-    parts, ids, view_of = [], [], []
-    for sample_ids, view in _blocks(dataset, num_views):
-        with np.errstate(over="ignore"):  # said below
-            logits_NC = logits_of(sample_ids, view).astype(np.float16)
-        if not np.isfinite(logits_NC).all():
-            raise FloatingPointError("a logit is not finite or beyond the range of float16")
-        parts.append(logits_NC)
-        ids.append(sample_ids)
-        view_of.append(np.full(len(sample_ids), view, np.int16))
-        on_block()
-    logits_RC = np.concatenate(parts)
+    num, num_classes = num_rows(dataset, num_views), dataset.num_classes
+    # Filled in place: pieces that are put together in the end would take the memory twice.
+    ids_R, views_R, logits_RC = (
+        np.empty(num, np.int64),
+        np.empty(num, np.int16),
+        np.empty((num, num_classes), np.float16),
+    )
+    start = 0
+    for block_ids, view in _blocks(dataset, num_views):
+        for sample_ids in np.array_split(block_ids, max(1, -(-len(block_ids) * 4 * num_classes // _SLICE_BYTES))):
+            rows = slice(start, start + len(sample_ids))
+            with np.errstate(over="ignore"):  # said below
+                logits_RC[rows] = logits_of(sample_ids, view)
+            if not np.isfinite(logits_RC[rows]).all():
+                raise FloatingPointError("a logit is not finite or beyond the range of float16")
+            ids_R[rows], views_R[rows] = sample_ids, view
+            start = rows.stop
+            on_block()
     layout = {"num_views": num_views, **{s: len(getattr(dataset.splits, s)) for s in ("fit", *_CLEAN_SPLITS)}}
     columns = {
-        "sample_id": pa.array(np.concatenate(ids)),
-        "view": pa.array(np.concatenate(view_of)),
-        "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits_RC.ravel()), logits_RC.shape[1]),
+        "sample_id": pa.array(ids_R),
+        "view": pa.array(views_R),
+        "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits_RC.ravel()), num_classes),
     }
     return pa.table(columns).replace_schema_metadata({"wetakd": json.dumps(layout)})
 

@@ -1,5 +1,8 @@
 """The bank: right pixels, right rows, no copies, and nothing damaged is ever read."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -118,3 +121,26 @@ def test_verify_tells_a_sound_bank_from_one_of_other_pixels(data, network, table
     other_views = Views(num=3, flip=True, crop_padding=1, seed=5)
     assert bank.verify(table, network, data, other_views) > 10 * max(sound, 1e-3)
     assert bank.verify(table, tiny.network(seed=9), data, VIEWS) > 10 * max(sound, 1e-3)
+
+
+def test_a_bank_is_filled_in_place_slice_by_slice(data, monkeypatch):
+    wide = replace(data, class_names=tuple(map(str, range(2000))))
+    rows = np.random.default_rng(0).normal(0, 2, (len(data.labels_N), 2000)).astype(np.float32)
+    monkeypatch.setattr(bank, "_SLICE_BYTES", 8 * 4 * 2000)
+    asked = []
+
+    def logits_of(sample_ids, view):
+        asked.append(len(sample_ids))
+        return rows[sample_ids] + view
+
+    tracemalloc.start()
+    table = bank.assemble(wide, 3, logits_of)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert max(asked) <= 8
+    assert peak < 1.5 * table.nbytes
+    found = bank.view(table)
+    expected = np.stack([rows[data.splits.fit] + view for view in range(3)]).astype(np.float16)
+    assert np.array_equal(found.fit_VNC, expected)
+    assert np.array_equal(found.test_NC, rows[data.splits.test].astype(np.float16))
+    assert table.column("sample_id").to_numpy()[40:80].tolist() == data.splits.fit.tolist()
