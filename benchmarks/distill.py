@@ -7,7 +7,9 @@ On the same slice of CIFAR-10 (noise where there is none), with the same flips, 
 - `usual`: torchvision transforms in a DataLoader, and teacher and assistants run forward at every step;
 - `torchdistill`: that library's loop with the teacher alone (where it is installed: `pip install torchdistill`).
 
-Every measurement has a process of its own, so that its peak memory is its own; the ways take turns, round by round.
+Every measurement has a process of its own, so that its peak memory is its own; the ways take turns, and every round
+begins with the next one. `peak MiB` is what training holds in its warming epoch, with the processes of its DataLoader;
+pages that several hold count once. The bank is computed in another process, with a line of its own.
 
     python benchmarks/distill.py --train data/cifar10/train.parquet
 """
@@ -17,11 +19,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import multiprocessing
-import resource
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +32,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -197,18 +201,65 @@ def torchdistill(family: Family, dataset: data.Dataset, workers: int) -> Iterato
         yield
 
 
-def measure(way: str, family: Family, train_file: str | None, threads: int, workers: int) -> dict[str, float]:
-    """Images a second after a first epoch that warms up, peak memory in MiB, and seconds that the bank took."""
+class Peak:
+    """The most memory that this process and its children hold at once, in MiB, looked at some ten times a second."""
+
+    def __init__(self) -> None:
+        self.mebibytes = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            self.mebibytes = max(self.mebibytes, held())
+            self._over.wait(0.1)
+
+
+def held() -> float:
+    """MiB of this process and its children; a page that n of them hold counts 1/n in each."""
+    this, total = psutil.Process(), 0
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.Error):
+            info = process.memory_full_info()
+            total += getattr(info, "pss", info.rss)  # pss: Linux only
+    return total / 2**20
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The teachers' logits of the slice, and what they took."""
+
+    logits: tuple[np.ndarray, ...]
+    seconds: float
+    peak: float
+
+
+def fill(family: Family, train_file: str | None, threads: int) -> Bank:
+    """Ask every teacher for every view once."""
+    torch.set_num_threads(threads)
+    dataset, views = load_slice(train_file, family.steps * BATCH), Views(VIEWS, True, 0, 0)
+    started = time.perf_counter()
+    with Peak() as peak:
+        tables = [bank.compute(family.build(depth), dataset, views) for depth in family.teachers]
+    seconds = time.perf_counter() - started
+    return Bank(tuple(bank.view(table).fit_VNC for table in tables), seconds, peak.mebibytes)
+
+
+def measure(
+    way: str, family: Family, train_file: str | None, threads: int, workers: int, logits: tuple[np.ndarray, ...]
+) -> dict[str, float]:
+    """Images a second after an epoch that warms up, and peak memory of that epoch in MiB."""
     torch.set_num_threads(threads)
     dataset = load_slice(train_file, family.steps * BATCH)
-    started = time.perf_counter()
-    targets = None
-    if way == "bank":
-        views = Views(VIEWS, True, 0, 0)
-        tables = [bank.compute(family.build(depth), dataset, views) for depth in family.teachers]
-        weights_K = (1 / len(tables),) * len(tables)
-        targets = Targets(tuple(bank.view(table).fit_VNC for table in tables), weights_K)
-    bank_s = time.perf_counter() - started
+    targets = Targets(logits, (1 / len(logits),) * len(logits)) if way == "bank" else None
     ways: dict[str, Callable[[], Iterator[None]]] = {
         "labels": partial(ours, family, dataset, None),
         "bank": partial(ours, family, dataset, targets),
@@ -216,34 +267,39 @@ def measure(way: str, family: Family, train_file: str | None, threads: int, work
         "torchdistill": partial(torchdistill, family, dataset, workers),
     }
     epochs = ways[way]()
-    next(epochs)
+    with Peak() as peak:  # not while the clock runs
+        next(epochs)
     started = time.perf_counter()
     num_images = sum(family.steps * BATCH for _ in epochs)
-    rate = num_images / (time.perf_counter() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"rate": rate, "peak": peak, "bank_s": bank_s}
+    return {"rate": num_images / (time.perf_counter() - started), "peak": peak.mebibytes}
 
 
-def in_own_process(*arguments: Any) -> dict[str, float]:
-    """`measure` in a fresh process."""
+def in_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """`work` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = pool.submit(measure, *arguments).result()
-    print(f"  {arguments[0]:14s}{found['rate']:10,.0f} images/s", file=sys.stderr, flush=True)
-    return found
+        return pool.submit(work, *arguments).result()
 
 
 def compare(family: Family, ways: list[str], options: argparse.Namespace) -> None:
     """Print a family's table."""
-    arguments = (family, options.train, options.threads, options.workers)
-    rounds = [{way: in_own_process(way, *arguments) for way in ways} for _ in range(options.rounds)]
+    banks: list[Bank] = []
+    rounds: list[dict[str, dict[str, float]]] = []
+    for turn in range(options.rounds):
+        banks.append(in_own_process(fill, family, options.train, options.threads))
+        arguments = (family, options.train, options.threads, options.workers, banks[-1].logits)
+        first = turn % len(ways)
+        rounds.append({})
+        for way in ways[first:] + ways[:first]:
+            rounds[-1][way] = found = in_own_process(measure, way, *arguments)
+            print(f"  {way:14s}{found['rate']:10,.0f} images/s", file=sys.stderr, flush=True)
     print(f"\n{family}: {family.steps} steps of {BATCH} an epoch; median of {options.rounds} rounds")
     print(f"{'':14s}{'images/s':>10s}{'peak MiB':>10s}   bank is faster by")
     for way in ways:
         ratios = [found["bank"]["rate"] / found[way]["rate"] for found in rounds]
         rate, peak = (median(found[way][name] for found in rounds) for name in ("rate", "peak"))
         print(f"{way:14s}{rate:10,.0f}{peak:10,.0f}   {median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})")
-    bank_s = median(found["bank"]["bank_s"] for found in rounds)
-    print(f"the bank itself: {bank_s:.1f} s, once for all students, {VIEWS} views of every image by every teacher")
+    seconds, peak = median(each.seconds for each in banks), median(each.peak for each in banks)
+    print(f"the bank itself: {seconds:.1f} s, {peak:,.0f} MiB, once for all students: {VIEWS} views by every teacher")
 
 
 def main() -> None:
@@ -251,6 +307,7 @@ def main() -> None:
     parser.add_argument("--train", help="Parquet file of CIFAR-10 with the columns img and label; without it, noise")
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="of an epoch; default: 10 (plain) and 3 (resnet)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="processes of the DataLoader")
     options = parser.parse_args()
@@ -260,7 +317,8 @@ def main() -> None:
     ways = ["labels", "bank", "usual", *(["torchdistill"] if has_torchdistill else [])]
     print(f"torch {torch.__version__}, float32, {options.threads} threads, DataLoader with {options.workers} processes")
     for name in options.families:
-        compare(FAMILIES[name], ways, options)
+        family = FAMILIES[name]
+        compare(family if options.steps is None else replace(family, steps=options.steps), ways, options)
 
 
 if __name__ == "__main__":
