@@ -62,8 +62,12 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in installe
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data"))
+
+
+def write_images(folder):
     """160 noise images of 16x16 and 4 classes to learn from, 40 to judge on."""
-    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for part, num in (("train", 160), ("test", 40)):
         images = [Image.fromarray(pixels) for pixels in rng.integers(0, 256, (num, 16, 16, 3), dtype=np.uint8)]
         rows = [{"bytes": png(image)} for image in images]
