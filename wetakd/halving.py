@@ -49,6 +49,8 @@ def train_in_rungs(students: Mapping[Trial, Student], config: HalvingConfig, tra
     `train(students, until)` trains students (by key) up to the epochs named in `until` (no entry: to the end).
     Returns every student by key; those left behind keep the epoch at which they were stopped.
     """
+    if not students:
+        return {}
     alive = {trial.arm for trial in students}
     outcomes: dict[str, TrainedStudent] = {}
     for rung in rungs(config, max(student.config.recipe.epochs for student in students.values())):

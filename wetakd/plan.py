@@ -36,7 +36,7 @@ from wetakd.weights import place_of
 
 NO_POINT = "{}"
 # Raise it when a search gives other weights than before: old results are then left alone and made anew.
-SEARCH_VERSION = 1
+SEARCH_VERSION = 2
 
 
 def seed_of(*parts: int | str) -> int:

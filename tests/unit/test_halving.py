@@ -95,3 +95,7 @@ def test_a_point_whose_students_failed_is_the_first_to_go():
     # Of equals, the first given goes on.
     assert trained == [{0.01, 0.02, 0.03}, {0.01}, {0.01}]
     assert {o.error for o in outcomes.values() if o.student.config.recipe.lr == 0.03} == {"diverged"}
+
+
+def test_without_a_single_student_nothing_is_trained():
+    assert train_in_rungs({}, CONFIG, lambda students, until: pytest.fail("nobody is there")) == {}

@@ -80,9 +80,12 @@ class LogitLogLoss(LogLoss):
         """See `LogLoss.derivatives`: mean of E_p[z] - z_y, and mean covariance of z under p."""
         gradient_K, hessian_KK = np.zeros(len(weights_K)), np.zeros((len(weights_K), len(weights_K)))
         for samples, logits_KnC in self.scores:
-            flat_KX = logits_KnC.astype(np.float64, copy=False).reshape(len(weights_K), -1)
-            weighted_KX = flat_KX * softmax(mixed(logits_KnC, weights_K)).reshape(-1)
-            expected_Kn = weighted_KX.reshape(logits_KnC.shape).sum(axis=2)
-            gradient_K += expected_Kn.sum(axis=1) - self.scores.true_NK[samples].sum(axis=0)
-            hessian_KK += weighted_KX @ flat_KX.T - expected_Kn @ expected_Kn.T
+            # About the true class, then about the mean: differences of large products would lose a small covariance.
+            shifted_KnC = logits_KnC - self.scores.true_NK[samples].T[:, :, None].astype(np.float64)
+            shares_nC = softmax(mixed(logits_KnC, weights_K))
+            expected_Kn = (shifted_KnC * shares_nC).sum(axis=2)
+            gradient_K += expected_Kn.sum(axis=1)
+            shifted_KnC -= expected_Kn[:, :, None]
+            flat_KX = shifted_KnC.reshape(len(weights_K), -1)
+            hessian_KK += (flat_KX * shares_nC.reshape(-1)) @ flat_KX.T
         return gradient_K / self.scores.num_samples, hessian_KK / self.scores.num_samples

@@ -34,6 +34,15 @@ def test_identical_and_hopeless_networks_do_not_stop_it(mixture):
     assert result.gap <= 1e-8
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(1, 1e4), (1000, 0)])
+def test_large_logits_do_not_stop_it(scale, offset):
+    logits_KNC, labels_N = make_scores(3, 200)
+    near_KNC = logits_KNC[:1] + 1e-6 * np.random.default_rng(0).normal(size=logits_KNC[:1].shape)
+    scores_KNC = scale * np.concatenate([logits_KNC, near_KNC]) + offset
+    result = Problem(scores_KNC, labels_N, scores_are="logits", mixture="logits").search("convex", crossfit=False)
+    assert result.gap <= 1e-8 * max(1, result.nll)
+
+
 @MIXTURES
 def test_float16_logits_close_the_gap_too(mixture):
     logits_KNC, labels_N = make_scores(16, 800, 10)
