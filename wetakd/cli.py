@@ -59,7 +59,7 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit as ended:
-        # Ray's answer to SIGTERM. Whoever else exits, such as the shell's completion, knows why.
+        # The answer to SIGTERM (see `cluster.joined`). Whoever else exits, such as the shell's completion, knows why.
         if ended.code != signal.SIGTERM:
             raise
         _complain("ended by SIGTERM: run the same command again to go on from here")
