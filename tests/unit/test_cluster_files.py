@@ -315,6 +315,13 @@ def test_the_job_manifest_runs_a_shipped_study_on_the_groups_of_the_cluster() ->
     check_fits(config, "kubernetes")
 
 
+def test_the_job_manifest_sets_no_time_to_live_which_kuberay_refuses_where_the_cluster_stays() -> None:
+    (job,) = of_kind("RayJob")
+    assert not job["spec"].get("shutdownAfterJobFinishes")  # the cluster is not the job's
+    assert "ttlSecondsAfterFinished" not in job["spec"]
+    assert job["spec"]["activeDeadlineSeconds"] > 0
+
+
 # ------------------------------------------------------------------------------------------------------ one machine
 
 
