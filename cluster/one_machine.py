@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +73,12 @@ def up(folder: Path, port: int, dashboard_port: int) -> int:
     if processes_of(folder):
         print(f"a cluster runs in {folder} already", file=sys.stderr)
         return 2
-    folder.mkdir(parents=True, exist_ok=True)
-    token = folder / "auth_token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
+    try:
+        keep_to_ourselves(folder)
+    except PermissionError as error:
+        print(error, file=sys.stderr)
+        return 2
+    token = fresh_token(folder)
     config = folder / "autoscaler.yaml"
     config.write_text(yaml.safe_dump(autoscaler_config(f"{HOST}:{port}")))
     command = [
@@ -94,6 +98,28 @@ def up(folder: Path, port: int, dashboard_port: int) -> int:
     print(f"export RAY_API_SERVER_ADDRESS=http://{HOST}:{dashboard_port}")
     print(f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={token}")
     return 0
+
+
+def keep_to_ourselves(folder: Path) -> None:
+    """Make the folder. Whoever could write to it, or read the token in it, could run code as us.
+
+    Raises:
+        PermissionError: it is there already, and it is a link, somebody else's, or open to others.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{folder} must be a folder of yours alone (mode 700); remove it or name another")
+
+
+def fresh_token(folder: Path) -> Path:
+    """Write a new token into a new file that nobody else can read."""
+    token = folder / "auth_token"
+    token.unlink(missing_ok=True)
+    with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    return token
 
 
 def autoscaler_config(gcs_address: str) -> dict[str, Any]:
@@ -122,7 +148,8 @@ def down(folder: Path) -> int:
     """End the cluster's processes, nodes included, and no others."""
     found = processes_of(folder)
     for process in found:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # nodes end by themselves as well
+            process.kill()
     psutil.wait_procs(found, timeout=20)
     print(f"{len(found)} processes ended")
     return 0
