@@ -51,6 +51,12 @@ def test_the_image_is_pinned_and_no_root() -> None:
     assert "RAY_AUTH_MODE=token" in DOCKERFILE
 
 
+def test_the_image_copies_nothing_of_its_base_only_to_change_an_owner() -> None:
+    # rayproject/ray has Anaconda in /home/ray, and a change of owner copies every file into a new layer.
+    recursive = re.findall(r"chown -R \S+ (\S+)", DOCKERFILE)
+    assert recursive == ["/home/ray/wetakd"]
+
+
 def test_what_the_image_copies_is_there_and_is_sent_to_the_builder() -> None:
     ignore = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
     assert "*" in ignore
