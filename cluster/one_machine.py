@@ -136,6 +136,7 @@ def _environment(token: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(CONFIG.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_JOB_STOP_WAIT_TIME_S": "30",  # for the driver of a study that is stopped to close its runs
         "RAY_enable_autoscaler_v2": "1",
         "RAY_FAKE_CLUSTER": "1",
         "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,

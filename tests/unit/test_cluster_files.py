@@ -72,6 +72,18 @@ def test_every_node_and_container_demands_the_token_and_the_dashboard_stays_insi
     assert config["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
 
 
+def test_every_head_leaves_a_stopped_driver_the_time_to_close_its_runs(tmp_path: Path) -> None:
+    source = (Path(ray.__file__).parent / "dashboard" / "modules" / "job" / "job_supervisor.py").read_text()
+    assert '"RAY_JOB_STOP_WAIT_TIME_S"' in source
+    for path in LAUNCHER:
+        if path.stem != "one-machine":
+            assert "--env RAY_JOB_STOP_WAIT_TIME_S=30" in read(path)["docker"]["run_options"]
+    assert one_machine()._environment(tmp_path)["RAY_JOB_STOP_WAIT_TIME_S"] == "30"
+    (cluster,) = of_kind("RayCluster")
+    (head,) = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    assert {"name": "RAY_JOB_STOP_WAIT_TIME_S", "value": "30"} in head["env"]
+
+
 @pytest.mark.parametrize("name", ["aws", "gcp", "one-machine"])
 def test_the_head_computes_nothing_and_workers_grow_from_zero_and_go_when_idle(name: str) -> None:
     config = read(CLUSTER / f"{name}.yaml")

@@ -99,6 +99,8 @@ def test_ray_has_the_token_room_for_its_objects_and_storage_that_outlives_it() -
     # Scalable: no name and no port of its own.
     assert "container_name" not in worker
     assert head["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    # So long may a driver that is stopped close its runs.
+    assert head["environment"]["RAY_JOB_STOP_WAIT_TIME_S"] == "30"
 
 
 def test_mlflow_knows_the_name_by_which_studies_call_it_and_keeps_its_runs_in_postgres() -> None:
