@@ -98,6 +98,14 @@ def test_the_head_computes_nothing_and_workers_grow_from_zero_and_go_when_idle(n
     assert 0 < config["idle_timeout_minutes"] <= 60
 
 
+def test_the_containers_of_your_own_machines_see_the_folder_that_the_readme_stores_in() -> None:
+    section = readme_section("Your own machines")
+    (storage,) = re.findall(r"--set storage=(/\S+)", section)
+    mounts = [option.removeprefix("--volume ") for option in read(CLUSTER / "on-premise.yaml")["docker"]["run_options"]]
+    assert f"{Path(storage).parent}:{Path(storage).parent}" in mounts
+    assert "uid 1000" in section
+
+
 def test_cloud_workers_are_spot_machines() -> None:
     for group in groups("aws").values():
         assert group["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
@@ -297,9 +305,13 @@ def overrides(command: str) -> list[str]:
     return [words[place + 1] for place, word in enumerate(words) if word == "--set"]
 
 
+def readme_section(name: str) -> str:
+    return (CLUSTER / "README.md").read_text().partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+
+
 def readme_placement(section: str) -> list[str]:
     """The array PLACEMENT of a section of the README, as bash builds it."""
-    text = (CLUSTER / "README.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    text = readme_section(section)
     (lines,) = re.findall(r"^PLACEMENT=\(\)\n(?:.*\n)*?PLACEMENT\+=.*student.*$", text, re.MULTILINE)
     script = f'{lines}\nprintf "%q " "${{PLACEMENT[@]}}"'
     return overrides(subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout)
