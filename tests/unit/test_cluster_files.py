@@ -210,6 +210,54 @@ def test_no_pod_may_be_root_or_grow_without_bound() -> None:
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
+def readme_secret(name: str) -> dict[str, str]:
+    """The keys and values of a secret, as the README's commands make it, anew each time."""
+    commands = readme_section("Kubernetes").partition("```sh\n")[2].partition("```")[0]
+    script = f"kubectl() {{ [[ $* != *' generic {name} '* ]] || printf '%s\\0' \"$@\"; }}\n{commands}"
+    words = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True).stdout.split("\0")
+    literals = [word.removeprefix("--from-literal=") for word in words if word.startswith("--from-literal=")]
+    return dict(literal.split("=", 1) for literal in literals)
+
+
+def test_storage_knows_one_key_from_the_secret_and_lets_nobody_else_in() -> None:
+    secret = readme_secret("storage")
+    assert len(secret["secret-key"]) == 64
+    assert readme_secret("storage")["secret-key"] != secret["secret-key"]
+    (identity,) = json.loads(secret["identities"])["identities"]
+    assert identity["name"] != "anonymous"
+    assert identity["credentials"] == [{"accessKey": secret["access-key"], "secretKey": secret["secret-key"]}]
+    assert identity["actions"] == ["Admin"]
+    (pod,) = [
+        pod for _, document in documents() for pod in pod_specs(document) if "seaweedfs" in str(pod["containers"])
+    ]
+    (container,) = pod["containers"]
+    # By a file, without which it does not start: 3.97 does not take keys from the environment (seaweedfs#7311).
+    assert "env" not in container
+    (file,) = [word.removeprefix("-s3.config=") for word in container["args"] if word.startswith("-s3.config=")]
+    (mount,) = [mount for mount in container["volumeMounts"] if Path(mount["mountPath"]) == Path(file).parent]
+    (volume,) = [volume["secret"] for volume in pod["volumes"] if volume["name"] == mount["name"]]
+    assert volume["secretName"] == "storage"
+    assert volume["items"] == [{"key": "identities", "path": Path(file).name}]
+
+
+def test_every_key_of_a_secret_that_a_manifest_asks_for_is_made_by_the_readme() -> None:
+    asked = [entry for _, document in documents() for entry in references(document)]
+    assert asked
+    for name, key in asked:
+        assert key in readme_secret(name), (name, key)
+
+
+def references(node: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        if "secretKeyRef" in node:
+            yield node["secretKeyRef"]["name"], node["secretKeyRef"]["key"]
+        for child in node.values():
+            yield from references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from references(child)
+
+
 def test_no_manifest_holds_a_secret_and_every_secret_they_name_is_made_by_the_readme() -> None:
     assert of_kind("Secret") == []
     named = {name for _, document in documents() for name in secrets_in(document)}
