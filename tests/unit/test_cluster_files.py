@@ -231,8 +231,11 @@ def test_storage_knows_one_key_from_the_secret_and_lets_nobody_else_in() -> None
         pod for _, document in documents() for pod in pod_specs(document) if "seaweedfs" in str(pod["containers"])
     ]
     (container,) = pod["containers"]
-    # By a file, without which it does not start: 3.97 does not take keys from the environment (seaweedfs#7311).
+    # By a file, without which it does not start: which releases take keys from the environment varies (seaweedfs#7311).
     assert "env" not in container
+    assert {"-ip=127.0.0.1", "-s3.ip.bind=0.0.0.0"} <= set(container["args"])
+    (major, minor) = re.findall(r"seaweedfs:(\d+)\.(\d+)$", container["image"])[0]
+    assert (int(major), int(minor)) >= (4, 5)  # before, unsigned uploads came in (seaweedfs#7912)
     (file,) = [word.removeprefix("-s3.config=") for word in container["args"] if word.startswith("-s3.config=")]
     (mount,) = [mount for mount in container["volumeMounts"] if Path(mount["mountPath"]) == Path(file).parent]
     (volume,) = [volume["secret"] for volume in pod["volumes"] if volume["name"] == mount["name"]]
