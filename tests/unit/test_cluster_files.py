@@ -18,6 +18,7 @@ import kubernetes_validate
 import pytest
 import ray
 import yaml
+from mlflow.cli import server
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from wetakd.capacity import num_workers, worker_resources
@@ -241,6 +242,21 @@ def test_storage_knows_one_key_from_the_secret_and_lets_nobody_else_in() -> None
     (volume,) = [volume["secret"] for volume in pod["volumes"] if volume["name"] == mount["name"]]
     assert volume["secretName"] == "storage"
     assert volume["items"] == [{"key": "identities", "path": Path(file).name}]
+
+
+def test_no_manifest_names_a_bucket_which_stands_in_the_secret_alone() -> None:
+    assert "s3://" not in "".join(path.read_text() for path in MANIFESTS)
+    secret = readme_secret("storage")
+    assert secret["artifacts"].startswith(secret["uri"].partition("?")[0] + "/")
+    (container,) = [
+        c for _, d in documents() for pod in pod_specs(d) for c in pod["containers"] if c["name"] == "mlflow"
+    ]
+    named = {
+        entry["name"]: entry["valueFrom"]["secretKeyRef"]["key"] for entry in container["env"] if "valueFrom" in entry
+    }
+    assert named["MLFLOW_ARTIFACTS_DESTINATION"] == "artifacts"
+    option = next(param for param in server.params if "--artifacts-destination" in param.opts)
+    assert option.envvar == "MLFLOW_ARTIFACTS_DESTINATION"
 
 
 def test_every_key_of_a_secret_that_a_manifest_asks_for_is_made_by_the_readme() -> None:

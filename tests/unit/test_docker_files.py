@@ -83,8 +83,8 @@ def test_what_people_open_listens_on_this_machine_alone(name: str) -> None:
 def test_no_other_service_is_open_and_each_says_how_it_feels() -> None:
     services = COMPOSE["services"]
     assert {name for name, service in services.items() if "ports" in service} == {"head", "mlflow"}
-    for service in services.values():
-        assert service["healthcheck"]["test"]
+    for name, service in services.items():
+        assert service["healthcheck"] == {"disable": True} if name == "bucket" else service["healthcheck"]["test"]
         assert "no-new-privileges:true" in service["security_opt"]
 
 
@@ -129,9 +129,38 @@ def test_storage_knows_one_key_from_the_environment_and_lets_nobody_else_in(tmp_
 def test_mlflow_knows_the_name_by_which_studies_call_it_and_keeps_its_runs_in_postgres() -> None:
     service = COMPOSE["services"]["mlflow"]
     (hosts,) = re.findall(r"--allowed-hosts (\S+)", service["command"])
-    assert "mlflow:5000" in hosts.split(",")
+    own, _, yours = hosts.partition("${")
+    assert "mlflow:5000" in own.split(",")
+    # Yours come after ours, whatever there are of them.
+    assert yours == "MLFLOW_ALLOWED_HOSTS:+,${MLFLOW_ALLOWED_HOSTS}}"
+    assert "MLFLOW_ALLOWED_HOSTS=\n" in (DOCKER / "example.env").read_text()
+    readme = (ROOT / "cluster" / "README.md").read_text()
+    assert "`MLFLOW_ALLOWED_HOSTS`" in readme
     # With its driver named: which one SQLAlchemy takes by default depends on its version.
     assert service["environment"]["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql+psycopg2://")
+
+
+def needs(name: str) -> set[str]:
+    """The services that `docker compose up NAME` starts as well."""
+    direct = set(COMPOSE["services"][name].get("depends_on", ()))
+    return direct.union(*map(needs, direct))
+
+
+def test_mlflow_alone_builds_its_image_and_has_its_database_and_its_bucket() -> None:
+    services = COMPOSE["services"]
+    assert needs("mlflow") == {"postgres", "storage", "bucket"}
+    assert services["mlflow"]["depends_on"]["bucket"]["condition"] == "service_completed_successfully"
+    assert services["bucket"]["depends_on"]["storage"]["condition"] == "service_healthy"
+    assert services["bucket"]["restart"] == "no"
+    *python, script = services["bucket"]["command"]
+    assert python == ["python", "-c"]
+    compile(script, "bucket", "exec")
+    (destination,) = re.findall(r"--artifacts-destination s3://(\w+)/", services["mlflow"]["command"])
+    assert f'create_bucket(Bucket="{destination}")' in script
+    for service in services.values():
+        if service["image"] == services["mlflow"]["image"]:
+            assert ("build" in service) == (service is services["mlflow"])
+    assert "mlflow" in needs("head") & needs("worker")
 
 
 def test_every_secret_comes_from_a_file_that_git_does_not_see() -> None:
