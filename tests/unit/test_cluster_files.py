@@ -192,6 +192,27 @@ def pod_specs(node: Any) -> Iterator[dict[str, Any]]:
             yield from pod_specs(child)
 
 
+CONTAINER = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_every_container_may_write_to_its_volumes_alone_and_has_one_for_temporary_files() -> None:
+    (cluster,) = of_kind("RayCluster")
+    autoscaler = cluster["spec"]["autoscalerOptions"]
+    assert autoscaler["securityContext"] == CONTAINER
+    head = cluster["spec"]["headGroupSpec"]["template"]["spec"]
+    pods = [(pod, pod["containers"]) for _, document in documents() for pod in pod_specs(document)]
+    for pod, containers in [*pods, (head, [autoscaler])]:
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert volumes["tmp"]["emptyDir"] == {}
+        for container in containers:
+            assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    for container in [autoscaler, *(c for _, containers in pods for c in containers if c["image"] == "wetakd")]:
+        assert {"name": "HOME", "value": "/tmp"} in container["env"]
+    (postgres,) = [c for _, containers in pods for c in containers if c["name"] == "postgres"]
+    paths = {mount["mountPath"] for mount in postgres["volumeMounts"]}
+    assert paths == {"/var/lib/postgresql/data", "/var/run/postgresql", "/tmp"}
+
+
 def test_no_pod_may_be_root_or_grow_without_bound() -> None:
     pods = [pod for _, document in documents() for pod in pod_specs(document)]
     assert len(pods) == 6  # storage, MLflow, PostgreSQL, head, two groups of workers
@@ -201,10 +222,7 @@ def test_no_pod_may_be_root_or_grow_without_bound() -> None:
         assert context["runAsUser"] > 0
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod["containers"]:
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-            }
+            assert container["securityContext"] == CONTAINER
             assert "memory" in container["resources"]["limits"]
             assert "cpu" in container["resources"]["requests"]
     (namespace,) = of_kind("Namespace")

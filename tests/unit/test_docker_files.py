@@ -88,6 +88,25 @@ def test_no_other_service_is_open_and_each_says_how_it_feels() -> None:
         assert "no-new-privileges:true" in service["security_opt"]
 
 
+def test_every_service_is_bounded_has_no_privilege_and_writes_to_volumes_and_temporary_files_alone() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert "cap_add" not in service
+        limits = service["deploy"]["resources"]["limits"]
+        assert limits["memory"]
+        assert limits["cpus"]
+        # Ray spills objects there, which memory is no place for: a volume without a name, so each worker has its own.
+        assert "/tmp" in service["volumes" if name in ("head", "worker") else "tmpfs"]
+        if service["image"].startswith("${WETAKD_IMAGE"):
+            assert name == "bucket" or service["environment"]["HOME"] == "/tmp"
+        else:
+            assert int(service["user"].partition(":")[0]) > 0
+    assert any(mount.startswith("/var/run/postgresql:") for mount in COMPOSE["services"]["postgres"]["tmpfs"])
+    # An inline config cannot be put into a container whose root is read-only (compose#12031).
+    assert "configs" not in COMPOSE
+
+
 def test_ray_has_the_token_room_for_its_objects_and_storage_that_outlives_it() -> None:
     for name in ("head", "worker"):
         service = COMPOSE["services"][name]
