@@ -409,6 +409,36 @@ def test_the_readmes_placement_of_cifar10_fits_the_clouds_and_kubernetes() -> No
         check_fits(config, name)
 
 
+def submitted(section: str) -> str:
+    """The command `wetakd submit` of a section, with what a shell puts into it left as it stands."""
+    (command,) = re.findall(r"wetakd submit (?:.*\\\n)*.*", readme_section(section))
+    return str(command)
+
+
+@pytest.mark.parametrize("section", ["One machine", "AWS", "Your own machines", "Kubernetes"])
+def test_no_command_of_the_readme_submits_images_that_only_this_machine_has(section: str) -> None:
+    command = submitted(section)
+    config = load(ROOT / shlex.split(command)[2], overrides(command))
+    if config.data.source == "parquet":
+        paths = [*config.data.train, *(config.data.test or ())]
+        assert len(paths) == 2
+        for path in paths:
+            upload = rf"^aws s3 cp \S+ {re.escape(path.partition('?')[0])}$"
+            assert path.startswith("s3://")
+            assert re.search(upload, readme_section(section), re.MULTILINE)
+    elif config.data.source != "digits":
+        assert config.data.download is True
+    assert ('"${PLACEMENT[@]}"' in command) == (section != "Your own machines")
+
+
+def test_the_readme_makes_the_namespace_once_and_deletes_it_once() -> None:
+    section = readme_section("Kubernetes")
+    assert "kubectl apply --filename cluster/kubernetes/namespace.yaml" in section
+    assert "create namespace" not in section
+    assert "namespace.yaml" in read(CLUSTER / "kubernetes" / "kustomization.yaml")["resources"]
+    assert "delete namespace" not in section
+
+
 def test_the_readmes_placement_of_digits_fits_one_machine() -> None:
     check_fits(load(None, readme_placement("One machine")), "one-machine")
 
