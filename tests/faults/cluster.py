@@ -16,6 +16,8 @@ from ray._private.parameter import RayParams
 from ray._private.state import GlobalState
 from ray._raylet import GcsClientOptions
 
+from tests.ports import free_port
+
 _STORE_BYTES = 150 * 2**20
 _LOOK_EVERY_S = 0.1
 NUM_NODES = 2
@@ -54,7 +56,8 @@ class Cluster:
         self._start()
 
     def _start(self) -> None:
-        self._head = self._node(head=True, num_cpus=0, include_dashboard=True, temp_dir=self._folder)
+        dashboard: dict[str, object] = {"include_dashboard": True, "dashboard_port": free_port()}
+        self._head = self._node(head=True, num_cpus=0, temp_dir=self._folder, **dashboard)
         self._state = GlobalState()
         options = GcsClientOptions.create(self.address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=False)
         self._state._initialize_global_state(options)
