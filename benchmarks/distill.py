@@ -37,15 +37,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils import data
 from torchvision import transforms
 
-from wetakd import bank, data
+from wetakd import bank
 from wetakd.config import DistillationConfig, ModelConfig, ParquetData, RecipeConfig, SplitsConfig, TransformConfig
-from wetakd.models import InputShape, build
-from wetakd.training import Targets, train
-from wetakd.transform import Transform
-from wetakd.views import Views
+from wetakd.data.dataset import Dataset, Splits, load_dataset
+from wetakd.data.transform import Transform
+from wetakd.data.views import Views
+from wetakd.training.loop import Targets, train
+from wetakd.training.models import InputShape, build
 
 BATCH, EPOCHS, VIEWS = 128, 3, 2
 TEMPERATURE, ALPHA = 4.0, 0.9
@@ -78,23 +79,23 @@ class Family:
 FAMILIES = {"plain": Family("plain", (10, 8, 6, 4), 2, 10), "resnet": Family("resnet", (110, 56, 32, 20), 8, 3)}
 
 
-def load_slice(train_file: str | None, num_images: int) -> data.Dataset:
+def load_slice(train_file: str | None, num_images: int) -> Dataset:
     """`num_images` images to learn from; the other splits have one each, so that an epoch is all training."""
     ids = np.arange(num_images + 3)
-    splits = data.Splits(ids[:num_images], ids[-3:-2], ids[-2:-1], ids[-1:])
+    splits = Splits(ids[:num_images], ids[-3:-2], ids[-2:-1], ids[-1:])
     if train_file is not None:
         config = ParquetData(source="parquet", train=train_file, test=None, max_train_images=2 * num_images + 100)
-        whole = data.load(config, SplitsConfig(test=0.1), TransformConfig(), memory_share=0.5)
+        whole = load_dataset(config, SplitsConfig(test=0.1), TransformConfig(), memory_share=0.5)
         return replace(whole, splits=splits, transform=Transform(32, 32, 3, 255, MEAN, STD))
     rng = np.random.default_rng(0)
     images_NCHW = rng.integers(0, 256, (len(ids), 3, 32, 32), dtype=np.uint8)
     names = tuple(str(label) for label in range(10))
-    return data.Dataset(
+    return Dataset(
         images_NCHW, rng.integers(0, 10, len(ids)), names, splits, Transform(32, 32, 3, 255, MEAN, STD), "noise"
     )
 
 
-def ours(family: Family, dataset: data.Dataset, targets: Targets | None) -> Iterator[None]:
+def ours(family: Family, dataset: Dataset, targets: Targets | None) -> Iterator[None]:
     """One item an epoch of our loop; more of them, for they are soon over."""
     distillation = DistillationConfig(temperature=TEMPERATURE, alpha=ALPHA) if targets is not None else None
     recipe = RecipeConfig(epochs=8 * EPOCHS, batch_size=BATCH, threads=torch.get_num_threads())
@@ -112,10 +113,10 @@ def ours(family: Family, dataset: data.Dataset, targets: Targets | None) -> Iter
         yield
 
 
-class Pictures(Dataset[tuple[Tensor, int]]):
+class Pictures(data.Dataset[tuple[Tensor, int]]):
     """As torchvision's CIFAR10 works: an array in memory, a Pillow image a sample."""
 
-    def __init__(self, dataset: data.Dataset) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         fit = dataset.splits.fit
         self.images_NHWC = dataset.images_NCHW[fit].transpose(0, 2, 3, 1).copy()
         self.labels = dataset.labels_N[fit].tolist()
@@ -129,9 +130,9 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images_NHWC[i])), self.labels[i]
 
 
-def usual(family: Family, dataset: data.Dataset, workers: int) -> Iterator[None]:
+def usual(family: Family, dataset: Dataset, workers: int) -> Iterator[None]:
     """One item an epoch of the loop that recomputes every teacher at every step."""
-    loader = DataLoader(
+    loader = data.DataLoader(
         Pictures(dataset), BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
     )
     teachers = [family.build(depth).eval() for depth in family.teachers]
@@ -153,7 +154,7 @@ def usual(family: Family, dataset: data.Dataset, workers: int) -> Iterator[None]
         yield
 
 
-def torchdistill(family: Family, dataset: data.Dataset, workers: int) -> Iterator[None]:
+def torchdistill(family: Family, dataset: Dataset, workers: int) -> Iterator[None]:
     """One item an epoch of torchdistill's own training box: one teacher, its KDLoss."""
     from torch.utils.data import RandomSampler
     from torchdistill.core.distillation import get_distillation_box

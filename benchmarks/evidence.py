@@ -38,22 +38,22 @@ try:
     import pyarrow as pa
     import torch
 
-    from wetakd import bank, training_job
+    from wetakd import bank
     from wetakd.assignments import network_job, student_job
     from wetakd.config import StudyConfig
-    from wetakd.data import Dataset, Splits
-    from wetakd.data import load as load_data
+    from wetakd.config.study_file import load as load_study
+    from wetakd.data.dataset import Dataset, Splits, load_dataset
+    from wetakd.data.transform import Transform
     from wetakd.ensembles import ensemble_problem, searched
     from wetakd.errors import UserError
-    from wetakd.inference import predict
     from wetakd.plan import NetworkNode, Plan, Trial, control_weights, device_of
-    from wetakd.statistics import estimate, paired_difference
-    from wetakd.storage import Manifest, Store, key_of
-    from wetakd.study_file import load as load_study
-    from wetakd.training_job import TrainingJob
-    from wetakd.transform import Transform
+    from wetakd.report.statistics import estimate, paired_difference
+    from wetakd.report.wording import difference, mean_and_width
+    from wetakd.storage.store import Manifest, Store, key_of
+    from wetakd.training import training_job
+    from wetakd.training.inference import predict
+    from wetakd.training.training_job import TrainingJob
     from wetakd.weights import Problem
-    from wetakd.wording import difference, mean_and_width
 except ModuleNotFoundError:
     modules = {"PIL": "pillow", "yaml": "pyyaml"}
     names = ("torch", "numpy", "scipy", "pyarrow", "PIL", "pydantic", "yaml", "safetensors")
@@ -174,7 +174,7 @@ def decoded(config: StudyConfig, store: Store) -> str:
     """Where the images lie in OUT, decoded once for all processes: arrays and JSON, nothing that is unpickled."""
     address = f"images/{key_of(config.model_dump(mode='json', include={'data', 'splits', 'transform'}))}"
     if store.find(address) is None:
-        found = load_data(config.data, config.splits, config.transform, memory_share=config.limits.memory_share)
+        found = load_dataset(config.data, config.splits, config.transform, memory_share=config.limits.memory_share)
         splits = {field.name: getattr(found.splits, field.name) for field in fields(Splits)}
         arrays = io.BytesIO()
         np.savez(arrays, images=found.images_NCHW, labels=found.labels_N, **splits)

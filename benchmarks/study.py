@@ -53,7 +53,8 @@ def run_study(storage: str, num_trials: int, epochs: int) -> dict[str, float]:
     """Run one study in this process; returns the figures of its row."""
     import psutil
 
-    from wetakd import Study, study_file
+    from wetakd import Study
+    from wetakd.config import study_file
 
     settings: dict[str, Any] = {
         "study.name": f"trials-{num_trials}",

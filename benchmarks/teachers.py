@@ -22,11 +22,11 @@ import torch
 from torch.nn import functional
 
 from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
-from wetakd.data import Dataset, Splits
-from wetakd.models import InputShape, build
-from wetakd.training import Epoch, Targets, train
-from wetakd.transform import Transform
-from wetakd.views import Views
+from wetakd.data.dataset import Dataset, Splits
+from wetakd.data.transform import Transform
+from wetakd.data.views import Views
+from wetakd.training.loop import Epoch, Targets, train
+from wetakd.training.models import InputShape, build
 
 BATCH = 128
 NUM_TEACHERS = (0, 1, 2, 4, 8)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.ports import free_port
-from wetakd import ui
+from wetakd.commands import ui
 
 _START_S = 120.0
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from wetakd.study_file import load
+from wetakd.config.study_file import load
 
 JOBS = Path(__file__).parents[1] / "jobs"
 

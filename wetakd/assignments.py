@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from wetakd.config import StudyConfig
+from wetakd.data.views import Views
 from wetakd.plan import NetworkNode, Student, device_of, evenly
-from wetakd.training_job import TrainingJob
-from wetakd.views import Views
+from wetakd.training.training_job import TrainingJob
 
 
 def network_address(key: str) -> str:

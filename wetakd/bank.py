@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from wetakd.storage import Damaged, Manifest, Store
+from wetakd.storage.store import Damaged, Manifest, Store
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from wetakd.data import Dataset
-    from wetakd.views import Views
+    from wetakd.data.dataset import Dataset
+    from wetakd.data.views import Views
 
 BYTES_PER_LOGIT = 2
 BYTES_PER_ROW = 8 + 2
@@ -67,7 +67,7 @@ def compute(
 
     Raises FloatingPointError where a logit is not finite or leaves the range of float16: the network diverged.
     """
-    from wetakd.training import predict
+    from wetakd.training.loop import predict
 
     def logits_of(sample_ids: np.ndarray, view: int) -> np.ndarray:
         return predict(model, dataset, sample_ids, views=views, view=view, device=device)
@@ -136,7 +136,7 @@ def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views, nu
 
     float16 keeps 11 bits, so a sound bank stays within 0.001 x the largest logit.
     """
-    from wetakd.training import predict
+    from wetakd.training.loop import predict
 
     stored_RC = table.column("logits").chunk(0).flatten().to_numpy(zero_copy_only=True).reshape(table.num_rows, -1)
     worst, start = 0.0, 0

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from wetakd.commands.export_command import export
+from wetakd.commands.job_commands import status, stop, submit
+from wetakd.commands.options import EXIT_CODES, FILE, JSON, OVERRIDES, STORAGE, STUDY, storage_uri
+from wetakd.commands.start_commands import completion, init
 from wetakd.config import StudyConfig
+from wetakd.config.study_file import load
 from wetakd.errors import UserError
-from wetakd.export_command import export
-from wetakd.job_commands import status, stop, submit
-from wetakd.options import EXIT_CODES, FILE, JSON, OVERRIDES, STORAGE, STUDY, storage_uri
-from wetakd.start_commands import completion, init
-from wetakd.storage import Store
-from wetakd.study_file import load
+from wetakd.storage.store import Store
 
 if TYPE_CHECKING:
     from wetakd.study import StudyResult
@@ -59,7 +59,7 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit as ended:
-        # The answer to SIGTERM (see `cluster.joined`). Whoever else exits, such as the shell's completion, knows why.
+        # The answer to SIGTERM (`ray_cluster.joined`). Whoever else exits, such as the shell's completion, knows why.
         if ended.code != signal.SIGTERM:
             raise
         _complain("ended by SIGTERM: run the same command again to go on from here")
@@ -137,7 +137,7 @@ def run(file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool,
 
 def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     from wetakd.progress import duration
-    from wetakd.wording import many
+    from wetakd.report.wording import many
 
     lines = [
         f"{many(result.num_networks_trained, 'network')} and {many(result.num_students_trained, 'student')} trained "
@@ -225,10 +225,10 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
       wetakd report digits
       wetakd report digits --json --storage s3://bucket/wetakd
     """
-    from wetakd.inventory import config_of
-    from wetakd.report import build
-    from wetakd.results import Results
+    from wetakd.report.report import build
+    from wetakd.report.results import Results
     from wetakd.stages import write_report
+    from wetakd.storage.inventory import config_of
 
     store = Store(storage_uri(storage))
     config_of(store, study)
@@ -250,10 +250,10 @@ def ui(study: str, storage: str | None, port: int) -> None:
     Example:
       wetakd ui digits --port 5001
     """
-    from wetakd import ui as pages
-    from wetakd.inventory import config_of
-    from wetakd.journal import study_id
-    from wetakd.tracking_uri import tracking_uri_of
+    from wetakd.commands import ui as pages
+    from wetakd.storage.inventory import config_of
+    from wetakd.tracking.journal import study_id
+    from wetakd.tracking.tracking_uri import tracking_uri_of
 
     store = Store(storage_uri(storage))
     config = config_of(store, study)
@@ -280,8 +280,8 @@ def list_studies(storage: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from wetakd.inventory import studies
-    from wetakd.wording import size
+    from wetakd.report.wording import size
+    from wetakd.storage.inventory import studies
 
     entries = studies(Store(storage_uri(storage)))
     if as_json:
@@ -306,8 +306,8 @@ def gc(storage: str | None, dry_run: bool) -> None:
     Example:
       wetakd gc --dry-run
     """
-    from wetakd.inventory import refuse
-    from wetakd.wording import size
+    from wetakd.report.wording import size
+    from wetakd.storage.inventory import refuse
 
     store = Store(storage_uri(storage))
     found = list(refuse(store))
@@ -330,8 +330,8 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
     Example:
       wetakd sync digits --timeout 60
     """
-    from wetakd.inventory import config_of
-    from wetakd.tracking import sync as send
+    from wetakd.storage.inventory import config_of
+    from wetakd.tracking.tracker import sync as send
 
     store = Store(storage_uri(storage))
     config = config_of(store, study)
@@ -371,7 +371,7 @@ def weigh(
       wetakd weigh scores.npy labels.npy --scores-are logits
       wetakd weigh scores.parquet scores.parquet --scores-are probabilities --strategy convex --json
     """
-    from wetakd import weigh as files
+    from wetakd.commands import weigh as files
     from wetakd.weights import STRATEGIES
 
     results = files.weigh_files(

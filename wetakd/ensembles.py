@@ -8,7 +8,7 @@ import numpy as np
 
 from wetakd.bank import Logits
 from wetakd.config import WeightsConfig
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset
 from wetakd.plan import Search
 from wetakd.weights import STRATEGIES, Problem, SearchResult
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from wetakd import bank
 from wetakd.assignments import network_address
-from wetakd.capacity import num_workers, worker_resources
+from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.config import NetworkConfig, StudentConfig
-from wetakd.models import cost
 from wetakd.plan import Plan
-from wetakd.storage import Store
-from wetakd.training_job import input_shape, new_model
-from wetakd.wording import NOTHING, short, size
+from wetakd.report.wording import NOTHING, short, size
+from wetakd.storage.store import Store
+from wetakd.training.models import cost
+from wetakd.training.training_job import input_shape, new_model
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,12 @@ from torch import Tensor, nn
 
 from wetakd import bank
 from wetakd.config import TEACHER, NetworkConfig
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset
 from wetakd.errors import UserError
-from wetakd.models import InputShape, build, cost
-from wetakd.snapshots import state_bytes
-from wetakd.storage import Store
-from wetakd.uri import scrub, shown
+from wetakd.storage.store import Store
+from wetakd.storage.uri import scrub, shown
+from wetakd.training.models import InputShape, build, cost
+from wetakd.training.snapshots import state_bytes
 
 _BLOB = "weights.safetensors"
 # Where training scripts like to keep a state_dict within their checkpoints.

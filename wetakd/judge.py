@@ -14,18 +14,20 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from wetakd import bank, heartbeat, training_job
-from wetakd.cluster import task_options
+from wetakd import bank
+from wetakd.cluster import heartbeat
+from wetakd.cluster.heartbeat import Voice
+from wetakd.cluster.ray_cluster import task_options
 from wetakd.config import ModelConfig, PlacementConfig, StudyConfig, WeightsConfig
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset
 from wetakd.ensembles import ensemble_problem
-from wetakd.heartbeat import Voice
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import device_of
+from wetakd.report.statistics import classification_scores
 from wetakd.searches import Pool
-from wetakd.statistics import classification_scores
-from wetakd.storage import Manifest, Store
-from wetakd.training import predict
+from wetakd.storage.store import Manifest, Store
+from wetakd.training import training_job
+from wetakd.training.loop import predict
 from wetakd.trials import TrainedStudent
 
 Mixture = tuple[int, tuple[str, ...], tuple[float, ...]]

@@ -18,19 +18,20 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.train import TrainingFailedError
 
-from wetakd import bank, imports, training_job
+from wetakd import bank, imports
 from wetakd.assignments import network_address, network_job
-from wetakd.cluster import Slots, removing_placement_groups, task_options, uses_worker_groups
+from wetakd.cluster.heartbeat import Voice, Watch
+from wetakd.cluster.ray_cluster import Slots, removing_placement_groups, task_options, uses_worker_groups
 from wetakd.config import ModelConfig, NetworkConfig, StudyConfig
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset
+from wetakd.data.views import Views
 from wetakd.errors import UserError
-from wetakd.heartbeat import Voice, Watch
 from wetakd.plan import NetworkNode, Plan, device_of
-from wetakd.storage import Damaged, Manifest, Store
+from wetakd.storage.store import Damaged, Manifest, Store
 from wetakd.train_runs import Inputs, end_groups, train_here, train_in_group
-from wetakd.training import Epoch
-from wetakd.training_job import HOPELESS
-from wetakd.views import Views
+from wetakd.training import training_job
+from wetakd.training.loop import Epoch
+from wetakd.training.training_job import HOPELESS
 
 _POLL_S = 0.25
 _MOST_ROUNDS = 8

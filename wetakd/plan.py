@@ -27,11 +27,11 @@ from wetakd.config import (
     StudyConfig,
     Sweep,
 )
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset
 from wetakd.imports import digest
-from wetakd.models import source_digest
-from wetakd.storage import key_of
-from wetakd.training import RECIPE_VERSION, resolve_precision
+from wetakd.storage.store import key_of
+from wetakd.training.loop import RECIPE_VERSION, resolve_precision
+from wetakd.training.models import source_digest
 from wetakd.weights import place_of
 
 NO_POINT = "{}"

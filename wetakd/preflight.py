@@ -10,14 +10,14 @@ from pydantic import ValidationError
 
 from wetakd import imports
 from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset
+from wetakd.data.views import Views
 from wetakd.errors import UserError
-from wetakd.losses import check_own_loss
-from wetakd.models import InputShape, build, check_training
 from wetakd.plan import Plan, device_of
-from wetakd.training import resolve_precision
-from wetakd.training_job import input_shape
-from wetakd.views import Views
+from wetakd.training.loop import resolve_precision
+from wetakd.training.losses import check_own_loss
+from wetakd.training.models import InputShape, build, check_training
+from wetakd.training.training_job import input_shape
 
 # Ray sets it for the entry point of a submitted job, and for nothing else.
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"

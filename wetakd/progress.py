@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from wetakd.training import Epoch
+from wetakd.training.loop import Epoch
 
 # A log is read afterwards: one line in so many seconds tells that it lives without drowning what matters.
 _LINE_EVERY_S = 5.0

@@ -16,15 +16,16 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from wetakd import bank, heartbeat
-from wetakd.cluster import task_options
+from wetakd import bank
+from wetakd.cluster import heartbeat
+from wetakd.cluster.heartbeat import Voice
+from wetakd.cluster.ray_cluster import task_options
 from wetakd.config import PlacementConfig, WeightsConfig
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset
 from wetakd.ensembles import ensemble_problem, searched
-from wetakd.heartbeat import Voice
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Search, Trial
-from wetakd.storage import Store
+from wetakd.storage.store import Store
 from wetakd.weights import Contributions, Problem, SearchResult, contributions
 
 Pool = tuple[int, tuple[str, ...]]

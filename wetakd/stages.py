@@ -9,30 +9,33 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import ray
 
-from wetakd import data, inventory, searches, tables, training_job
 from wetakd import networks as network_room
+from wetakd import searches
 from wetakd import trials as trial_room
 from wetakd.assignments import student_address
 from wetakd.config import StudentConfig, StudyConfig
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset, load_dataset
 from wetakd.errors import UserError
-from wetakd.export import MODEL_NAME, mlflow_model_folder
+from wetakd.export.latency import latency_ms
+from wetakd.export.shipped_student import MODEL_NAME, mlflow_model_folder
 from wetakd.halving import train_in_rungs
 from wetakd.judge import judge_ensembles, judge_networks, judge_students
-from wetakd.latency import latency_ms
-from wetakd.lease import Lease
-from wetakd.logbook import STUDY, Logbook
-from wetakd.models import cost
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Student, Trial, control_weights
 from wetakd.progress import EpochCounter, Reporter, Stage
-from wetakd.report import Report, build
-from wetakd.results import Cost, Results
+from wetakd.report import tables
+from wetakd.report.report import Report, build
+from wetakd.report.results import Cost, Results
+from wetakd.report.statistics import Winner
 from wetakd.searches import Weighed
-from wetakd.statistics import Winner
-from wetakd.storage import Store
-from wetakd.tracking import Tracker
-from wetakd.training import Epoch
+from wetakd.storage import inventory
+from wetakd.storage.lease import Lease
+from wetakd.storage.store import Store
+from wetakd.tracking.logbook import STUDY, Logbook
+from wetakd.tracking.tracker import Tracker
+from wetakd.training import training_job
+from wetakd.training.loop import Epoch
+from wetakd.training.models import cost
 from wetakd.trials import TrainedStudent
 
 Networks = Mapping[tuple[int, str], TrainedNetwork]
@@ -64,7 +67,7 @@ class Ground:
 def load_data(config: StudyConfig, reporter: Reporter) -> Dataset:
     """Read, decode and split the images."""
     with reporter.stage("data", 1.0) as stage:
-        return data.load(
+        return load_dataset(
             config.data,
             config.splits,
             config.transform,

@@ -16,21 +16,26 @@ from dataclasses import dataclass
 import pandas as pd
 import ray
 
-from wetakd import capacity, cluster, inventory, preflight, stages, system_metrics, tables, tracking
+from wetakd import preflight, stages
 from wetakd.assignments import student_address
+from wetakd.cluster import capacity
+from wetakd.cluster.ray_cluster import joined
 from wetakd.config import StudyConfig
+from wetakd.config.study_file import stamped, unstamped
 from wetakd.errors import UserError
-from wetakd.lease import Lease
-from wetakd.logbook import STUDY, Logbook
 from wetakd.plan import Plan
 from wetakd.progress import QuietReporter, Reporter
-from wetakd.report import Report, build
-from wetakd.results import SUMMARY, Results
+from wetakd.report import tables
+from wetakd.report.report import Report, build
+from wetakd.report.results import SUMMARY, Results
+from wetakd.report.statistics import Winner, choose_winner
 from wetakd.stages import Ground
-from wetakd.statistics import Winner, choose_winner
-from wetakd.storage import Store
-from wetakd.study_file import stamped, unstamped
-from wetakd.tracking import Tracker
+from wetakd.storage import inventory
+from wetakd.storage.lease import Lease
+from wetakd.storage.store import Store
+from wetakd.tracking import system_metrics
+from wetakd.tracking.logbook import STUDY, Logbook
+from wetakd.tracking.tracker import Tracker, connected
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Study:
     def run(self) -> StudyResult:
         """Do what is missing and report on the whole; raises UserError for what the user can mend."""
         started = time.monotonic()
-        with self._claimed() as lease, tracking.connected(self.config, self.store) as tracker:
+        with self._claimed() as lease, connected(self.config, self.store) as tracker:
             dataset = stages.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if not self._revised and inventory.is_complete(self.store, plan):
@@ -125,7 +130,7 @@ class Study:
     def _running(self, plan: Plan, tracker: Tracker, lease: Lease) -> Iterator[Ground]:
         """The cluster, after it has been asked whether it can do this; an end before the end closes the runs."""
         with ExitStack() as stack:
-            stack.enter_context(cluster.joined(self.config))
+            stack.enter_context(joined(self.config))
             preflight.check_storage(self.config)
             capacity.check(self.config, self._reporter.say)
             self._record()

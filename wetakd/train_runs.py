@@ -17,15 +17,15 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context, report
 from ray.train.torch import TorchTrainer
 
-from wetakd import training_job
-from wetakd.capacity import worker_resources
+from wetakd.cluster.capacity import worker_resources
+from wetakd.cluster.heartbeat import Process, Voice
 from wetakd.config import NetworkConfig
-from wetakd.data import Dataset
+from wetakd.data.dataset import Dataset
 from wetakd.errors import UserError
-from wetakd.heartbeat import Process, Voice
-from wetakd.storage import Store
-from wetakd.training import Diverged, World
-from wetakd.training_job import HOPELESS, TrainingJob
+from wetakd.storage.store import Store
+from wetakd.training import training_job
+from wetakd.training.loop import Diverged, World
+from wetakd.training.training_job import HOPELESS, TrainingJob
 
 _FOLDER = "train"
 # Their annotations are still those of the first version of Ray Train.

@@ -17,19 +17,19 @@ import pyarrow as pa
 import ray
 from ray import tune
 
-from wetakd import training_job
 from wetakd.assignments import student_address, student_job
-from wetakd.capacity import worker_resources
-from wetakd.cluster import removing_placement_groups
+from wetakd.cluster.capacity import worker_resources
+from wetakd.cluster.heartbeat import Process
+from wetakd.cluster.ray_cluster import removing_placement_groups
 from wetakd.config import PlacementConfig, StudyConfig
-from wetakd.data import Dataset
-from wetakd.heartbeat import Process
+from wetakd.data.dataset import Dataset
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Student
-from wetakd.scratch import scratch
-from wetakd.storage import Manifest, Store
-from wetakd.training import Epoch
-from wetakd.training_job import HOPELESS, TrainingJob
+from wetakd.storage.scratch import scratch
+from wetakd.storage.store import Manifest, Store
+from wetakd.training import training_job
+from wetakd.training.loop import Epoch
+from wetakd.training.training_job import HOPELESS, TrainingJob
 
 # A trial reports when this long has passed and an epoch is done: often enough to be followed, too rarely to cost.
 REPORT_EVERY_S = 1.0

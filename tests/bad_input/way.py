@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 from unittest import mock
 
-from wetakd import cli, cluster
+from wetakd import cli
 from wetakd.config import StudyConfig
 
 
@@ -89,7 +89,7 @@ def _no_cluster() -> Iterator[None]:
     def joined(config: StudyConfig) -> NoReturn:
         raise AssertionError("training would begin")
 
-    with mock.patch.object(cluster, "joined", joined):
+    with mock.patch("wetakd.study.joined", joined):
         yield
 
 

@@ -11,7 +11,8 @@ import pytest
 import ray
 
 from tests.integration.small import study
-from wetakd import Study, cluster
+from wetakd import Study
+from wetakd.cluster.ray_cluster import set_switches
 
 MEBIBYTE = 2**20
 
@@ -25,7 +26,7 @@ def ray_cluster():
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("PYTHONPATH", os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep))
-        cluster.set_switches()
+        set_switches()
         try:
             ray.init(
                 address="local",

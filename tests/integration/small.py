@@ -7,7 +7,7 @@ import pandas as pd
 
 from tests.integration.studies import NET
 from wetakd import StudyConfig
-from wetakd.study_file import check
+from wetakd.config.study_file import check
 
 # Columns that may differ between two runs of one file: times, and names that others gave.
 VARIABLE = ["search_seconds", "train_seconds", "mlflow_run_id"]

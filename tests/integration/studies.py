@@ -14,15 +14,16 @@ import torch
 from torch import nn
 
 from tests.unit import tiny
-from wetakd import bank, training_job
+from wetakd import bank
 from wetakd.assignments import network_address
 from wetakd.config import StudyConfig
-from wetakd.data import Dataset
+from wetakd.config.study_file import check
+from wetakd.data.dataset import Dataset
+from wetakd.data.views import Views
 from wetakd.networks import train_networks
 from wetakd.plan import NetworkNode, Plan
-from wetakd.storage import Store
-from wetakd.study_file import check
-from wetakd.views import Views
+from wetakd.storage.store import Store
+from wetakd.training import training_job
 
 PLAIN = {"name": "plain", "options": {"depth": 2}}
 RECIPE = {"epochs": 2, "batch_size": 8, "lr": 0.05, "precision": "float32"}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wetakd.heartbeat import Voice
+from wetakd.cluster.heartbeat import Voice
 
 
 def stops_once(voice: Voice, marker: str) -> int:

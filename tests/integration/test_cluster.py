@@ -7,7 +7,7 @@ import pytest
 import ray
 from ray.util import placement_group, placement_group_table
 
-from wetakd.cluster import removing_placement_groups
+from wetakd.cluster.ray_cluster import removing_placement_groups
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from tests.integration import tasks
-from wetakd import heartbeat
-from wetakd.heartbeat import results
+from wetakd.cluster import heartbeat
+from wetakd.cluster.heartbeat import results
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 SILENT_S = 3.0

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from tests.integration.studies import NET, PLAIN
-from wetakd import Study, stages, training_job
+from wetakd import Study, stages
 from wetakd.config import ModelConfig
+from wetakd.config.study_file import check
 from wetakd.progress import QuietReporter
-from wetakd.study_file import check
-from wetakd.training import predict
+from wetakd.training import training_job
+from wetakd.training.loop import predict
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -9,7 +9,7 @@ from mlflow.entities import LoggedModelStatus
 
 from tests import shipped
 from wetakd import Study
-from wetakd.study_file import load
+from wetakd.config.study_file import load
 
 STRATEGIES = {"uniform", "random", "random_search", "de", "greedy", "convex"}
 

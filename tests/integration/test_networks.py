@@ -12,12 +12,13 @@ import torch
 
 from tests.integration import studies
 from tests.integration.studies import NET, PLAIN, RECIPE, plan, train
-from wetakd import bank, training_job
+from wetakd import bank
 from wetakd.assignments import network_address
+from wetakd.data.views import Views
 from wetakd.errors import UserError
 from wetakd.networks import train_networks
-from wetakd.storage import Store
-from wetakd.views import Views
+from wetakd.storage.store import Store
+from wetakd.training import training_job
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

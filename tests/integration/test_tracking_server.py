@@ -14,9 +14,9 @@ import pytest
 
 from tests.mlflow_server import MlflowServer
 from wetakd.errors import UserError
-from wetakd.storage import Store
-from wetakd.tracking import MlflowTracker, Tracker
-from wetakd.tracking_uri import check
+from wetakd.storage.store import Store
+from wetakd.tracking.tracker import MlflowTracker, Tracker
+from wetakd.tracking.tracking_uri import check
 
 FLUSH_S = 90.0
 
@@ -132,8 +132,8 @@ def test_a_server_away_for_good_is_synced_by_another_process(server: MlflowServe
         server.start()
     script = (
         "import sys\n"
-        "from wetakd.storage import Store\n"
-        "from wetakd.tracking import MlflowTracker\n"
+        "from wetakd.storage.store import Store\n"
+        "from wetakd.tracking.tracker import MlflowTracker\n"
         "tracker = MlflowTracker(Store(sys.argv[1]), 'late', sys.argv[2], 'late')\n"
         "assert tracker.num_unsent > 0 and tracker.flush(60) and tracker.num_unsent == 0\n"
         "tracker.stop()\n"
@@ -156,9 +156,9 @@ SAVE_MODEL = (
 LOG_MODEL = (
     "import logging, sys\n"
     "logging.basicConfig(level=logging.INFO)\n"
-    "from wetakd.storage import Store\n"
-    "from wetakd.tracking import MlflowTracker\n"
-    "from wetakd.tracking_uri import check\n"
+    "from wetakd.storage.store import Store\n"
+    "from wetakd.tracking.tracker import MlflowTracker\n"
+    "from wetakd.tracking.tracking_uri import check\n"
     "check(sys.argv[2])\n"
     "tracker = MlflowTracker(Store(sys.argv[1]), 's', sys.argv[2], 'models')\n"
     "tracker.open('study', name='s')\n"

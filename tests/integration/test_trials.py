@@ -15,12 +15,12 @@ import torch
 from tests.integration import studies
 from tests.integration.studies import NET, RECIPE, plan
 from tests.unit import tiny
-from wetakd import training_job
 from wetakd.assignments import student_address
 from wetakd.halving import train_in_rungs
 from wetakd.networks import train_networks
 from wetakd.plan import Student, control_weights
-from wetakd.storage import Store
+from wetakd.storage.store import Store
+from wetakd.training import training_job
 from wetakd.trials import train_students
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]

@@ -13,7 +13,7 @@ from tests.integration import studies
 from tests.integration.studies import NET, RECIPE, plan, train
 from wetakd.assignments import network_address
 from wetakd.networks import train_networks
-from wetakd.storage import Store
+from wetakd.storage.store import Store
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

@@ -21,7 +21,7 @@ from wetakd.plan import Plan
 from wetakd.forecast import forecast
 from wetakd.stages import load_data
 from wetakd.progress import QuietReporter
-from wetakd.study_file import check
+from wetakd.config.study_file import check
 
 if __name__ == "__main__":
     folder, store_bytes = sys.argv[1], int(sys.argv[2])

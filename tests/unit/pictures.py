@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from wetakd.config import DataConfig, ParquetData, SplitsConfig, TransformConfig
-from wetakd.data import Dataset, load
+from wetakd.data.dataset import Dataset, load_dataset
 from wetakd.errors import UserError
 
 SPLITS = SplitsConfig(weigh=0.2, choose=0.2, test=0.2)
@@ -20,7 +20,7 @@ GIVEN_TEST = SplitsConfig(weigh=0.2, choose=0.2)
 
 
 def read(data: DataConfig, splits: SplitsConfig = SPLITS, **transform: Any) -> Dataset:
-    return load(data, splits, TransformConfig(**transform), memory_share=0.5)
+    return load_dataset(data, splits, TransformConfig(**transform), memory_share=0.5)
 
 
 def refused(data: DataConfig, splits: SplitsConfig = SPLITS, **transform: Any) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wetakd.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Cost, Results, Spending
-from wetakd.statistics import choose_winner
+from wetakd.report.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Cost, Results, Spending
+from wetakd.report.statistics import choose_winner
 
 STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
 CONTROLS = ("none", "teacher", "single", "dgkd")

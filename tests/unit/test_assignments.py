@@ -2,9 +2,9 @@
 
 from tests.unit.tiny import dataset
 from wetakd.assignments import network_address, network_job, student_address, student_job
+from wetakd.config.study_file import load
+from wetakd.data.views import Views
 from wetakd.plan import Plan
-from wetakd.study_file import load
-from wetakd.views import Views
 
 PLAN = Plan(load(None, ["weights.mixture=logits", "study.subsets=[3]", "study.strategies=[uniform, de]"]), dataset())
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from tests.unit import tiny
 from wetakd import bank
-from wetakd.storage import Store
-from wetakd.training import predict
-from wetakd.views import Views
+from wetakd.data.views import Views
+from wetakd.storage.store import Store
+from wetakd.training.loop import predict
 
 VIEWS = Views(num=3, flip=True, crop_padding=1, seed=4)
 

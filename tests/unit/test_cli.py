@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from wetakd import cli
-from wetakd.study_file import embedded_study, load
+from wetakd.config.study_file import embedded_study, load
 
 
 @pytest.fixture(autouse=True)
@@ -215,7 +215,7 @@ def test_an_empty_storage_has_no_studies(monkeypatch: pytest.MonkeyPatch, capsys
 def test_gc_deletes_what_no_study_needs_but_not_in_a_dry_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from wetakd.storage import Store
+    from wetakd.storage.store import Store
 
     Store("runs").commit("networks/orphan", {"weights.safetensors": b"x" * 5000}, {})
     assert call("gc", "--dry-run", monkeypatch=monkeypatch) == 0

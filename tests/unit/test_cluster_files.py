@@ -21,9 +21,9 @@ import yaml
 from mlflow.cli import server
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from wetakd.capacity import num_workers, worker_resources
+from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.config import PlacementConfig, StudyConfig
-from wetakd.study_file import load
+from wetakd.config.study_file import load
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"

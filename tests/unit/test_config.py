@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from wetakd.config import StudyConfig
+from wetakd.config.study_file import check, embedded_study, load, stamped, unstamped
 from wetakd.errors import UserError
-from wetakd.study_file import check, embedded_study, load, stamped, unstamped
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_every_field_is_consumed_somewhere() -> None:
     """A flag that is parsed and never used is a lie."""
     seen: set[Any] = set()
     _models(StudyConfig, seen)
-    package = Path(load.__code__.co_filename).parent
+    package = Path(load.__code__.co_filename).parents[1]
     code = "\n".join(file.read_text() for file in package.rglob("*.py") if file.parent.name != "config")
     code += (package / "config" / "_whole.py").read_text() + (package / "config" / "_networks.py").read_text()
     unused = sorted(

@@ -22,7 +22,7 @@ from benchmarks import evidence
 from wetakd import bank
 from wetakd.errors import UserError
 from wetakd.plan import Plan
-from wetakd.storage import Store
+from wetakd.storage.store import Store
 
 SCRIPT = Path(evidence.__file__)
 NEEDS = ("torch", "numpy", "scipy", "pyarrow", "pillow", "pydantic", "pyyaml", "safetensors")
@@ -201,7 +201,7 @@ def test_images_go_through_out_unchanged_and_unpickled(data, tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, tmp_path)])
     config, store = evidence.study_of(evidence.parse()), Store(str(tmp_path))
     found = evidence.dataset_of(store.uri, evidence.decoded(config, store))
-    fresh = evidence.load_data(config.data, config.splits, config.transform, memory_share=0.5)
+    fresh = evidence.load_dataset(config.data, config.splits, config.transform, memory_share=0.5)
     assert replace(found, images_NCHW=0, labels_N=0, splits=0) == replace(fresh, images_NCHW=0, labels_N=0, splits=0)
     assert np.array_equal(found.images_NCHW, fresh.images_NCHW)
     assert np.array_equal(found.labels_N, fresh.labels_N)

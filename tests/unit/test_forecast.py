@@ -5,12 +5,12 @@ from pathlib import Path
 from tests.unit.tiny import dataset
 from wetakd import bank
 from wetakd.config import ViewsConfig
+from wetakd.config.study_file import load
+from wetakd.data.views import Views
 from wetakd.forecast import forecast
 from wetakd.plan import Plan
-from wetakd.storage import Store
-from wetakd.study_file import load
-from wetakd.training_job import new_model
-from wetakd.views import Views
+from wetakd.storage.store import Store
+from wetakd.training.training_job import new_model
 
 
 def plan(*overrides: str) -> Plan:

@@ -8,7 +8,7 @@ from tests.unit.test_plan import plan
 from wetakd.config import HalvingConfig
 from wetakd.halving import rungs, survivors, train_in_rungs
 from wetakd.plan import Arm, control_weights
-from wetakd.training import Epoch
+from wetakd.training.loop import Epoch
 from wetakd.trials import TrainedStudent
 
 CONFIG = HalvingConfig(min_epochs=2, factor=3)

@@ -15,14 +15,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.unit import tiny
-from wetakd import bank, imports, training_job
+from wetakd import bank, imports
 from wetakd.config import NetworkConfig, StudyConfig
+from wetakd.config.study_file import check
 from wetakd.errors import UserError
-from wetakd.losses import check_own_loss, kd
 from wetakd.plan import Plan
-from wetakd.storage import Store
-from wetakd.study_file import check
-from wetakd.training import Targets
+from wetakd.storage.store import Store
+from wetakd.training import training_job
+from wetakd.training.loop import Targets
+from wetakd.training.losses import check_own_loss, kd
 
 DATA = tiny.dataset()
 NUM = len(DATA.labels_N)

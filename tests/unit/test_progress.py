@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 
 from wetakd.progress import EpochCounter, LineReporter, QuietReporter, TerminalReporter, duration, share
-from wetakd.training import Epoch
+from wetakd.training.loop import Epoch
 
 
 def epoch(number: int) -> Epoch:

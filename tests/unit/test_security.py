@@ -20,13 +20,16 @@ import wetakd
 from tests.bad_input.study_files import BASE
 from tests.bad_input.way import Way, attempt, call
 from tests.unit import tiny
-from tests.unit.test_training_job import job
-from wetakd import bank, cli, inventory, results, training_job
+from tests.unit.training.test_training_job import job
+from wetakd import bank, cli
+from wetakd.commands.weigh import read_labels, read_scores
 from wetakd.errors import UserError
-from wetakd.journal import Journal
-from wetakd.snapshots import Learner
-from wetakd.storage import Damaged, Store, inside
-from wetakd.weigh import read_labels, read_scores
+from wetakd.report import results
+from wetakd.storage import inventory
+from wetakd.storage.store import Damaged, Store, inside
+from wetakd.tracking.journal import Journal
+from wetakd.training import training_job
+from wetakd.training.snapshots import Learner
 
 ADDRESS = "networks/first"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -227,7 +230,7 @@ def test_no_file_of_a_storage_and_no_description_of_a_job_holds_credentials(tmp_
     uri = f"s3://AKIASECRET:{SECRET}@bucket/x?region=us-east-1"
     # What Ray and its dashboard are told of a job is its description.
     assert SECRET not in repr(job(tmp_path, store_uri=uri))
-    from wetakd.study_file import check
+    from wetakd.config.study_file import check
 
     config = check(BASE | {"storage": uri, "mlflow": {"tracking_uri": f"http://u:{SECRET}@host"}})
     assert SECRET not in config.to_yaml()
@@ -256,7 +259,7 @@ def test_no_command_follows_a_name_out_of_the_storage(command: str, name: str, s
 
 
 def test_the_pages_are_served_on_loopback_alone() -> None:
-    from wetakd import ui
+    from wetakd.commands import ui
 
     assert ui.HOST == "127.0.0.1"
     assert cli.commands.commands["ui"].params  # the port is an option, the host is not

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from wetakd.errors import UserError
-from wetakd.lease import Lease
 from wetakd.progress import QuietReporter
 from wetakd.stages import Ground, publish
-from wetakd.storage import Store
+from wetakd.storage.lease import Lease
+from wetakd.storage.store import Store
 
 PATH = "studies/digits/lease.json"
 

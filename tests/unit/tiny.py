@@ -9,11 +9,11 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
-from wetakd.data import Dataset, Splits
-from wetakd.models import InputShape, build
-from wetakd.training import train
-from wetakd.transform import Transform
-from wetakd.views import Views
+from wetakd.data.dataset import Dataset, Splits
+from wetakd.data.transform import Transform
+from wetakd.data.views import Views
+from wetakd.training.loop import train
+from wetakd.training.models import InputShape, build
 
 torch.set_num_threads(1)
 

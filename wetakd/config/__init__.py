@@ -1,7 +1,7 @@
 """The study file: one tree of frozen models, every field with its type, default and meaning.
 
 Unknown keys are errors, and so is a value out of range. Objects are built from these models elsewhere and are never
-stored in them. How a file is read stands in `wetakd.study_file`.
+stored in them. How a file is read stands in `wetakd.config.study_file`.
 """
 
 from wetakd.config._base import Model

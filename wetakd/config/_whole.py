@@ -14,7 +14,7 @@ from wetakd.config._base import Model, Name, Text
 from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
 from wetakd.config._networks import NetworkConfig, StudentConfig
 from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
-from wetakd.uri import hide
+from wetakd.storage.uri import hide
 
 TEACHER = "teacher"
 STUDENT = "student"

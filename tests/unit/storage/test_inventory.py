@@ -1,0 +1,80 @@
+"""What storage holds, and what may go."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.tiny import dataset
+from wetakd.config.study_file import load
+from wetakd.errors import UserError
+from wetakd.plan import Plan
+from wetakd.storage.inventory import refuse, remember, studies
+from wetakd.storage.store import Store
+
+
+def plan(*overrides: str) -> Plan:
+    return Plan(load(None, overrides), dataset())
+
+
+def test_what_a_study_refers_to_is_kept_and_the_rest_is_refuse(tmp_path: Path) -> None:
+    store, kept = Store(str(tmp_path)), plan()
+    old = plan("teacher.recipe.lr=0.5")
+    for node in (*kept.nodes, *old.nodes):
+        store.commit(f"networks/{node.key}", {"weights.safetensors": b"weights"}, {})
+    store.commit("students/known", {}, {})
+    store.commit("students/unknown", {}, {})
+    remember(store, kept, ["known"])
+    found = {item.path for item in refuse(store)}
+    assert found == {f"networks/{node.key}" for node in old.nodes} | {"students/unknown"}
+
+
+def test_two_studies_keep_what_either_needs(tmp_path: Path) -> None:
+    store, one, two = Store(str(tmp_path)), plan(), plan("study.name=two", "teacher.recipe.lr=0.5")
+    for node in (*one.nodes, *two.nodes):
+        store.commit(f"networks/{node.key}", {}, {})
+    remember(store, one)
+    remember(store, two)
+    assert list(refuse(store)) == []
+
+
+def test_searches_of_a_study_are_kept(tmp_path: Path) -> None:
+    store, study = Store(str(tmp_path)), plan()
+    searches = {study.search(trial).key for trial in study.trials if trial.arm.is_searched}
+    for key in (*searches, study.contributions_key(0)):
+        store.commit(f"searches/{key}", {}, {})
+    remember(store, study)
+    assert list(refuse(store)) == []
+
+
+def test_a_study_without_a_summary_has_only_begun(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert studies(store) == []
+    remember(store, plan())
+    assert [(entry.name, entry.state, entry.winner) for entry in studies(store)] == [("digits", "begun", "")]
+
+
+def test_a_damaged_list_of_references_deletes_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    remember(store, plan())
+    for damaged in (b"", b"{}", b"[1"):
+        store.write("studies/digits/addresses.json", damaged or b"\0")
+        with pytest.raises(UserError, match="damaged"):
+            list(refuse(store))
+
+
+def test_a_study_with_damaged_results_is_listed_as_torn(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("studies/digits/summary.json", b"{}")
+    assert [entry.state for entry in studies(store)] == ["torn"]
+
+
+def test_unfinished_writes_and_folders_of_dead_worker_groups_are_refuse_once_they_are_old(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    names = ["studies/digits/.trials.parquet.0a1b2c3d.part", "train/key-0a1b2c3d/state.json"]
+    for name in (*names, "studies/digits/report.txt"):
+        store.write(name, b"x")
+    assert list(refuse(store)) == []
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (0, 0))
+    assert [item.path for item in refuse(store)] == names

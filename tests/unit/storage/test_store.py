@@ -1,0 +1,371 @@
+"""Storage: what was committed is found whole, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wetakd.errors import UserError
+from wetakd.storage.store import MANIFEST, Damaged, Store, StoredCheckpoints, key_of
+
+FACTS = {"accuracy": 0.1 + 0.2, "epochs": 3, "name": "ta", "none": None, "list": [1, 2.5]}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "runs"))
+
+
+def files(store: Store, address: str) -> dict[str, Path]:
+    """Local files of an address, by name without the attempt: `manifest`, `weights`, ..."""
+    return {path.name.partition("-")[0].partition(".")[0]: path for path in Path(store.uri, address).glob("*.*")}
+
+
+# ------------------------------------------------------------------------------------------------------------ keys
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.dictionaries(st.text(), JSON))
+def test_a_key_depends_on_values_and_not_on_order(payload: dict[str, object]) -> None:
+    key = key_of(payload)
+    assert len(key) == 32
+    assert set(key) <= set("0123456789abcdef")
+    assert key == key_of(dict(reversed(payload.items()))) == key_of(json.loads(json.dumps(payload)))
+    assert key != key_of({**payload, "one more": 1})
+
+
+def test_a_key_tells_apart_what_differs() -> None:
+    different = [0.3, 0.1 + 0.2, 1, 1.0, True, "1", None, [1], [[1]], {}, {"a": 1}, {"a": None}, -0.0, 0.0]
+    assert len({key_of({"x": value}) for value in different}) == len(different)
+    assert key_of({"x": (1, 2)}) == key_of({"x": [1, 2]})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, [1, -math.inf]])
+def test_a_key_refuses_what_equals_nothing(value: object) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        key_of({"lr": value})
+
+
+@pytest.mark.parametrize("value", [b"bytes", object(), {1: "a"}, {1, 2}])
+def test_a_key_refuses_what_json_lacks(value: object) -> None:
+    with pytest.raises(TypeError):
+        key_of({"x": value})
+
+
+# --------------------------------------------------------------------------------------------------------- commits
+
+
+def test_what_was_committed_is_found_and_read(store: Store) -> None:
+    big = os.urandom(300_000)
+    written = store.commit("networks/k", {"weights.bin": big, "empty": b"", "t.arrow": pa.py_buffer(b"abc")}, FACTS)
+    found = Store(store.uri).find("networks/k")
+    assert found == written
+    assert found is not None
+    assert found.facts == FACTS
+    assert store.read(found, "weights.bin").to_pybytes() == big
+    assert store.read(found, "empty").size == 0
+    assert store.read(found, "t.arrow").to_pybytes() == b"abc"
+
+
+def test_a_local_blob_is_mapped_and_cannot_be_written(store: Store) -> None:
+    manifest = store.commit("networks/k", {"x": b"a" * 10_000}, {})
+    before = pa.total_allocated_bytes()
+    content = store.read(manifest, "x")
+    assert pa.total_allocated_bytes() == before
+    assert not content.is_mutable
+
+
+def test_nothing_committed_is_none(store: Store) -> None:
+    assert store.find("networks/none") is None
+    store.write("networks/torn/weights-1234.bin", b"left by a killed writer")
+    assert store.find("networks/torn") is None
+
+
+def test_the_last_commit_wins_and_both_leave_their_blobs_whole(store: Store) -> None:
+    first = store.commit("networks/k", {"x": b"first"}, {"n": 1})
+    second = store.commit("networks/k", {"x": b"second"}, {"n": 2})
+    assert store.find("networks/k") == second
+    assert store.read(first, "x").to_pybytes() == b"first"
+    assert store.strays("networks/k", older_than_s=3600) == []
+    assert store.strays("networks/k", older_than_s=-1) == [f"networks/k/{first.blobs['x'].path}"]
+
+
+@pytest.fixture(scope="module")
+def committed() -> tuple[str, bytes, bytes]:
+    """Folder, manifest bytes and blob bytes of one commit, which the property tests then damage."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        store.commit("networks/k", {"weights.bin": bytes(range(256)) * 2}, FACTS)
+        paths = files(store, "networks/k")
+        yield folder, paths["manifest"].read_bytes(), paths["weights"].read_bytes()
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_a_cut_or_flipped_manifest_is_never_accepted(committed: tuple[str, bytes, bytes], data: st.DataObject) -> None:
+    folder, manifest, blob = committed
+    store = Store(folder)
+    paths = files(store, "networks/k")
+    paths["weights"].write_bytes(blob)
+    paths["manifest"].write_bytes(_damage(manifest, data))
+    assert store.find("networks/k") is None
+    paths["manifest"].write_bytes(manifest)
+    assert store.find("networks/k") is not None
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_a_cut_or_flipped_blob_is_never_accepted(committed: tuple[str, bytes, bytes], data: st.DataObject) -> None:
+    folder, manifest, blob = committed
+    store = Store(folder)
+    paths = files(store, "networks/k")
+    paths["manifest"].write_bytes(manifest)
+    damaged = _damage(blob, data)
+    paths["weights"].write_bytes(damaged)
+    found = store.find("networks/k")
+    if len(damaged) != len(blob):
+        assert found is None
+        return
+    assert found is not None
+    with pytest.raises(Damaged, match="networks/k"):
+        store.read(found, "weights.bin")
+
+
+def _damage(content: bytes, data: st.DataObject) -> bytes:
+    at = data.draw(st.integers(0, len(content) - 1))
+    match data.draw(st.sampled_from(["cut", "flip", "insert"])):
+        case "cut":
+            return content[:at]
+        case "flip":
+            return content[:at] + bytes([content[at] ^ data.draw(st.integers(1, 255))]) + content[at + 1 :]
+    return content[:at] + data.draw(st.binary(min_size=1, max_size=3)) + content[at:]
+
+
+def test_a_missing_blob_is_noticed(store: Store) -> None:
+    manifest = store.commit("networks/k", {"x": b"abc", "y": b"d"}, {})
+    store.delete(f"networks/k/{manifest.blobs['x'].path}")
+    assert store.find("networks/k") is None
+    with pytest.raises(Damaged):
+        store.read(manifest, "x")
+
+
+def test_a_manifest_speaks_for_its_own_address_only(store: Store) -> None:
+    store.commit("networks/a", {}, {"n": 1})
+    raw = store.read_file(f"networks/a/{MANIFEST}")
+    assert raw is not None
+    store.write(f"networks/b/{MANIFEST}", raw)
+    assert store.find("networks/b") is None
+
+
+@pytest.mark.parametrize("path", ["../../secret", "/etc/hostname", "sub/secret", ".."])
+def test_a_forged_manifest_cannot_point_elsewhere(store: Store, path: str) -> None:
+    store.write("secret", b"s")
+    store.write("networks/k/sub/secret", b"s")
+    reference = {"path": path, "size": 1, "sha256": hashlib.sha256(b"s").hexdigest()}
+    body = {"address": "networks/k", "blobs": {"x": reference}, "facts": {}}
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    store.write(f"networks/k/{MANIFEST}", json.dumps({"digest": digest, **body}, sort_keys=True, indent=1).encode())
+    assert store.find("networks/k") is None
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (os.environ["WETAKD_TEST_BOMB"],)
+
+
+def test_a_planted_pickle_is_never_executed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WETAKD_TEST_BOMB", str(tmp_path / "exploded"))
+    manifest = store.commit("networks/k", {"x": b"abc"}, {})
+    bomb = pickle.dumps(_Bomb())
+    for path in [f"networks/k/{manifest.blobs['x'].path}", "networks/k/checkpoints/00000009-aa.ckpt"]:
+        store.write(path, bomb)
+    with pytest.raises(Damaged):
+        store.read(manifest, "x")
+    assert store.checkpoints("networks/k").load() is None
+    for path in [f"networks/k/{MANIFEST}", "studies/s/lease.json"]:
+        store.write(path, bomb)
+    assert store.find("networks/k") is None
+    with store.lease("studies/s/lease.json"):
+        pass
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_killed_writer_leaves_no_half_file(store: Store) -> None:
+    store.write("studies/s/summary.json", b"old" * 1_000_000)
+    script = (
+        "import sys, os, threading, time\n"
+        "from wetakd.storage.store import Store\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), os._exit(9)), daemon=True).start()\n"
+        "store = Store(sys.argv[1])\n"
+        "while True: store.write('studies/s/summary.json', b'new' * 1_000_000)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, store.uri], check=False)
+    assert store.read_file("studies/s/summary.json") in (b"old" * 1_000_000, b"new" * 1_000_000)
+    assert store.list("studies") == ["studies/s/summary.json"]
+
+
+# ------------------------------------------------------------------------------------------------- plain files, paths
+
+
+def test_files_are_listed_measured_and_deleted(store: Store) -> None:
+    for path in ["networks/b/x", "networks/a/deep/y", "networks/a/z", "other"]:
+        store.write(path, b"12345")
+    assert store.list("networks") == ["networks/a/deep/y", "networks/a/z", "networks/b/x"]
+    assert store.list() == [*store.list("networks"), "other"]
+    assert store.addresses("networks") == ["networks/a", "networks/b"]
+    assert store.size("networks") == 15
+    assert store.size() == 20
+    assert store.size("other") == 5
+    assert store.size("nothing") == 0
+    store.delete("networks/a")
+    store.delete("other")
+    store.delete("never/there")
+    assert store.list() == ["networks/b/x"]
+    assert store.list("nothing") == []
+    assert not Path(store.uri, "networks/a").exists()
+    assert store.read_file("networks/a/z") is None
+    assert store.read_file("networks/b") is None
+
+
+@pytest.mark.parametrize(
+    "path", ["", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a\\..\\b", "a\0b", "./a", "a/", "a\nb"]
+)
+def test_no_path_leaves_the_root(store: Store, path: str) -> None:
+    for action in (store.read_file, store.delete, store.find, lambda p: store.write(p, b""), store.addresses):
+        with pytest.raises(UserError, match="within the storage"):
+            action(path)
+    with pytest.raises(UserError), store.lease(f"studies/{path}/lease.json"):
+        pass
+
+
+def test_a_store_pickles_as_its_uri(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = pickle.loads(pickle.dumps(Store("runs")))
+    relative.write("a", b"1")
+    assert (tmp_path / "runs" / "a").read_bytes() == b"1"
+    by_uri = Store(f"file://{tmp_path}/with%20space/")
+    by_uri.write("a/b", b"2")
+    assert (tmp_path / "with space" / "a" / "b").read_bytes() == b"2"
+    assert by_uri.is_local
+    assert not Store("s3://bucket/x?region=us-east-1").is_local
+
+
+def test_what_writes_a_folder_itself_gets_the_file_system_and_no_credentials(store: Store) -> None:
+    store.write("train/a", b"1")
+    filesystem, path = store.opened("train")
+    assert filesystem.open_input_file(f"{path}/a").read() == b"1"
+    filesystem, path = Store("s3://key:secret@bucket/x/?region=us-east-1&scheme=http").opened("train")
+    assert path == "bucket/x/train"
+    assert "secret" not in f"{filesystem!r}"
+    with pytest.raises(UserError):
+        store.opened("../train")
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/x", "s3://", "mock://x", "a\0b", "s3://bucket/x?no_such=1"])
+def test_what_cannot_be_opened_is_one_line(uri: str) -> None:
+    with pytest.raises(UserError, match="storage: ") as caught:
+        Store(uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"storage: .*file/runs.* cannot be written") as caught:
+        Store(str(tmp_path / "file" / "runs")).check_writable()
+    assert "\n" not in str(caught.value)
+    good = Store(str(tmp_path / "good"))
+    good.check_writable()
+    assert good.list() == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://AKIA123:s3cr3t@bucket/folder?region=us-east-1",
+        "s3://AKIA123:s3/cr3t@bucket/folder?region=us-east-1",
+        "s3://bucket/folder?region=us-east-1&access_key=AKIA123&secret_key=s3cr3t",
+        "s3://bucket/folder?region=us-east-1&session_token=s3cr3t",
+        "s3://bucket/folder?sig=s3cr3t&region=us-east-1",
+        "s3://bucket/folder?region=us-east-1&endpoint_override=AKIA123:s3cr3t@localhost:9&scheme=http",
+    ],
+)
+def test_credentials_never_show(uri: str) -> None:
+    texts = []
+    try:
+        store = Store(uri)
+        texts += [store.shown, repr(store)]
+        assert store.uri == uri
+    except UserError as error:
+        texts.append(str(error))
+    for text in texts:
+        assert "bucket/folder" in text
+        assert not any(secret in text for secret in ("AKIA123", "s3cr3t", "cr3t"))
+
+
+# ------------------------------------------------------------------------------------------------------ checkpoints
+
+
+def test_the_newest_checkpoint_counts_and_old_ones_go(store: Store) -> None:
+    checkpoints = store.checkpoints("networks/k")
+    assert checkpoints.load() is None
+    for epoch in range(12):
+        store.checkpoints("networks/k").save(f"epoch {epoch}".encode())
+    assert checkpoints.load() == b"epoch 11"
+    assert len(store.list("networks/k")) == 2
+    checkpoints.clear()
+    assert checkpoints.load() is None
+    assert store.list("networks/k") == []
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data(), state=st.binary(max_size=100))
+def test_a_torn_checkpoint_is_passed_over(data: st.DataObject, state: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        checkpoints = StoredCheckpoints(store, "networks/k/checkpoints")
+        checkpoints.save(state)
+        checkpoints.save(b"newer" + state)
+        newest = store.list("networks/k")[-1]
+        store.write(newest, _damage(store.read_file(newest) or b"", data))
+        assert checkpoints.load() == state
+
+
+def test_folders_that_come_and_go_while_they_are_listed_are_no_error(store: Store) -> None:
+    stop = threading.Event()
+
+    def churn() -> None:
+        for number in itertools.cycle(range(5)):
+            store.write(f"networks/{number}/checkpoints/a", b"x")
+            store.delete(f"networks/{(number + 2) % 5}")
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            assert len(store.list("networks/1")) <= 1
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,157 @@
+"""The Ray cluster below a study: joining or starting it, and what it can hold.
+
+Where RAY_ADDRESS names a cluster (a submitted job, a laptop with `ray start`) the study joins it; else it starts a
+private one on this machine and ends it afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
+
+from wetakd.cluster.capacity import is_growing, num_workers, worker_resources
+from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
+
+_MOST_GROUPS = 16
+"""Worker groups that may wait together for an autoscaler: each has a process beside the driver."""
+
+_SWITCHES = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Train's workers stay in the folder that they start in: a user's callable may read files beside it.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A worker group may wait for machines that an autoscaler has yet to start.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
+}
+
+
+def set_switches() -> None:
+    """What Ray is told by the environment, unless the user says otherwise there; before `ray.init`."""
+    for switch, value in _SWITCHES.items():
+        os.environ.setdefault(switch, value)
+
+
+@contextmanager
+def joined(config: StudyConfig) -> Iterator[None]:
+    """A connection to the cluster, for the length of the block; a cluster that was there before is left alone."""
+    if ray.is_initialized():
+        yield
+        return
+    set_switches()
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    guard_token()
+    ray.init(
+        # Not whatever cluster happens to run on this machine: it may be another user's.
+        address=os.environ.get("RAY_ADDRESS") or "local",
+        # Train's worker groups give their CPUs back through the dashboard's state API.
+        include_dashboard=None if os.environ.get("RAY_ADDRESS") else uses_worker_groups(config),
+        configure_logging=True,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+    if threading.current_thread() is threading.main_thread():
+        # As Ray has it, but for its stack trace and the alarm that would abort us 3 s later, amid our last words.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def guard_token() -> None:
+    """See to it that the token is for this user alone; Ray would write one that all users of this machine can read."""
+    elsewhere = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(elsewhere or "~/.ray/auth_token").expanduser()
+    with suppress(OSError):  # it is not ours to change
+        if not (elsewhere or "RAY_AUTH_TOKEN" in os.environ or path.exists()):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(uuid.uuid4().hex)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def uses_worker_groups(config: StudyConfig) -> bool:
+    """Whether any network of the file is trained by a Ray Train worker group."""
+    return any(network.workers != 0 for network in config.networks.values())
+
+
+def task_options(placement: PlacementConfig, retries: int) -> dict[str, Any]:
+    """Options of a Ray task with this placement, spread over nodes; who dies or loses storage is tried again."""
+    return {
+        "num_cpus": placement.cpus,
+        "num_gpus": placement.gpus,
+        "resources": dict(placement.resources),
+        "label_selector": dict(placement.labels) or None,
+        "max_retries": retries,
+        "retry_exceptions": [OSError],  # storage that was away for a moment
+        "scheduling_strategy": "SPREAD",
+    }
+
+
+class Slots:
+    """Lets only as many worker groups run as the cluster can hold at once: more would starve each other.
+
+    Where an autoscaler adds nodes, groups that wait are what it adds them for, so some of them may.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._taken: dict[str, float] = {}
+        self._num_groups = 0
+
+    @contextmanager
+    def take(self, config: NetworkConfig, stopped: threading.Event) -> Iterator[None]:
+        """Wait until this network's workers fit beside the groups that run, then hold their place."""
+        need = {name: amount * num_workers(config) for name, amount in worker_resources(config.placement).items()}
+        with self._free:
+            while not self._fits(need) and not stopped.is_set():
+                self._free.wait(timeout=1.0)
+            self._add(need, 1)
+        try:
+            yield
+        finally:
+            with self._free:
+                self._add(need, -1)
+                self._free.notify_all()
+
+    def _fits(self, need: Mapping[str, float]) -> bool:
+        if not self._taken or (self._num_groups < _MOST_GROUPS and is_growing()):
+            return True
+        total = ray.cluster_resources()
+        return all(self._taken.get(name, 0.0) + amount <= total.get(name, 0.0) for name, amount in need.items())
+
+    def _add(self, need: Mapping[str, float], sign: int) -> None:
+        self._num_groups += sign
+        for name, amount in need.items():
+            self._taken[name] = self._taken.get(name, 0.0) + sign * amount
+        self._taken = {name: amount for name, amount in self._taken.items() if amount > 0}
+
+
+@contextmanager
+def removing_placement_groups() -> Iterator[None]:
+    """Where the block is left by an exception, the placement groups made in it go, and what runs in them."""
+    before = _own_placement_groups()
+    try:
+        yield
+    except BaseException:
+        for group in _own_placement_groups() - before:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(group)))
+        raise
+
+
+def _own_placement_groups() -> set[str]:
+    """Those of this job: their numbers end with its number. The table lists those of all jobs of the cluster."""
+    job = ray.get_runtime_context().get_job_id()
+    return {group for group in placement_group_table() if group.endswith(job)}

@@ -1,0 +1,41 @@
+"""The command `wetakd export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_uri
+
+
+@click.command(short_help="Write the winner of STUDY, ready to ship.", epilog=EXIT_CODES)
+@STUDY
+@STORAGE
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder to write.  [default: STUDY-student]")
+@click.option("--onnx", is_flag=True, help="Write student.onnx too, checked against torch.")
+@click.option("--int8", is_flag=True, help="Write student.int8.onnx too, its accuracy measured; implies --onnx.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def export(study: str, storage: str | None, folder: Path | None, onnx: bool, int8: bool, quiet: bool) -> None:
+    """Write the winner of STUDY, ready to ship: weights, MLflow model, and a model card that says how to use it.
+
+    The study must be finished, and its images must be where they were: the transform is part of the model, and what is
+    written is checked on them. --onnx and --int8 need the extra `wetakd[onnx]`.
+
+    \b
+    Examples:
+      wetakd export digits
+      wetakd export digits --int8 --to models/digits
+    """
+    from wetakd.export.shipping import Formats
+    from wetakd.export.shipping import export as write
+    from wetakd.progress import reporter
+    from wetakd.storage.inventory import config_of
+    from wetakd.storage.store import Store
+
+    store = Store(storage_uri(storage))
+    formats = Formats(onnx=onnx or int8, int8=int8)
+    target = folder or Path(f"{study}-student")
+    for path in write(config_of(store, study), store, target, formats, reporter(quiet)):
+        click.echo(path)
+    click.echo(f"\nThe model card says how to use it: {target / 'README.md'}")

@@ -1,0 +1,47 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+
+import click
+from click.shell_completion import CompletionItem
+
+EXIT_CODES = "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted."
+
+
+def storage_uri(given: str | None) -> str:
+    """Where the studies are: what was given, the environment's WETAKD_STORAGE, or ./runs."""
+    return given or os.environ.get("WETAKD_STORAGE") or "./runs"
+
+
+def _complete_study(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Names of studies, for the shell."""
+    from wetakd.storage.store import Store
+
+    folders = Store(storage_uri(context.params.get("storage"))).addresses("studies")
+    return [CompletionItem(name) for name in (path.rpartition("/")[2] for path in folders) if name.startswith(begun)]
+
+
+FILE = click.argument("file", required=False, type=click.Path())
+STUDY = click.argument("study", shell_complete=_complete_study)
+
+OVERRIDES = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Override a field, such as student.recipe.epochs=5.",
+)
+STORAGE = click.option(
+    "--storage", default=None, metavar="URI", help="Folder or URI that keeps the studies.  [default: ./runs]"
+)
+ADDRESS = click.option(
+    "--address",
+    envvar="RAY_API_SERVER_ADDRESS",
+    default="http://127.0.0.1:8265",
+    show_default=True,
+    metavar="URL",
+    help="The cluster's dashboard; default also from RAY_API_SERVER_ADDRESS.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -1,0 +1,81 @@
+"""The commands `wetakd init` and `wetakd completion`: what comes before the first study."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+from wetakd.commands.options import EXIT_CODES
+from wetakd.errors import UserError
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command(short_help="Write a study file for images of your own.", epilog=EXIT_CODES)
+@click.argument("place", required=False, type=click.Path())
+@click.option("--test", default=None, metavar="PATH", help="Where the test set is.  [default: beside PLACE, or cut]")
+@click.option("--name", default=None, help="Name of the study.  [default: from PLACE]")
+@click.option("--to", "file", default=None, type=click.Path(), metavar="FILE", help="[default: NAME.yaml]")
+@click.option("--yes", is_flag=True, help="Ask nothing: digits where no PLACE is given, and write over FILE.")
+def init(place: str | None, test: str | None, name: str | None, file: str | None, yes: bool) -> None:
+    """Write a commented study file for the images at PLACE, after a look at them.
+
+    PLACE is a folder with a sub-folder for each class, or with train/ and test/; Parquet files, or a folder or URI of
+    them; `module:function`, which returns images and labels; or digits, cifar10, cifar100. Asks for it where it is
+    not given, and for nothing else.
+
+    \b
+    Examples:
+      wetakd init photos
+      wetakd init data/train.parquet --test data/test.parquet --name birds
+      wetakd init my_package.data:load --to study.yaml --yes
+    """
+    from wetakd.commands import drafting
+    from wetakd.config.study_file import load
+
+    if place is None:
+        place = "digits" if yes else _ask("Where are the images (folder, Parquet, module:function, or digits)")
+    name = name or drafting.name_of(place)
+    target = Path(file or f"{name}.yaml")
+    if (
+        target.exists()
+        and not yes
+        and not (_can_ask() and click.confirm(f"{target} is there. Write over it?", err=True))
+    ):
+        raise UserError(f"--to: {str(target)!r} is there already; name another file, or pass --yes to write over it")
+    found = drafting.look(place, test)
+    target.write_text(drafting.study_file(place, found, name, str(target)), encoding="utf-8")
+    load(target)
+    click.echo(f"{target}: {found}.\nNext: wetakd plan {target}")
+
+
+def _ask(question: str) -> str:
+    if not _can_ask():
+        raise UserError("PLACE: is required where nobody can be asked; `wetakd init --help` says what it may be")
+    answer: str = click.prompt(question, default="digits", err=True)
+    return answer
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
+
+
+@click.command(short_help="Make a shell complete what you type.", epilog=EXIT_CODES)
+@click.argument("shell", type=click.Choice(_SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete commands, options, files and names of studies.
+
+    \b
+    Examples:
+      wetakd completion bash > ~/.local/share/bash-completion/completions/wetakd
+      wetakd completion zsh > "${fpath[1]}/_wetakd"
+      wetakd completion fish > ~/.config/fish/completions/wetakd.fish
+    """
+    from wetakd.cli import commands
+
+    kind = get_completion_class(shell)
+    assert kind is not None, "click has all three"
+    click.echo(kind(commands, {}, "wetakd", "_WETAKD_COMPLETE").source())

@@ -1,0 +1,95 @@
+"""MLflow's pages for one study: a server on loopback where the store is a local database, and the link into it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from urllib.parse import quote
+
+from wetakd.errors import UserError
+from wetakd.storage.uri import shown
+from wetakd.tracking.mlflow_writer import STUDY_ID_TAG, connect
+from wetakd.tracking.tracking_uri import cause, check, silent
+
+HOST = "127.0.0.1"
+_START_S = 120.0
+
+
+def link(base: str, experiment_id: str, study_id: str) -> str:
+    """The trials of one study, flat (sorting by a metric unfolds the nesting), best first, as charts."""
+    search = quote(f"tags.`{STUDY_ID_TAG}` = '{study_id}' and tags.kind = 'trial'", safe="")
+    order = quote("metrics.`student_choose_accuracy`", safe="")
+    query = f"searchFilter={search}&orderByKey={order}&orderByAsc=false&compareRunsMode=CHART"
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def show(tracking_uri: str, experiment: str, study_id: str, port: int, say: Callable[[str], None]) -> None:
+    """Print the link to a study; over a local database, serve it on loopback until interrupted.
+
+    Raises UserError where the port is taken, or MLflow does not answer or does not know the experiment.
+    """
+    check(tracking_uri)
+    identity = _experiment_id(tracking_uri, experiment)
+    if tracking_uri.startswith(("http://", "https://")):
+        say(link(shown(tracking_uri), identity, study_id))
+        return
+    base = f"http://{HOST}:{port}"
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:
+            raise UserError(f"--port: {port} is taken; pass another, such as --port {port + 1}")
+    say(f"starting MLflow on {base} …")
+    server = serve(tracking_uri, port)
+    try:
+        _wait(base, server)
+        say(f"{link(base, identity, study_id)}\nCtrl-C ends it.")
+        server.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def serve(tracking_uri: str, port: int) -> subprocess.Popen[bytes]:
+    """Start `mlflow server` on loopback over a database; the caller ends it."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    # Job runners are for features that a study does not use; they would start eight more processes.
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    # Not on the command line, which every user of this machine can read: the URI may hold a password.
+    database = {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
+    return subprocess.Popen(
+        command, env=os.environ | quiet | database, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def answers(base: str) -> bool:
+    """Whether MLflow's server on this machine is up; asked directly, whatever proxy the environment names."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{base}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _wait(base: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_S
+    while not answers(base):
+        if time.monotonic() > deadline or server.poll() is not None:
+            raise RuntimeError("MLflow's server did not start")
+        time.sleep(0.3)
+
+
+def _experiment_id(tracking_uri: str, experiment: str) -> str:
+    try:
+        found = connect(tracking_uri).get_experiment_by_name(experiment)
+    except Exception as error:  # whatever MLflow raises: its traceback would show the URI
+        raise silent(tracking_uri, cause(error)) from None
+    if found is None:
+        raise UserError(f"mlflow.experiment: {experiment!r} is not there yet; run the study first, or wetakd sync")
+    return str(found.experiment_id)

@@ -1,0 +1,1 @@
+"""Images, from wherever they lie to one array with splits and views."""

@@ -1,0 +1,116 @@
+"""Sources that are arrays in memory: digits, CIFAR and the user's own function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib import import_module
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+from wetakd.config import CallableData, CifarData
+from wetakd.data.sources._part import Part, Source
+from wetakd.errors import UserError
+
+
+def _array_part(field: str, images: np.ndarray, labels: np.ndarray) -> Part:
+    return Part(field, labels.astype(np.int64), lambda: iter(images), lambda i: f"image {i}")
+
+
+def open_digits() -> Source:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return Source(_array_part("data", pixels, digits.target), None, tuple(str(n) for n in digits.target_names))
+
+
+def open_cifar(data: CifarData) -> Source:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    kind = CIFAR10 if data.source == "cifar10" else CIFAR100
+    try:
+        with redirect_stdout(StringIO()):
+            train, test = (kind(data.root, train=flag, download=data.download) for flag in (True, False))
+    except (RuntimeError, OSError, EOFError) as error:
+        if data.download:
+            raise UserError(
+                f"data.download: {data.source} could not be fetched into {data.root!r} ({error})"
+            ) from error
+        raise UserError(
+            f"data.root: {data.root!r} holds no intact {data.source} files; set data.download: true on a machine with "
+            f"a network, or put {kind.filename} there, unpacked"
+        ) from error
+    parts = [_array_part("data", part.data, np.asarray(part.targets)) for part in (train, test)]
+    return Source(parts[0], parts[1], tuple(train.classes))
+
+
+def open_callable(data: CallableData) -> Source:
+    try:
+        found = find_callable(data.callable, "data.callable")(**data.options)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"data.callable: {data.callable!r} raised {_one_line(error)}") from error
+    if not isinstance(found, tuple | list) or len(found) not in (2, 4):
+        raise UserError(
+            f"data.callable: {data.callable!r} must return (images, labels) or (images, labels, test_images, "
+            f"test_labels), not {_described(found)}"
+        )
+    parts = [
+        _array_part("data.callable", *_checked_arrays(data.callable, name, found[i], found[i + 1]))
+        for i, name in ((0, ""), (2, "test_"))[: len(found) // 2]
+    ]
+    return Source(parts[0], parts[1] if len(parts) == 2 else None, None)
+
+
+def _checked_arrays(callable_name: str, name: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels NHW or NHWC and labels N."""
+    prefix = f"data.callable: {callable_name!r} gave {name}"
+    try:
+        images, labels = np.asarray(images), np.asarray(labels)
+    except ValueError as error:
+        raise UserError(f"{prefix}images or labels that are no array: {_one_line(error)}") from error
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
+        raise UserError(f"{prefix}images as {_described(images)}; uint8 of shape NCHW, NHWC or NHW is needed")
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images):
+        raise UserError(f"{prefix}labels as {_described(labels)}; integers of shape ({len(images)},) are needed")
+    if images.ndim == 3:
+        return images, labels
+    for channels in ((1, 3), (4,)):
+        first, last = images.shape[1] in channels, images.shape[3] in channels
+        if first and last and images.shape[1:] != (1, 1, 1):
+            raise UserError(f"{prefix}images of shape {images.shape}, which could be NCHW or NHWC; avoid such a size")
+        if first or last:
+            images = images.transpose(0, 2, 3, 1) if first else images
+            return images[..., 0] if images.shape[3] == 1 else images, labels
+    raise UserError(f"{prefix}images of shape {images.shape}; 1, 3 or 4 channels are needed, in NCHW or NHWC")
+
+
+def find_callable(name: str, field: str) -> Callable[..., Any]:
+    """The object behind `package.module:function`; raises UserError that names `field`."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{field}: {name!r} not found: no module {error.name!r} on PYTHONPATH") from error
+    except AttributeError as error:
+        raise UserError(f"{field}: {name!r} not found: {_one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{field}: importing {module!r} raised {_one_line(error)}") from error
+    if not callable(found):
+        raise UserError(f"{field}: {name!r} is {_described(found)}, not a function")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__

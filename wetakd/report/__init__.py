@@ -1,0 +1,1 @@
+"""What a study found: tables, statistics, findings, words and pictures."""

@@ -1,0 +1,118 @@
+"""Pictures of the ensembles: how well their quality foretells the student's, and the weights themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from wetakd.report import drawing
+from wetakd.report.arms import Arm, collect, shown_name, sizes_of
+from wetakd.report.drawing import colour_of
+from wetakd.report.findings import proxy_arms, proxy_points
+from wetakd.report.results import Results
+from wetakd.report.statistics import rank_correlation
+from wetakd.report.wording import many, short
+
+_MARKERS = "os^DvPX*"
+# Bars of a strategy beyond this are shown as their mean.
+_MOST_BARS = 8
+
+
+def figure_proxy(results: Results) -> Figure:
+    """The ensemble's quality on `choose` against the students it taught, each recipe one point."""
+    arms = proxy_arms(collect(results.trials))
+    figure, left, right = drawing.pair(4.4, share_y=True)
+    _draw_proxy(left, arms, "accuracy", "ensemble accuracy on choose, %", scale=100)
+    _draw_proxy(right, arms, "log-loss", "ensemble log-loss on choose, nats (falling)", scale=-1)
+    right.invert_xaxis()
+    left.set_ylabel(drawing.STUDENT_ACCURACY)
+    drawing.legend_below(figure, _proxy_legend(arms), columns=5)
+    drawing.headline(figure, "Does a better ensemble teach better? (better ensembles to the right)")
+    return figure
+
+
+def _draw_proxy(axes: Axes, arms: Sequence[Arm], measure: str, label: str, scale: float) -> None:
+    known = proxy_points(arms, measure)
+    for arm, quality, accuracy in known:
+        axes.scatter(scale * quality, 100 * accuracy, s=36, color=colour_of(arm.strategy), marker=_marker(arm))
+    found = rank_correlation([quality for _, quality, _ in known], [accuracy for _, _, accuracy in known])
+    rank = "too few recipes for a rank correlation"
+    if found is not None:
+        rank = f"rank correlation {found.rho:+.2f} (p {found.p_value:.2g}, {found.num} recipes)"
+    drawing.note(axes, rank)
+    axes.set_xlabel(label)
+
+
+def _marker(arm: Arm) -> str:
+    return _MARKERS[(len(arm.assistants) - 1) % len(_MARKERS)]
+
+
+def _proxy_legend(arms: Sequence[Arm]) -> list[Line2D]:
+    strategies = {arm.strategy: shown_name(arm.strategy) for arm in arms}
+    sizes = {len(arm.assistants): _marker(arm) for arm in arms}
+    colours = [
+        Line2D([], [], color=colour_of(strategy), marker="o", linestyle="", label=label)
+        for strategy, label in strategies.items()
+    ]
+    return colours + [
+        Line2D([], [], color="#444444", fillstyle="none", marker=mark, linestyle="", label=many(size, "assistant"))
+        for size, mark in sorted(sizes.items())
+    ]
+
+
+def figure_weights(results: Results) -> Figure:
+    """The weights of every strategy over the full pool, one bar a search."""
+    arms = collect(results.trials)
+    found = [arms.find(strategy, results.pool) for strategy in arms.strategies]
+    bars = [(arm, _bars(arm, results.pool)) for arm in found if arm is not None and arm.students]
+    figure, axes = drawing.canvas(height=1.7 + sum(0.17 * len(rows) + 0.2 for _, rows in bars))
+    place = 0.0
+    ticks: dict[float, str] = {}
+    for arm, rows in bars:
+        ticks[place + (len(rows) - 1) / 2] = shown_name(arm.strategy)
+        for weights_K in rows:
+            _draw_bar(axes, place, weights_K)
+            place += 1
+        place += 0.7
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set_ylim(place - 1.1, -0.7)
+    axes.set_xlim(0, 1)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("ensemble weight")
+    drawing.headline(figure, "Ensemble weights by strategy")
+    several = any(len(rows) > 1 for _, rows in bars)
+    shown = "one bar a seed, or a single one where all agree" if several else "means over seeds"
+    drawing.note(axes, f"Over the full pool; {shown}.")
+    drawing.legend_below(figure, _weights_legend(results), columns=5)
+    return figure
+
+
+def _bars(arm: Arm, pool: Sequence[str]) -> list[list[float]]:
+    """Weights in the order of the pool: of each seed, of one where all agree, or their mean where they are many."""
+    order = [arm.assistants.index(name) for name in pool]
+    rows = [[float(row["weights"][index]) for index in order] for row in arm.students]
+    if all(np.allclose(row, rows[0]) for row in rows):
+        return rows[:1]
+    return rows if len(rows) <= _MOST_BARS else [np.mean(rows, axis=0).tolist()]
+
+
+def _draw_bar(axes: Axes, place: float, weights_K: Sequence[float]) -> None:
+    start = 0.0
+    for index, weight in enumerate(weights_K):
+        colour, hatch = drawing.network_style(index)
+        axes.barh(place, weight, left=start, height=0.88, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4)
+        start += weight
+
+
+def _weights_legend(results: Results) -> list[Patch]:
+    sizes = sizes_of(results.networks)
+    styles = [drawing.network_style(index) for index in range(len(results.pool))]
+    return [
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"{name} ({short(sizes.get(name))})")
+        for name, (colour, hatch) in zip(results.pool, styles, strict=True)
+    ]

@@ -1,0 +1,209 @@
+"""The pictures of a study, each a function from results to a matplotlib figure. No global state is touched.
+
+A picture that would show nothing (one assistant has no weights to show) is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wetakd.report import drawing
+from wetakd.report.arms import CONTROLS, Arm, Arms, collect, shown_name
+from wetakd.report.contrasts import CountRow, counts
+from wetakd.report.drawing import colour_of, is_winner, percent_width
+from wetakd.report.ensemble_figures import figure_proxy, figure_weights
+from wetakd.report.findings import proxy_arms, proxy_points
+from wetakd.report.learning_curves import figure_curves
+from wetakd.report.results import Results
+
+__all__ = [
+    "captions",
+    "figure_counts",
+    "figure_curves",
+    "figure_proxy",
+    "figure_sizes",
+    "figure_students",
+    "figure_weights",
+    "save_all",
+]
+
+# More recipes over other subsets than this make no picture; the tables have all.
+_MOST_OTHERS = 12
+_FULL = "over the full pool,"
+
+
+def figure_students(results: Results) -> Figure:
+    """Every student's test accuracy by recipe: small rings are seeds, the large dot their mean, with its interval."""
+    arms = collect(results.trials)
+    groups, num_left_out = _grouped(arms, results)
+    figure, axes = drawing.canvas(height=1.5 + 0.27 * sum(len(group) + 1 for _, group in groups))
+    heading = 0
+    ticks: dict[int, str] = {}
+    for title, group in groups:
+        drawing.inside(axes, heading, title)
+        for place, arm in enumerate(group, start=heading + 1):
+            _draw_students(axes, arm, place)
+            label = shown_name(arm.strategy) if arm.strategy not in CONTROLS and title.startswith(_FULL) else arm.label
+            ticks[place] = f"{drawing.WINNER} " * is_winner(arm, results) + drawing.cut(label)
+        heading += len(group) + 1
+    _draw_baseline(axes, arms)
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set_ylim(heading - 0.4, -0.7)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(drawing.STUDENT_ACCURACY)
+    drawing.headline(figure, "Students by recipe")
+    left_out = f" {num_left_out} more recipes over other subsets are left out." if num_left_out else ""
+    unit = "replicates" if arms.by_replicate else "seeds"
+    text = f"Rings: single students. Dots and bars: mean and 95 % interval over {unit}. ★: the winner on choose."
+    drawing.note(axes, text + left_out)
+    return figure
+
+
+def _grouped(arms: Arms, results: Results) -> tuple[list[tuple[str, list[Arm]]], int]:
+    """Titles and arms with finished students, the same students once; and how many arms are too many to show."""
+    seen = [arm for arm in arms.best if arm.same_as is None and arm.mean("student_test_accuracy") is not None]
+    ranked = sorted(seen, key=lambda arm: (-(arm.mean("student_test_accuracy") or 0), arm.order))
+    controls = [arm for arm in ranked if arm.strategy in CONTROLS]
+    full = [arm for arm in ranked if arm not in controls and set(arm.assistants) == set(results.pool)]
+    others = [arm for arm in ranked if arm not in controls and arm not in full]
+    shown = [arm for rank, arm in enumerate(others) if rank < _MOST_OTHERS or is_winner(arm, results)]
+    titled = [
+        (f"{_FULL} {drawing.cut('+'.join(results.pool), 60)}", full),
+        ("controls", controls),
+        ("over other subsets", shown),
+    ]
+    return [(title, group) for title, group in titled if group], len(others) - len(shown)
+
+
+def _draw_students(axes: Axes, arm: Arm, place: float) -> None:
+    values = arm.values("student_test_accuracy")
+    colour = colour_of(arm.strategy)
+    shares = [100 * values[pair] for pair in sorted(values)]
+    spread = np.linspace(-0.25, 0.25, len(shares)) if len(shares) > 1 else np.zeros(1)
+    axes.scatter(shares, place + spread, s=16, facecolors="none", edgecolors=colour, linewidths=1, zorder=3)
+    found = arm.estimate("student_test_accuracy")
+    if found is not None:
+        width = percent_width(found) or None
+        axes.errorbar(
+            100 * found.mean, place, xerr=width, fmt="o", color=colour, markersize=6, capsize=3, linewidth=1.4
+        )
+
+
+def _draw_baseline(axes: Axes, arms: Arms) -> None:
+    """A dotted line at the student without distillation."""
+    none = arms.find("none")
+    mean = none.mean("student_test_accuracy") if none else None
+    if mean is not None:
+        axes.axvline(100 * mean, color=drawing.BLACK, linewidth=0.9, linestyle=":", zorder=0)
+
+
+def figure_counts(results: Results) -> Figure:
+    """Mean accuracy by number of assistants, over all subsets of a size, one line a strategy."""
+    arms = collect(results.trials)
+    figure, axes = drawing.canvas(height=4.3)
+    strategies = arms.strategies
+    numbers: set[int] = set()
+    for index, strategy in enumerate(strategies):
+        rows = [row for row in counts(arms, strategy, results.pool) if row.accuracy is not None]
+        numbers |= {row.count for row in rows}
+        offset = 0.05 * (index - (len(strategies) - 1) / 2)
+        _draw_counts(axes, strategy, rows, offset, declared=strategy in results.primary)
+    axes.set_xticks(sorted(numbers))
+    axes.grid(visible=False, axis="x")
+    axes.set_xlabel("assistants that are mixed")
+    axes.set_ylabel(drawing.STUDENT_ACCURACY)
+    drawing.headline(figure, "Accuracy by number of assistants")
+    named = " and ".join(shown_name(strategy) for strategy in results.primary if strategy in strategies)
+    luck = f" Bars: 95 % intervals of {named}; they hold the luck that seeds share, the table's paired gains do not."
+    drawing.note(axes, "Means over all subsets of a size." + (luck if axes.containers else ""))
+    drawing.legend_below(figure, axes.get_legend_handles_labels()[0])
+    return figure
+
+
+def _draw_counts(axes: Axes, strategy: str, rows: Sequence[CountRow], offset: float, *, declared: bool) -> None:
+    # A single assistant is the same student under every strategy: the lines start at one point.
+    places = [row.count + (offset if row.count > 1 else 0.0) for row in rows]
+    found = [row.accuracy for row in rows if row.accuracy]
+    means = [100 * estimate.mean for estimate in found]
+    colour, width = colour_of(strategy), 2.2 if declared else 1.0
+    axes.plot(places, means, marker="o", color=colour, linewidth=width, label=shown_name(strategy), zorder=2 + declared)
+    widths = [percent_width(estimate) for estimate in found]
+    if declared and any(widths):
+        axes.errorbar(places, means, yerr=widths, fmt="none", color=colour, capsize=3, linewidth=1)
+
+
+def figure_sizes(results: Results) -> Figure:
+    """Test accuracy against size: teacher, assistants, the winner and the student without distillation."""
+    figure, axes = drawing.canvas(height=4.3)
+    _draw_network_sizes(axes, results)
+    arms = collect(results.trials)
+    winner = next((arm for arm in arms.best if is_winner(arm, results)), None)
+    for arm, marker in ((winner, "*"), (arms.find("none"), "o")):
+        found = arm.estimate("student_test_accuracy") if arm else None
+        if arm is None or found is None or (marker == "o" and arm == winner):
+            continue
+        at = (results.student_cost.parameters, 100 * found.mean)
+        colour, width = colour_of(arm.strategy), percent_width(found) or None
+        label = f"student: {drawing.cut(arm.label)}"
+        axes.errorbar(*at, yerr=width, fmt=marker, color=colour, markersize=9, capsize=3, label=label)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", fontsize=9, framealpha=0.85, edgecolor="none")
+    axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.15)
+    axes.set_xlabel("parameters")
+    axes.set_ylabel("test accuracy, %")
+    drawing.headline(figure, "Accuracy by size")
+    unit = "replicates" if arms.by_replicate else "seeds"
+    drawing.note(axes, f"Teacher (square), assistants (dots), student (★ winner); bars: 95 % intervals over {unit}.")
+    return figure
+
+
+def _draw_network_sizes(axes: Axes, results: Results) -> None:
+    table = results.networks.dropna(subset=["parameters", "test_accuracy"])
+    for name, rows in table.groupby("name", sort=True):
+        teacher = (rows["role"] == "teacher").all()
+        colour, marker = (drawing.ORANGE, "s") if teacher else (drawing.BLUE, "o")
+        at = (float(rows["parameters"].iloc[0]), 100 * float(rows["test_accuracy"].mean()))
+        if len(rows) > 1:
+            axes.scatter(rows["parameters"], 100 * rows["test_accuracy"], s=16, facecolors="none", edgecolors=colour)
+        axes.scatter(*at, s=44, color=colour, marker=marker)
+        axes.annotate(str(name), at, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
+
+
+_FIGURES: dict[str, tuple[str, Callable[[Results], Figure]]] = {
+    "students": ("Students by recipe, every seed visible, with 95 % intervals", figure_students),
+    "counts": ("Student accuracy by number of assistants", figure_counts),
+    "proxy": ("Ensemble quality against student quality", figure_proxy),
+    "weights": ("Ensemble weights by strategy", figure_weights),
+    "curves": ("Learning curves of networks and students", figure_curves),
+    "sizes": ("Accuracy by size of teacher, assistants and student", figure_sizes),
+}
+
+
+def captions(results: Results) -> dict[str, str]:
+    """Captions of the figures that have something to show, by name."""
+    arms = collect(results.trials)
+    strategies = [(arm, len(arm.assistants)) for arm in arms.of(*arms.strategies) if arm.students]
+    shown = {
+        "students": any(arm.values("student_test_accuracy") for arm in arms.best),
+        "counts": bool(strategies) and len({row.count for row in counts(arms, arms.strategies[0], results.pool)}) > 1,
+        "proxy": len(proxy_points(proxy_arms(arms), "accuracy")) > 2,
+        "weights": any(size == len(results.pool) for _, size in strategies),
+        "curves": not results.curves.empty,
+        "sizes": bool(results.networks["test_accuracy"].notna().any()),
+    }
+    return {name: caption for name, (caption, _) in _FIGURES.items() if shown[name]}
+
+
+def save_all(results: Results) -> dict[str, bytes]:
+    """Every figure that has something to show, as PNG and SVG by file name; the same results give the same bytes."""
+    files = {}
+    for name in captions(results):
+        figure = _FIGURES[name][1](results)
+        files[f"{name}.png"] = drawing.png(figure)
+        files[f"{name}.svg"] = drawing.svg(figure)
+    return files

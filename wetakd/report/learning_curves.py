@@ -1,0 +1,112 @@
+"""Learning curves: which epochs belong to which arm, and how they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from wetakd.report import drawing
+from wetakd.report.arms import Arm, Arms, collect
+from wetakd.report.contrasts import best_single
+from wetakd.report.drawing import colour_of, is_winner
+from wetakd.report.results import Results
+
+
+def figure_curves(results: Results) -> Figure:
+    """Accuracy on `choose` by epoch: teacher and assistants on the left, students on the right."""
+    figure, left, right = drawing.pair(4.4, share_y=False)
+    _draw_networks(left, results)
+    _draw_students(right, results)
+    for axes, text in (
+        (left, "Teacher and assistants"),
+        (right, "Students: means over seeds, the first with its range"),
+    ):
+        drawing.note(axes, text)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _show_the_end(axes)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", fontsize=8, framealpha=0.85, edgecolor="none")
+    left.set_ylabel("accuracy on choose, %")
+    drawing.headline(figure, "Learning curves")
+    return figure
+
+
+def _show_the_end(axes: Axes) -> None:
+    """Leave out the first steep rise, or all curves look the same: the axis starts where they are at a fifth."""
+    starts = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()]
+    if starts:
+        axes.set_ylim(bottom=min(float(curve[len(curve) // 5 :].min()) for curve in starts) - 1.0)
+
+
+def _draw_networks(axes: Axes, results: Results) -> None:
+    """Teacher and assistants, one line each; further replicates thin."""
+    curves = results.curves[results.curves["kind"] == "network"].sort_values(["uid", "epoch"])
+    roles = dict(zip(results.networks["name"], results.networks["role"], strict=True))
+    names = sorted(set(curves["label"]), key=lambda name: (roles.get(name) != "teacher", list(roles).index(name)))
+    colours = iter(drawing.NETWORK_COLOURS * len(names))
+    for name in names:
+        colour = drawing.BLACK if roles[name] == "teacher" else next(colours)
+        for replicate, (_, rows) in enumerate(curves[curves["label"] == name].groupby("uid", sort=True)):
+            width, label = (0.6, None) if replicate else (1.6, str(name))
+            axes.plot(rows["epoch"], 100 * rows["choose_accuracy"], color=colour, linewidth=width, label=label)
+
+
+def _draw_students(axes: Axes, results: Results) -> None:
+    arms = collect(results.trials)
+    uids = student_uids(results)
+    for arm in _chosen(arms, results):
+        curves_SE = 100 * curves_of(arm, results, uids)
+        if not curves_SE.size:
+            continue
+        epochs = np.arange(1, curves_SE.shape[1] + 1)
+        colour = colour_of(arm.strategy)
+        label = f"{drawing.WINNER} " * is_winner(arm, results) + drawing.cut(arm.label, 30)
+        style = "--" if any(line.get_color() == colour for line in axes.get_lines()) else "-"
+        axes.plot(epochs, curves_SE.mean(axis=0), color=colour, linewidth=1.6, linestyle=style, label=label)
+        if len(axes.get_lines()) == 1:
+            low, high = curves_SE.min(axis=0), curves_SE.max(axis=0)
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _chosen(arms: Arms, results: Results) -> list[Arm]:
+    """The winner, the declared contrast and the controls: at most six arms, the same students once."""
+    won = [arm for arm in arms.best if is_winner(arm, results)]
+    declared = [arms.find(strategy, results.pool) for strategy in results.primary]
+    controls = [*best_single(arms, results.pool), *arms.of("teacher"), *arms.of("none")]
+    chosen: list[Arm] = []
+    for arm in [*won, *declared, *controls]:
+        if arm is not None and not any(arm is other or arm.is_same_as(other) for other in chosen):
+            chosen.append(arm)
+    return chosen
+
+
+def student_uids(results: Results) -> dict[str, str]:
+    """The uid of each distinct student's curve, by student key: several trials may share one student."""
+    known = set(results.curves.loc[results.curves["kind"] == "student", "uid"])
+    rows = results.trials[["strategy", "assistants", "point", "replicate", "seed", "student_key"]]
+    found: dict[str, str] = {}
+    for strategy, assistants, point, replicate, seed, key in rows.itertuples(index=False, name=None):
+        uid = trial_uid(strategy, assistants, point, replicate, seed)
+        if uid in known:
+            found.setdefault(key, uid)
+    return found
+
+
+def trial_uid(strategy: str, assistants: Sequence[str], point: str, replicate: int, seed: int) -> str:
+    """The uid of a trial, as the plan gives it."""
+    label = f"{strategy} {'+'.join(assistants)}".strip()
+    return f"trial:{label if point == '{}' else f'{label} {point}'}:{replicate}:{seed}"
+
+
+def curves_of(arm: Arm, results: Results, uids: Mapping[str, str]) -> npt.NDArray[np.float64]:
+    """Accuracy on `choose` of an arm's students, float64 [students, epochs]; students without a curve are left out."""
+    wanted = [uids[key] for _, _, key in arm.student_keys if key in uids]
+    rows = results.curves[results.curves["uid"].isin(wanted)].sort_values(["uid", "epoch"])
+    found = [group.to_numpy(dtype=np.float64) for _, group in rows.groupby("uid", sort=True)["choose_accuracy"]]
+    return np.array([curve for curve in found if len(curve) == len(found[0])], dtype=np.float64)

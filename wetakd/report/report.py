@@ -1,0 +1,91 @@
+"""The report of a study: the same findings as terminal text, Markdown, one HTML page, JSON and figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from wetakd.report import figures
+from wetakd.report.findings import Findings, find
+from wetakd.report.html_page import html_text
+from wetakd.report.markdown import description_text, markdown_text
+from wetakd.report.plain_text import terminal_text
+from wetakd.report.results import Results
+from wetakd.report.verdict import Statement, verdict
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study found, in numbers (`findings`) and in words (`verdict`)."""
+
+    findings: Findings
+    verdict: tuple[Statement, ...]
+
+    @cached_property
+    def text(self) -> str:
+        """For a terminal: main table and verdict, at most 80 columns."""
+        return terminal_text(self.findings, self.verdict)
+
+    @cached_property
+    def markdown(self) -> str:
+        """Verdict, all tables, and the pictures of `files` by their relative paths."""
+        captions = figures.captions(self.findings.results)
+        pictures = {caption: f"figures/{name}.png" for name, caption in captions.items()}
+        return markdown_text(self.findings, self.verdict, pictures)
+
+    @cached_property
+    def description(self) -> str:
+        """Markdown short enough for the description of an MLflow run: the verdict and the first tables."""
+        return description_text(self.findings, self.verdict)
+
+    @cached_property
+    def html(self) -> str:
+        """One self-contained page."""
+        captions = figures.captions(self.findings.results)
+        return html_text(
+            self.findings,
+            self.verdict,
+            {caption: self.pictures[f"{name}.svg"] for name, caption in captions.items()},
+        )
+
+    @cached_property
+    def pictures(self) -> dict[str, bytes]:
+        """Every figure as PNG and SVG by file name."""
+        return figures.save_all(self.findings.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers and words, JSON-safe; accuracies and differences in shares of 1."""
+        return self.findings.to_dict() | {"verdict": [statement.to_dict() for statement in self.verdict]}
+
+    def files(self) -> dict[str, bytes]:
+        """Every rendering by its path within the study's folder."""
+        texts = {
+            "report.txt": self.text + "\n",
+            "report.md": self.markdown,
+            "report.html": self.html,
+            "report.json": json.dumps(self.to_dict(), indent=2) + "\n",
+        }
+        pictures = {f"figures/{name}": data for name, data in self.pictures.items()}
+        return {path: text.encode() for path, text in texts.items()} | pictures
+
+    def headline(self) -> dict[str, float]:
+        """The few numbers that stand for the whole study; shares of 1."""
+        winner, primary = self.findings.results.winner, self.findings.primary.difference
+        tested = [row.accuracy.mean for row in self.findings.rows if row.is_winner and row.accuracy]
+        numbers = {
+            "student_choose_accuracy": winner.mean_choose_accuracy if winner else None,
+            "student_test_accuracy": tested[0] if tested else None,
+            **asdict(self.findings.results.spending),
+            "primary_difference": primary.mean if primary else None,
+            "primary_difference_low": primary.low if primary else None,
+            "primary_difference_high": primary.high if primary else None,
+        }
+        return {name: float(value) for name, value in numbers.items() if value is not None}
+
+
+def build(results: Results) -> Report:
+    """The report on `results`; needs nothing else."""
+    findings = find(results)
+    return Report(findings, verdict(findings))

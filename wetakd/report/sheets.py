@@ -1,0 +1,298 @@
+"""The report's tables as rows of text, for Markdown and HTML alike: full, with units in the headings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wetakd.report.arms import shown_name
+from wetakd.report.findings import Findings, Row
+from wetakd.report.verdict import gain_in_words
+from wetakd.report.wording import (
+    NOTHING,
+    describe_point,
+    difference,
+    mean_and_width,
+    number,
+    percent,
+    points,
+    seconds,
+    short,
+)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table with a heading and a note that says what its columns mean."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    num_text_columns: int = 1
+    """Columns from the left that hold text; the others are numbers, set to the right."""
+
+
+def sheets(findings: Findings) -> list[Sheet]:
+    """Every table that has rows."""
+    found = [
+        _students(findings, "Strategies over the full pool", _over_pool(findings)),
+        _students(findings, "Controls", [row for row in findings.rows if row.group == "control"]),
+        _students(findings, "Strategies over other subsets", _over_others(findings)),
+        _counts(findings),
+        _contrasts(findings),
+        _contributions(findings),
+        _proxies(findings),
+        _searches(findings),
+        _points(findings),
+        _networks(findings),
+        _errors(findings),
+    ]
+    return [sheet for sheet in found if sheet.rows]
+
+
+def best_first(rows: Iterable[Row]) -> list[Row]:
+    """Rows by mean test accuracy, those without one last; ties in the order of the arms."""
+    return sorted(rows, key=lambda row: (-row.accuracy.mean if row.accuracy else 1.0, row.arm.order))
+
+
+def _is_over_pool(row: Row, findings: Findings) -> bool:
+    return row.group == "strategy" and set(row.arm.assistants) == set(findings.results.pool)
+
+
+def _over_pool(findings: Findings) -> list[Row]:
+    return [row for row in findings.rows if _is_over_pool(row, findings)]
+
+
+def _over_others(findings: Findings) -> list[Row]:
+    return [row for row in findings.rows if row.group == "strategy" and not _is_over_pool(row, findings)]
+
+
+def _students(findings: Findings, title: str, rows: Sequence[Row]) -> Sheet:
+    point = " Each recipe stands at the swept point that was best on `choose`." if findings.arms.has_points else ""
+    return Sheet(
+        title,
+        "Means over seeds with 95 % t intervals. Accuracies in percent, differences in percentage points, paired by "
+        "seed, intervals not corrected for their number. ECE: expected calibration error over 15 equal-width bins."
+        f"{point} ★ the winner, chosen on `choose`.",
+        (
+            "recipe",
+            "assistants (parameters)",
+            "students",
+            "test accuracy, %",
+            "macro accuracy, %",
+            "ECE, points",
+            "against uniform, points",
+            "against no distillation, points",
+            "ensemble test accuracy, %",
+            "ensemble test NLL, nats",
+            "note",
+        ),
+        tuple(_student_row(row) for row in best_first(rows)),
+        num_text_columns=2,
+    )
+
+
+def _student_row(row: Row) -> tuple[str, ...]:
+    arm = row.arm
+    named = [f"{name} ({short(size)})" for name, size in zip(arm.assistants, row.sizes, strict=True)]
+    return (
+        ("★ " if row.is_winner else "") + shown_name(arm.strategy),
+        " + ".join(named) or NOTHING,
+        str(len(arm.students)),
+        mean_and_width(row.accuracy),
+        percent(row.macro_accuracy),
+        percent(row.calibration_error),
+        difference(row.versus_uniform),
+        difference(row.versus_none),
+        percent(row.ensemble_accuracy),
+        number(row.ensemble_nll),
+        row_note(row),
+    )
+
+
+def row_note(row: Row) -> str:
+    """What else is to be known of an arm: same students, failures, early stops, its point."""
+    arm = row.arm
+    notes = [
+        f"same students as {arm.same_as}" if arm.same_as else "",
+        f"{arm.num_failed} failed" if arm.num_failed else "",
+        f"{arm.num_stopped} stopped early" if arm.num_stopped else "",
+        describe_point(arm.point),
+    ]
+    return "; ".join(note for note in notes if note)
+
+
+def _counts(findings: Findings) -> Sheet:
+    return Sheet(
+        "By number of assistants",
+        "Mean over all subsets of a size; the gain is taken within nested subsets (each smaller one against the larger "
+        "ones that hold it), paired by seed, in percentage points with a 95 % interval.",
+        ("strategy", "assistants", "subsets", "test accuracy, %", "against", "gain, points"),
+        tuple(
+            (
+                shown_name(row.strategy),
+                str(row.count),
+                str(row.num_subsets),
+                mean_and_width(row.accuracy),
+                NOTHING if row.against is None else str(row.against),
+                difference(row.gain),
+            )
+            for row in findings.counts
+        ),
+    )
+
+
+def _contrasts(findings: Findings) -> Sheet:
+    return Sheet(
+        "Contrasts",
+        "The first was declared before the study; the p values of the others are corrected together (Holm). The last "
+        "column says how many seeds (or replicates) would tell a difference of the observed size, power 0.8.",
+        ("contrast", "difference, points", "n", "p", "shown", "needed"),
+        tuple(
+            (
+                contrast.name,
+                difference(contrast.difference) if contrast.difference else contrast.why_not or NOTHING,
+                str(contrast.difference.num) if contrast.difference else NOTHING,
+                number(contrast.corrected_p),
+                "yes" if contrast.is_shown else "no",
+                _needed(contrast.difference.num_needed) if contrast.difference else NOTHING,
+            )
+            for contrast in findings.contrasts
+        ),
+    )
+
+
+def _needed(num: int | None) -> str:
+    return NOTHING if num is None else f"{num:,}"
+
+
+def _contributions(findings: Findings) -> Sheet:
+    return Sheet(
+        "What each assistant adds",
+        "Shapley and leave-one-out: accuracy of the evenly mixed ensemble on `weigh`, in points. Weight: mean under "
+        f"{shown_name(findings.results.primary[0])} over the full pool. Last: student test accuracy with it less "
+        "without it, paired by seed.",
+        ("assistant", "parameters", "Shapley, points", "leave-one-out, points", "weight", "student needs it, points"),
+        tuple(
+            (
+                c.name,
+                short(c.size),
+                points(c.shapley.mean) if c.shapley else NOTHING,
+                points(c.leave_one_out.mean) if c.leave_one_out else NOTHING,
+                number(c.weight, 2),
+                difference(c.student_loss),
+            )
+            for c in findings.contributions
+        ),
+    )
+
+
+def _proxies(findings: Findings) -> Sheet:
+    return Sheet(
+        "Does a better ensemble teach better",
+        "Spearman's rank correlation of the ensemble's quality on `choose` with its students' test accuracy, each "
+        "recipe one point, recipes with the same students once; positive: the better ensemble teaches better.",
+        ("within", "ensemble's", "recipes", "rho", "95 % interval", "permutation p"),
+        tuple(
+            (
+                "+".join(proxy.where) or "all recipes",
+                proxy.measure,
+                str(proxy.correlation.num),
+                f"{proxy.correlation.rho:+.2f}",
+                NOTHING
+                if proxy.correlation.low is None or proxy.correlation.high is None
+                else f"[{proxy.correlation.low:+.2f}, {proxy.correlation.high:+.2f}]",
+                number(proxy.correlation.p_value),
+            )
+            for proxy in findings.proxies
+        ),
+        num_text_columns=2,
+    )
+
+
+def _searches(findings: Findings) -> Sheet:
+    searched = [row for row in findings.rows if row.group == "strategy" and row.evaluations is not None]
+    return Sheet(
+        "The searches",
+        "Means over seeds. Gain: cross-fitted on `weigh` (found on one half, judged on the other), ensemble accuracy "
+        "over even weights, ± one standard error.",
+        ("recipe", "evaluations", "seconds", "honest gain, points", "in words"),
+        tuple(
+            (
+                row.arm.label,
+                f"{row.evaluations:,.0f}",
+                seconds(row.search_seconds),
+                *_gain(row),
+            )
+            for row in searched
+        ),
+    )
+
+
+def _gain(row: Row) -> tuple[str, str]:
+    if row.crossfit_gain is None or row.crossfit_error is None:
+        return NOTHING, "not cross-fitted"
+    return f"{points(row.crossfit_gain)} ± {percent(row.crossfit_error)}", gain_in_words(
+        row.crossfit_gain, row.crossfit_error
+    )
+
+
+def _points(findings: Findings) -> Sheet:
+    """Every swept point of the winner's recipe."""
+    winner = findings.results.winner
+    family = [
+        arm
+        for arm in findings.arms.every_point
+        if winner and (arm.strategy, arm.assistants) == (winner.strategy, winner.assistants)
+    ]
+    return Sheet(
+        "Swept points of the winner's recipe",
+        "The point was chosen on `choose`; test accuracy is shown for all that were trained to the end.",
+        ("point", "students", "choose accuracy, %", "test accuracy, %"),
+        tuple(
+            (
+                describe_point(arm.point),
+                str(len(arm.students)) if not arm.num_stopped else f"{arm.num_stopped} stopped early",
+                mean_and_width(arm.estimate("student_choose_accuracy")),
+                mean_and_width(arm.estimate("student_test_accuracy")),
+            )
+            for arm in (family if findings.arms.has_points else [])
+        ),
+    )
+
+
+def _networks(findings: Findings) -> Sheet:
+    rows = findings.results.networks.sort_values(["replicate", "parameters", "name"], ascending=[True, False, True])
+    return Sheet(
+        "Teacher and assistants",
+        "One row a network of a replicate; accuracy on `test` in percent.",
+        ("network", "taught by", "replicate", "parameters", "MACs", "test accuracy, %", "seconds"),
+        tuple(
+            (
+                f"{row['name']} ({row['imported']})" if isinstance(row.get("imported"), str) else str(row["name"]),
+                " + ".join(row["taught_by"]) or NOTHING,
+                str(row["replicate"]),
+                short(_known(row["parameters"])),
+                short(_known(row["macs"])),
+                percent(_known(row["test_accuracy"])),
+                seconds(_known(row["train_seconds"])),
+            )
+            for row in rows.to_dict("records")
+        ),
+        num_text_columns=2,
+    )
+
+
+def _known(value: float | None) -> float | None:
+    """A cell, None where it is empty."""
+    return None if value is None or value != value else float(value)
+
+
+def _errors(findings: Findings) -> Sheet:
+    return Sheet(
+        "Students that failed",
+        "They stand in the tables as missing; what failed for a reason of its own is not tried again.",
+        ("error", "students"),
+        tuple((text, str(num)) for text, num in findings.errors.items()),
+    )

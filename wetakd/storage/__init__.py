@@ -1,0 +1,1 @@
+"""What outlives a process: addresses, atomic commits and leases on any path or URI."""

@@ -1,0 +1,140 @@
+"""What storage holds: the studies, and what none of them refers to (`wetakd ls`, `wetakd gc`)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import yaml
+
+from wetakd.config import StudyConfig
+from wetakd.config.study_file import check, unstamped
+from wetakd.errors import UserError
+from wetakd.plan import Plan, control_weights
+from wetakd.report.results import SUMMARY, Results
+from wetakd.storage.store import Store
+
+ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
+_REFERENCES = "addresses.json"
+# What a running attempt has just written is not refuse.
+_STRAY_AGE_S = 3600.0
+_TRAIN_AGE_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class StudyEntry:
+    """One study on storage."""
+
+    name: str
+    state: str
+    winner: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Something that no study refers to."""
+
+    path: str
+    size: int
+    why: str
+
+
+def studies(store: Store) -> list[StudyEntry]:
+    """Every study, by name."""
+    return [_entry(store, folder.removeprefix("studies/")) for folder in store.addresses("studies")]
+
+
+def config_of(store: Store, study: str) -> StudyConfig:
+    """The file that a study was run with, tracked where the environment says now (the record has no credentials).
+
+    Raises UserError where storage knows no such study.
+    """
+    names = [folder.removeprefix("studies/") for folder in store.addresses("studies")]
+    if study not in names:
+        raise UserError(f"study {study!r}: is not on {store.shown}; it has {', '.join(names) or 'no studies'}")
+    text = unstamped(store.read_file(f"studies/{study}/study.yaml"))
+    if text is None:
+        raise UserError(f"study {study!r}: its file on {store.shown} is missing or damaged; run the study again")
+    tree = yaml.safe_load(text)
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        tree["mlflow"]["tracking_uri"] = os.environ["MLFLOW_TRACKING_URI"]
+    return check(tree)
+
+
+def _entry(store: Store, name: str) -> StudyEntry:
+    state, label = "begun", ""
+    if store.read_file(f"studies/{name}/{SUMMARY}") is not None:
+        try:
+            winner = Results.read(store, name).winner
+            state, label = "done", f"{winner.strategy} {'+'.join(winner.assistants)}".strip() if winner else ""
+        except UserError:
+            state = "torn"
+    return StudyEntry(name, state, label, store.size(f"studies/{name}"))
+
+
+def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None:
+    """Note what a study refers to, so that `refuse` leaves it alone. Its students are known once weights are."""
+    searches = [plan.search(trial).key for trial in plan.trials if trial.arm.is_searched]
+    contributions = [plan.contributions_key(replicate) for replicate in range(plan.config.study.replicates)]
+    keys = {
+        "networks": [node.key for node in plan.nodes],
+        "bank": [node.key for node in plan.nodes],
+        "searches": searches + contributions,
+        "students": list(student_keys),
+        "judgements": list(student_keys),
+    }
+    addresses = sorted({f"{kind}/{key}" for kind in ADDRESSED for key in keys[kind]})
+    store.write(f"studies/{plan.config.study.name}/{_REFERENCES}", json.dumps(addresses, indent=0).encode())
+
+
+def is_complete(store: Store, plan: Plan) -> bool:
+    """Whether storage holds all that the plan asks for, its results included: to run it would do nothing."""
+    addresses = [f"{kind}/{node.key}" for node in plan.nodes for kind in ("networks", "bank")]
+    try:
+        Results.read(store, plan.config.study.name)
+        if not _references(store, f"studies/{plan.config.study.name}"):
+            return False
+    except UserError:
+        return False
+    for trial in plan.trials:
+        weights: Iterable[float] = control_weights(trial)
+        if trial.arm.is_searched:
+            search = store.find(f"searches/{plan.search(trial).key}")
+            if search is None:
+                return False
+            weights = search.facts["weights"]
+        key = plan.student(trial, weights).key
+        addresses += [f"students/{key}", f"judgements/{key}"]
+    return all(store.find(address) is not None for address in dict.fromkeys(addresses))
+
+
+def _references(store: Store, folder: str) -> list[str]:
+    try:
+        addresses: list[str] = json.loads(store.read_file(f"{folder}/{_REFERENCES}") or b"[]")
+        if not isinstance(addresses, list):
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"{folder}/{_REFERENCES}: is damaged: nobody knows what the study needs; run it again, or delete {folder}"
+        ) from None
+    return addresses
+
+
+def refuse(store: Store) -> Iterator[Refuse]:
+    """What no study refers to: whole addresses, and files that dead attempts left in living ones."""
+    kept = {address for folder in store.addresses("studies") for address in _references(store, folder)}
+    for kind in ADDRESSED:
+        for address in store.addresses(kind):
+            if address not in kept:
+                yield Refuse(address, store.size(address), "no study refers to it")
+            elif store.find(address) is not None:
+                for path in store.strays(address, older_than_s=_STRAY_AGE_S):
+                    yield Refuse(path, store.size(path), "left by an attempt that died")
+    for path in store.strays("studies", older_than_s=_STRAY_AGE_S):
+        if path.endswith(".part"):
+            yield Refuse(path, store.size(path), "a write that was never finished")
+    for path in store.strays("train", older_than_s=_TRAIN_AGE_S):
+        yield Refuse(path, store.size(path), "left by a worker group whose driver died")

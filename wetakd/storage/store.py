@@ -1,0 +1,350 @@
+"""Storage: everything that outlives a process, on any path or URI that pyarrow opens.
+
+Object stores have neither rename nor lock, so a commit is: blobs under names that no other attempt uses, then one
+manifest as the last write. The manifest carries size and sha256 of every blob and a digest of itself. What is torn,
+cut, tampered with or lacks a blob has no valid manifest: `Store.find` says None, and the caller builds it again.
+Reading never executes anything: JSON, bytes and Arrow only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from wetakd.errors import UserError
+from wetakd.storage.lease import Lease
+from wetakd.storage.uri import scrub, shown
+
+MANIFEST = "manifest.json"
+Paths: TypeAlias = list[str]
+_LISTING_TRIES = 20
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class Damaged(RuntimeError):
+    """A blob is not what its manifest says. Delete the address and build it again."""
+
+
+@dataclass(frozen=True)
+class BlobRef:
+    """Where a blob lies (a file name within its address), its bytes, and the hex sha256 of its content."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One committed thing: its blobs by name, and the facts that its writer recorded."""
+
+    address: str
+    blobs: Mapping[str, BlobRef]
+    facts: Mapping[str, Any]
+
+
+def key_of(payload: Mapping[str, Any]) -> str:
+    """32 hex digits that depend on every value of `payload` and on nothing else.
+
+    Floats count by their shortest exact text, so 0.1 + 0.2 and 0.3 differ, and so do 1 and 1.0. Raises ValueError
+    on NaN and infinity, TypeError on what JSON does not have.
+    """
+    return hashlib.sha256(_canonical(payload).encode()).hexdigest()[:32]
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it: mappings with text keys, lists, text, numbers, true, false, null."""
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"a key must be text, not {wrong[0]!r}")
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a number must be finite, not {value}")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")
+
+
+class Store:
+    """A folder or bucket that keeps everything. Cheap to build; pickles as its URI, so workers build their own.
+
+    Paths are relative to the root, with forward slashes, and can never leave it.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """`uri`: a plain path, or file://, s3:// (with pyarrow's query options), gs:// and what else pyarrow opens.
+
+        Raises UserError where nothing can open it. Whether it can be written, `check_writable` says.
+        """
+        self.is_local = "://" not in uri or uri.startswith("file://")
+        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+        self.shown = shown(self.uri)
+        self._fs, self._root = self._open()
+
+    def _open(self) -> tuple[pafs.FileSystem, str]:
+        if "\0" in self.uri or self.uri.startswith("mock:"):
+            raise UserError(f"storage: {self.shown!r} cannot be opened; give a folder, s3://... or gs://...")
+        if "://" not in self.uri:
+            return pafs.LocalFileSystem(use_mmap=True), self.uri
+        try:
+            fs, root = pafs.FileSystem.from_uri(self.uri)
+        except (OSError, ValueError, ImportError) as error:
+            reason = scrub(str(error), self.uri)
+            raise UserError(
+                f"storage: {self.shown!r} cannot be opened ({reason}); give a folder, s3://... or gs://..."
+            ) from None
+        if not root.strip("/"):
+            raise UserError(f"storage: {self.shown!r} names no bucket or folder; give one, such as s3://bucket/folder")
+        return pafs.LocalFileSystem(use_mmap=True) if self.is_local else fs, root.rstrip("/")
+
+    @property
+    def local_path(self) -> Path:
+        """The folder of a local storage; raises ValueError for any other."""
+        if not self.is_local:
+            raise ValueError(f"{self.shown} is not a local folder")
+        return Path(self._root)
+
+    def opened(self, path: str) -> tuple[pafs.FileSystem, str]:
+        """The file system and a path in it, for those who write there themselves and need not see the URI."""
+        return self._fs, self._at(path)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return Store, (self.uri,)
+
+    def __repr__(self) -> str:
+        return f"Store({self.shown!r})"
+
+    def check_writable(self) -> None:
+        """Write, read and delete one small file; raises UserError where any of it fails.
+
+        A bucket that does not exist is made where the URI says `allow_bucket_creation=true`.
+        """
+        probe = f"probe-{uuid.uuid4().hex}"
+        try:
+            if not self.is_local and "allow_bucket_creation=true" in self.uri:
+                self._fs.create_dir(self._root.partition("/")[0])
+            self.write(probe, b"wetakd")
+            if self.read_file(probe) != b"wetakd":
+                raise OSError("what was written does not read back")
+            self.delete(probe)
+        except OSError as error:
+            reason = scrub(str(error), self.uri)
+            raise UserError(
+                f"storage: {self.shown!r} cannot be written ({reason}); give a folder or bucket that exists and that "
+                "you may write to"
+            ) from None
+
+    # -------------------------------------------------------------------------------------------------- commits
+
+    def commit(self, address: str, blobs: Mapping[str, bytes | pa.Buffer], facts: Mapping[str, Any]) -> Manifest:
+        """Write `blobs` (bare name -> content) and then the manifest; `facts` must be JSON. The last committer wins."""
+        attempt = uuid.uuid4().hex[:8]
+        refs = {}
+        for name, content in blobs.items():
+            path = f"{PurePosixPath(name).stem}-{attempt}{PurePosixPath(name).suffix}"
+            self.write(f"{address}/{path}", content)
+            refs[name] = BlobRef(path, len(content), hashlib.sha256(content).hexdigest())
+        manifest = Manifest(address, refs, _plain(facts))
+        self.write(f"{address}/{MANIFEST}", _manifest_bytes(manifest))
+        return manifest
+
+    def find(self, address: str) -> Manifest | None:
+        """What is committed at `address`; None if absent, torn or tampered with, or a blob is missing or cut."""
+        raw = self.read_file(f"{address}/{MANIFEST}")
+        manifest = _parse_manifest(address, raw) if raw is not None else None
+        if manifest is None:
+            return None
+        refs = list(manifest.blobs.values())
+        found = self._fs.get_file_info([self._at(f"{address}/{ref.path}") for ref in refs])
+        intact = all(info.size == ref.size for info, ref in zip(found, refs, strict=True))
+        return manifest if intact else None
+
+    def read(self, manifest: Manifest, blob: str) -> pa.Buffer:
+        """The content of a blob, checked against its sha256; memory-mapped where the storage is local.
+
+        Raises Damaged where the blob is missing or differs from what was committed.
+        """
+        ref = manifest.blobs[blob]
+        content = self._buffer(f"{manifest.address}/{ref.path}")
+        if content is None or hashlib.sha256(content).hexdigest() != ref.sha256:
+            raise Damaged(f"{manifest.address}: blob {blob!r} is not what was committed")
+        return content
+
+    # ---------------------------------------------------------------------------------------------- plain files
+
+    def write(self, path: str, data: bytes | pa.Buffer) -> None:
+        """Write one file. On a local disk it appears whole or not at all, even if this process is killed."""
+        target = self._at(path)
+        if not self.is_local:
+            with self._fs.open_output_stream(target) as stream:
+                stream.write(data)
+            return
+        folder, _, name = target.rpartition("/")
+        self._fs.create_dir(folder, recursive=True)
+        part = f"{folder}/.{name[:200]}.{uuid.uuid4().hex[:8]}.part"
+        try:
+            with self._fs.open_output_stream(part) as stream:
+                stream.write(data)
+            self._fs.move(part, target)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+
+    def read_file(self, path: str) -> bytes | None:
+        """The content of a file, or None where there is none."""
+        content = self._buffer(path)
+        return None if content is None else content.to_pybytes()
+
+    def _buffer(self, path: str) -> pa.Buffer | None:
+        target = self._at(path)
+        try:
+            with self._fs.open_input_file(target) as stream:
+                return stream.read_buffer()
+        except FileNotFoundError:
+            return None  # even if another process has written it by now
+        except OSError:
+            # Object stores say "not found" in many ways; anything else is a fault of the storage, not an absence.
+            if self._fs.get_file_info(target).is_file:
+                raise
+            return None
+
+    def list(self, folder: str = "") -> Paths:
+        """Paths of all files below `folder`, at any depth, sorted; unfinished local writes are left out."""
+        return sorted(path for path, info in self._files(folder) if not info.base_name.endswith(".part"))
+
+    def size(self, path: str = "") -> int:
+        """Bytes of a file, or of all files below a folder."""
+        info = self._fs.get_file_info(self._at(path) if path else self._root)
+        return int(info.size) if info.is_file else sum(info.size for _, info in self._files(path))
+
+    def delete(self, path: str) -> None:
+        """Delete a file, or a folder with all that is in it, its manifest first; what is absent is all right."""
+        target = self._at(path)
+        is_file = self._fs.get_file_info(target).is_file
+        files = [path] if is_file else [file for file, _ in self._files(path)]
+        for file in sorted(files, key=lambda file: not file.endswith(MANIFEST)):
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.delete_file(self._at(file))
+        if self.is_local and not is_file and Path(target).is_dir():
+            self._fs.delete_dir(target)
+
+    def _files(self, folder: str) -> Iterator[tuple[str, pafs.FileInfo]]:
+        root = self._at(folder) if folder else self._root
+        found = self._listed(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+        return ((info.path[len(self._root) :].lstrip("/"), info) for info in found if info.is_file)
+
+    def _listed(self, selector: pafs.FileSelector) -> Sequence[pafs.FileInfo]:
+        for _ in range(_LISTING_TRIES - 1):
+            with contextlib.suppress(FileNotFoundError):  # a folder came or went while it was listed
+                infos: Sequence[pafs.FileInfo] = self._fs.get_file_info(selector)
+                return infos
+        return self._fs.get_file_info(selector)  # type: ignore[no-any-return]
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{inside(path)}"
+
+    # ------------------------------------------------------------------------------------------- housekeeping
+
+    def addresses(self, folder: str) -> Paths:
+        """Folders right below `folder`, such as `networks/<key>`, committed or not, sorted."""
+        depth = len(inside(folder).split("/")) + 1
+        files = (path.split("/") for path, _ in self._files(folder))
+        return sorted({"/".join(parts[:depth]) for parts in files if len(parts) > depth})
+
+    def strays(self, address: str, older_than_s: float) -> Paths:
+        """Files of `address` that its manifest does not name, left by attempts that died at least so long ago."""
+        manifest = self.find(address)
+        named = {MANIFEST, *(ref.path for ref in manifest.blobs.values())} if manifest else set()
+        before = time.time() - older_than_s
+        return sorted(
+            path
+            for path, info in self._files(address)
+            if path.removeprefix(f"{address}/") not in named and (info.mtime is None or info.mtime.timestamp() < before)
+        )
+
+    def checkpoints(self, address: str) -> StoredCheckpoints:
+        """The checkpoints of what is being made at `address`."""
+        return StoredCheckpoints(self, f"{address}/checkpoints")
+
+    def lease(self, path: str) -> Lease:
+        """The right to be the only driver of a study; see `wetakd.storage.lease`."""
+        return Lease(self, path)
+
+
+@dataclass(frozen=True)
+class StoredCheckpoints:
+    """Numbered files with an embedded digest: the newest good one counts, torn ones are passed over."""
+
+    store: Store
+    folder: str
+    keep: int = 2
+
+    def load(self) -> bytes | None:
+        """The state that was saved last and is intact, or None."""
+        for path in reversed(self.store.list(self.folder)):
+            raw = self.store.read_file(path) or b""
+            digest, state = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+            if hashlib.sha256(state).digest() == digest:
+                return state
+        return None
+
+    def save(self, state: bytes) -> None:
+        """Write `state` as the newest checkpoint, then remove all but the last `keep`."""
+        before = self.store.list(self.folder)
+        number = int(PurePosixPath(before[-1]).name.partition("-")[0]) + 1 if before else 0
+        path = f"{self.folder}/{number:08d}-{uuid.uuid4().hex[:8]}.ckpt"
+        self.store.write(path, hashlib.sha256(state).digest() + state)
+        for old in [*before, path][: -self.keep]:
+            self.store.delete(old)
+
+    def clear(self) -> None:
+        """Remove them all: the result is committed."""
+        self.store.delete(self.folder)
+
+
+def inside(path: str) -> str:
+    """`path`, if it can only mean something below the root; else UserError."""
+    parts = path.split("/")
+    if re.search(r"[\\\x00-\x1f\x7f]", path) or any(part in ("", ".", "..") for part in parts):
+        raise UserError(f"path: {path!r} must be a relative path within the storage, such as studies/digits")
+    return path
+
+
+def _manifest_bytes(manifest: Manifest) -> bytes:
+    body = {
+        "address": manifest.address,
+        "blobs": {name: vars(ref) for name, ref in manifest.blobs.items()},
+        "facts": manifest.facts,
+    }
+    digest = hashlib.sha256(_canonical(body).encode()).hexdigest()
+    return json.dumps({"digest": digest, **body}, sort_keys=True, indent=1, allow_nan=False).encode()
+
+
+def _parse_manifest(address: str, raw: bytes) -> Manifest | None:
+    """The manifest in `raw`, or None unless it is byte for byte what `_manifest_bytes` writes for `address`."""
+    try:
+        body = json.loads(raw)
+        blobs = {str(name): BlobRef(**ref) for name, ref in body["blobs"].items()}
+        manifest = Manifest(address, blobs, body["facts"])
+        intact = _manifest_bytes(manifest) == raw and not any("/" in inside(ref.path) for ref in blobs.values())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return manifest if intact else None

@@ -1,0 +1,1 @@
+"""What MLflow gets, by one writer behind a durable journal."""

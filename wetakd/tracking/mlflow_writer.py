@@ -1,0 +1,314 @@
+"""The one writer to MLflow: a daemon thread that sends the journal, in order, as often as it takes.
+
+Sending an event twice changes nothing: runs are found again by their tags, metrics carry the time at which they were
+noted (MLflow's store ignores an identical one), models carry a digest. So after any failure the thread waits, looks
+anew at what the server has, and goes on from the last acknowledged event. MLflow takes seconds to import, hence only
+here, in the thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+
+from wetakd.errors import UserError
+from wetakd.storage.scratch import scratch
+from wetakd.storage.store import Damaged, inside
+from wetakd.storage.uri import scrub, shown
+from wetakd.tracking.journal import Event, Journal
+from wetakd.tracking.tracking_uri import cause, sqlite_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    from mlflow.exceptions import MlflowException
+
+_What = TypeVar("_What")
+log = logging.getLogger("wetakd.tracking")
+
+# A study's name is for people: others may have one of the same name at the same server.
+UID_TAG, STUDY_TAG, STUDY_ID_TAG = "wetakd.uid", "wetakd.study", "wetakd.study_id"
+_POLL_S, _LONGEST_WAIT_S = 0.5, 30.0
+_EVENTS_A_BATCH, _METRICS_A_CALL, _PARAMS_A_CALL = 1000, 1000, 100
+# Answers that would come again however often we ask: a run that somebody deleted, a value that MLflow refuses.
+_FINAL_CODES = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Its own retries repeat a creation that may have happened; ours look first.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
+
+
+class MlflowWriter:
+    """Sends a journal to one experiment of one MLflow. Read `problem` for why it cannot, at the moment."""
+
+    def __init__(self, journal: Journal, study: str, tracking_uri: str, experiment: str) -> None:
+        self._journal, self._study, self._uri, self._experiment = journal, study, tracking_uri, experiment
+        self._destination = hashlib.sha256(f"{shown(tracking_uri)}\n{experiment}".encode()).hexdigest()[:16]
+        self._client: MlflowClient | None = None
+        self.sent = journal.acknowledged(self._destination)
+        self.experiment_id: str | None = None
+        self.run_ids: dict[str, str] = {}
+        self.problem: str | None = None
+        self._is_well = False
+        self._refused: set[str] = set()
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._progress = threading.Condition()
+        self._thread = threading.Thread(target=self._keep_sending, name="wetakd-mlflow", daemon=True)
+        self._thread.start()
+
+    def wait(self, until: int, timeout_s: float) -> bool:
+        """Whether all events up to number `until` are at the server within the time."""
+        self._wake.set()
+        with self._progress:
+            return self._progress.wait_for(lambda: self._is_well and self.sent >= until, timeout_s)
+
+    def stop(self) -> None:
+        """End the thread after the call that it is in; what is not sent stays in the journal."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout=2.0)
+
+    # ------------------------------------------------------------------------------------------------ the thread
+
+    def _keep_sending(self) -> None:
+        delay_s = _POLL_S
+        while not self._stop.is_set():
+            try:
+                self._send()
+                self._report(None)
+                delay_s = _POLL_S
+            except Exception as error:  # whatever MLflow raises, the study goes on and the journal keeps
+                self._client = None
+                self._report(scrub(cause(error), self._uri))
+                delay_s = min(2 * delay_s, _LONGEST_WAIT_S)
+            self._wake.wait(delay_s)
+            self._wake.clear()
+
+    def _report(self, problem: str | None) -> None:
+        """Say a change once, and wake who waits for the end."""
+        if problem and not self.problem:
+            log.warning("MLflow at %s cannot be written, retrying: %s", shown(self._uri), problem)
+        elif self.problem and not problem:
+            log.warning("MLflow at %s answers again", shown(self._uri))
+        with self._progress:
+            self.problem, self._is_well = problem, problem is None
+            self._progress.notify_all()
+
+    def _send(self) -> None:
+        if self._client is None:
+            self._connect()
+        while self._journal.durable > self.sent and not self._stop.is_set():
+            batch = list(itertools.islice(self._journal.read(after=self.sent), _EVENTS_A_BATCH))
+            if not batch:  # the segment was torn: those events are gone
+                batch_end = self._journal.durable
+            else:
+                self._apply(batch)
+                batch_end = batch[-1].seq
+            self._journal.acknowledge(self._destination, batch_end)
+            self.sent = batch_end
+
+    def _connect(self) -> None:
+        """Experiment, and the runs of this study that are there already."""
+        client = connect(self._uri)
+        self.experiment_id = _experiment_id(client, self._experiment, self._uri)
+        self.run_ids = self._find_runs(client)
+        if not self.run_ids:
+            self.sent = 0  # nothing of us is here (a new or emptied server), whatever was acknowledged
+        self._client = client
+
+    def _find_runs(self, client: MlflowClient) -> dict[str, str]:
+        found: dict[str, str] = {}
+        token = None
+        while True:
+            page = client.search_runs(
+                [str(self.experiment_id)],
+                filter_string=f"tags.`{STUDY_ID_TAG}` = '{self._journal.study_id}'",
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            for run in page:
+                found.setdefault(run.data.tags.get(UID_TAG, ""), run.info.run_id)
+            token = page.token
+            if not token:
+                return found
+
+    def _apply(self, events: Iterable[Event]) -> None:
+        """Send `events`; the order holds within each run, and metrics of a run travel together."""
+        waiting: dict[str, list[Event]] = defaultdict(list)
+        for event in events:
+            if event.kind == "metrics":
+                waiting[event.uid].append(event)
+                continue
+            self._send_metrics(event.uid, waiting.pop(event.uid, []))
+            self._tolerate(event.uid, partial(_SENDERS[event.kind], self), event)
+        for uid, metrics in waiting.items():
+            self._send_metrics(uid, metrics)
+
+    def _send_metrics(self, uid: str, events: list[Event]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(key, float(value), event.ms, event.data["step"])
+            for event in events
+            for key, value in event.data["values"].items()
+        ]
+        for begin in range(0, len(metrics), _METRICS_A_CALL):
+            self._tolerate(uid, partial(self._log_metrics, uid), metrics[begin : begin + _METRICS_A_CALL])
+
+    def _log_metrics(self, uid: str, metrics: list[Metric]) -> None:
+        self._mlflow.log_batch(self._run(uid), metrics=metrics, synchronous=True)
+
+    def _tolerate(self, uid: str, send: Callable[[_What], None], what: _What) -> None:
+        """Send it, and pass over what can never be sent: one bad value must not hold up the rest."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            send(what)
+        except (MlflowException, Damaged, UserError, _NoRun) as error:
+            if isinstance(error, MlflowException) and not _is_final(error, self._uri):
+                raise
+            if uid not in self._refused:
+                self._refused.add(uid)
+                log.warning("MLflow refuses part of run %s: %s", uid, scrub(str(error), self._uri))
+
+    @property
+    def _mlflow(self) -> MlflowClient:
+        assert self._client is not None
+        return self._client
+
+    def _run(self, uid: str) -> str:
+        if uid not in self.run_ids:
+            raise _NoRun(f"run {uid!r} is not at the server")
+        return self.run_ids[uid]
+
+    # ---------------------------------------------------------------------------------------------- the events
+
+    def _open(self, event: Event) -> None:
+        from mlflow.entities import Param, RunTag
+
+        tags, params = dict(event.data["tags"]), dict(event.data["params"])
+        if event.uid in self.run_ids:
+            self._mlflow.update_run(self._run(event.uid), status="RUNNING")
+        else:
+            self.run_ids[event.uid] = self._create(event)
+        run_id = self._run(event.uid)
+        if tags:
+            self._mlflow.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()], synchronous=True)
+        entries = [Param(*param) for param in params.items()]
+        for begin in range(0, len(entries), _PARAMS_A_CALL):
+            self._mlflow.log_batch(run_id, params=entries[begin : begin + _PARAMS_A_CALL], synchronous=True)
+
+    def _create(self, event: Event) -> str:
+        tags = {UID_TAG: event.uid, STUDY_TAG: self._study, STUDY_ID_TAG: self._journal.study_id}
+        tags["mlflow.source.name"] = "wetakd"
+        parent = self.run_ids.get(event.data["parent"] or "")
+        if parent:
+            tags["mlflow.parentRunId"] = parent
+        run = self._mlflow.create_run(
+            str(self.experiment_id), start_time=event.ms, tags=tags, run_name=event.data["name"]
+        )
+        return str(run.info.run_id)
+
+    def _tags(self, event: Event) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(*tag) for tag in event.data["tags"].items()]
+        self._mlflow.log_batch(self._run(event.uid), tags=tags, synchronous=True)
+
+    def _dataset(self, event: Event) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = event.data
+        source, profile = json.dumps({"uri": data["source"]}), json.dumps(data["profile"])
+        dataset = Dataset(data["name"], data["digest"], "local", source, profile=profile)
+        tag = InputTag("mlflow.data.context", "training")
+        self._mlflow.log_inputs(self._run(event.uid), [DatasetInput(dataset, [tag])])
+
+    def _artifact(self, event: Event) -> None:
+        path = PurePosixPath(inside(event.data["path"]))
+        parent = str(path.parent) if path.parent.name else None
+        with scratch() as folder:
+            file = folder / path.name
+            file.write_bytes(self._journal.blob(event.data["blob"]))
+            self._mlflow.log_artifact(self._run(event.uid), str(file), parent)
+
+    def _model(self, event: Event) -> None:
+        from wetakd.tracking.mlflow_model import send_model
+
+        with scratch() as folder:
+            for path, blob in event.data["files"].items():
+                file = folder / inside(path)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(self._journal.blob(blob))
+            send_model(
+                self._mlflow,
+                folder,
+                experiment_id=str(self.experiment_id),
+                run_id=self._run(event.uid),
+                name=event.data["name"],
+                digest=event.data["digest"],
+                register_as=event.data["register_as"],
+            )
+
+    def _close(self, event: Event) -> None:
+        self._mlflow.set_terminated(self._run(event.uid), event.data["status"], end_time=event.ms)
+
+
+_SENDERS: dict[str, Callable[[MlflowWriter, Event], None]] = {
+    "open": MlflowWriter._open,
+    "tags": MlflowWriter._tags,
+    "dataset": MlflowWriter._dataset,
+    "artifact": MlflowWriter._artifact,
+    "model": MlflowWriter._model,
+    "close": MlflowWriter._close,
+}
+
+
+def _is_final(error: MlflowException, tracking_uri: str) -> bool:
+    """Whether the answer is MLflow's own (a proxy may say 404 for a minute, too) and would always be the same."""
+    from mlflow.exceptions import RestException
+
+    own = isinstance(error, RestException) or not tracking_uri.startswith("http")
+    return error.error_code == "INVALID_PARAMETER_VALUE" or (own and error.error_code in _FINAL_CODES)
+
+
+class _NoRun(LookupError):
+    """An event of a run that could not be created."""
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """A client that is quiet and tries nothing twice."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    # What MLflow would log, we raise and tell ourselves.
+    for name in ("mlflow", "mlflow.store", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _experiment_id(client: MlflowClient, name: str, tracking_uri: str) -> str:
+    """Find or make the experiment; the artifacts of a SQLite store lie beside its file."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        database = sqlite_file(tracking_uri)
+        root = (database.parent / "mlartifacts").as_uri() if database else None
+        return str(client.create_experiment(name, artifact_location=root))
+    if found.lifecycle_stage != "active":
+        raise RuntimeError(f"experiment {name!r} was deleted: restore it, or choose another mlflow.experiment")
+    return str(found.experiment_id)

@@ -1,0 +1,178 @@
+"""One network to train on whatever worker it lands: teacher, assistant and student alike.
+
+A job is plain data; `run` builds the network, trains it from the bank of its teachers and commits it under its
+address. Running a finished job again only reads what is there, so retries and second drivers cost nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from wetakd import bank
+from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
+from wetakd.data.dataset import Dataset
+from wetakd.data.views import Views
+from wetakd.errors import UserError
+from wetakd.storage.store import Damaged, Manifest, Store
+from wetakd.training.loop import Diverged, Epoch, Targets, World, load_state, state_bytes, train
+from wetakd.training.models import InputShape, build, cost
+
+HOPELESS = (Diverged, FloatingPointError, MemoryError, torch.OutOfMemoryError, UserError)
+"""What would strike again: an error of this one network, not another try."""
+
+_BLOB = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that determines one training, and where its result goes."""
+
+    uid: str
+    address: str
+    model: ModelConfig
+    recipe: RecipeConfig
+    precision: str
+    seed: int
+    views: Views
+    device: str
+    store_uri: str = field(repr=False)  # may hold credentials, and Ray shows what a run is given
+    checkpoint_s: float
+    distillation: DistillationConfig | None = None
+    weights_K: tuple[float, ...] = ()
+    mixture: Literal["probabilities", "logits"] = "probabilities"
+    stop_after: int | None = None
+
+
+def run(
+    job: TrainingJob,
+    dataset: Dataset,
+    banks: Sequence[pa.Table] = (),
+    world: World = World(),  # noqa: B008 (frozen)
+) -> Generator[Epoch, None, None]:
+    """Train and commit; yields every epoch from the first, also those that an earlier try has done.
+
+    `banks`: the teachers' bank tables, in the order of `job.weights_K`. Only rank 0 commits, when the last epoch has
+    ended on every rank. A job that stops after fewer epochs than its recipe commits nothing: its checkpoint carries
+    it on.
+    """
+    store = Store(job.store_uri)
+    finished = _agreed(store.find(job.address), world, job.device)
+    if finished is not None:
+        yield from history(finished)
+        return
+    model = new_model(job.model, dataset, job.seed)
+    checkpoints = store.checkpoints(job.address)
+    done: list[Epoch] = []
+    training = train(
+        model,
+        dataset,
+        job.views,
+        job.recipe,
+        seed=job.seed,
+        precision=job.precision,
+        device=job.device,
+        distillation=job.distillation,
+        targets=_targets(job, banks),
+        world=world,
+        checkpoints=checkpoints,
+        checkpoint_s=job.checkpoint_s,
+    )
+    # Closed early, a training leaves a checkpoint behind.
+    with memory_errors(), closing(training) as epochs:
+        for epoch in epochs:
+            done.append(epoch)
+            yield epoch
+            if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
+                return
+    if world.rank == 0:
+        store.commit(job.address, {_BLOB: state_bytes(model)}, _facts(job, model, dataset, done))
+        checkpoints.clear()
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """On the CPU, torch says by a RuntimeError that there is no memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise MemoryError(f"out of memory: {str(error).splitlines()[0]}") from error
+        raise
+
+
+def _targets(job: TrainingJob, banks: Sequence[pa.Table]) -> Targets | None:
+    logits = tuple(bank.view(table).fit_VNC for table in banks)
+    return Targets(logits, job.weights_K, job.mixture) if logits else None
+
+
+def _agreed(manifest: Manifest | None, world: World, device: str) -> Manifest | None:
+    """`manifest` where every rank has found one, else None: ranks that disagree would wait for each other for ever."""
+    if world.size == 1:
+        return manifest
+    num_found = torch.tensor(int(manifest is not None), device=device)
+    dist.all_reduce(num_found)
+    return manifest if num_found.item() == world.size else None
+
+
+def find(store: Store, address: str) -> Manifest | None:
+    """The finished network at `address`; None where there is none, or its weights are not those that were committed.
+
+    A damaged one is deleted, to be trained again.
+    """
+    manifest = store.find(address)
+    try:
+        if manifest is not None and _BLOB in manifest.blobs:
+            store.read(manifest, _BLOB)
+    except Damaged:
+        store.delete(address)
+        return None
+    return manifest
+
+
+def _facts(job: TrainingJob, model: nn.Module, dataset: Dataset, epochs: Sequence[Epoch]) -> dict[str, Any]:
+    size = cost(model, input_shape(dataset))
+    return {
+        "epochs": [epoch.to_dict() for epoch in epochs],
+        "train_seconds": sum(epoch.seconds for epoch in epochs),
+        "parameters": size.parameters,
+        "macs": size.macs,
+        "data": dataset.fingerprint,
+        "seed": job.seed,
+        "precision": job.precision,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "hardware": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {job.device}",
+    }
+
+
+def history(manifest: Manifest) -> list[Epoch]:
+    """The epochs of a finished network."""
+    return [Epoch.from_dict(epoch) for epoch in manifest.facts["epochs"]]
+
+
+def input_shape(dataset: Dataset) -> InputShape:
+    """Shape of one image after the transform."""
+    transform = dataset.transform
+    return InputShape(transform.channels, transform.height, transform.width)
+
+
+def new_model(model: ModelConfig, dataset: Dataset, seed: int) -> nn.Module:
+    """The network with its seeded initial weights."""
+    return build(model, input_shape(dataset), dataset.num_classes, seed)
+
+
+def load_model(store: Store, manifest: Manifest, model: ModelConfig, dataset: Dataset) -> nn.Module:
+    """A finished network with its trained weights; raises Damaged where its file is not what was committed."""
+    module = new_model(model, dataset, seed=0)
+    load_state(module, store.read(manifest, _BLOB).to_pybytes())
+    return module
