@@ -2,8 +2,7 @@
 
     python benchmarks/evidence.py DATA OUT                    plain 10 -> 8/6/4 -> 2, as jobs/cifar10.yaml has them
     python benchmarks/evidence.py DATA OUT --family resnet    ResNet 110 -> 56/32/20 -> 8
-    python benchmarks/evidence.py DATA OUT --ablation         what loss, schedule and weights bought
-    python benchmarks/evidence.py DATA OUT --ablation --set views.num=1 --set views.flip=false         and the views
+    python benchmarks/evidence.py DATA OUT --ablation         what loss, schedule, weights and views bought
 
 DATA is a folder with `train.parquet` and `test.parquet` of CIFAR-10 (columns `img`, a struct with the encoded image as
 `bytes`, and `label`). OUT keeps every finished network, so the same command goes on where the last one was stopped
@@ -20,9 +19,10 @@ import argparse
 import io
 import json
 import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
@@ -40,18 +40,19 @@ try:
 
     from wetakd import bank
     from wetakd.assignments import network_job, student_job
-    from wetakd.config import StudyConfig
+    from wetakd.config import StudyConfig, ViewsConfig
     from wetakd.config.study_file import load as load_study
     from wetakd.data.dataset import Dataset, Splits, load_dataset
     from wetakd.data.transform import Transform
     from wetakd.ensembles import ensemble_problem, searched
     from wetakd.errors import UserError
-    from wetakd.plan import NetworkNode, Plan, Trial, control_weights, device_of
+    from wetakd.plan import Plan, Trial, control_weights, device_of
     from wetakd.report.statistics import estimate, paired_difference
     from wetakd.report.wording import difference, mean_and_width
     from wetakd.storage.store import Manifest, Store, key_of
     from wetakd.training import training_job
     from wetakd.training.inference import predict
+    from wetakd.training.loop import resolve_precision
     from wetakd.training.training_job import TrainingJob
     from wetakd.weights import Problem
 except ModuleNotFoundError:
@@ -70,6 +71,7 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "DIST": {"student.distillation.loss": "dist"},
     "standardised logits": {"student.distillation.standardize": True},
 }
+CLEAN = ", clean images"
 
 
 @dataclass(frozen=True)
@@ -117,18 +119,19 @@ def run(arguments: argparse.Namespace) -> str | None:
     Path(arguments.out).mkdir(parents=True, exist_ok=True)
     clock = Clock(Path(arguments.out) / f"minutes-{command}.json", arguments.minutes)
     images = decoded(config, store)
-    plan = Plan(config, dataset_of(store.uri, images))
+    plans = {"": Plan(config, dataset_of(store.uri, images))}
+    if arguments.ablation:
+        plans |= without_views(plans[""])
     late = None
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
-        for wave in waves(plan.nodes):
-            works = {n.name: Work(network_job(n, config, store.uri), n.teacher_keys, n.key) for n in wave}
+        for works in waves(networks(plans, store)):
             scores = done(pool, works, images, clock)
             print(*(f"{name}: {100 * score:.2f} %" for name, score in sorted(scores.items())), sep="\n", flush=True)
             if late := stopped(works, scores, "networks"):
                 print(f"No table yet, not finished: {', '.join(sorted(works.keys() - scores.keys()))}")
                 break
         else:
-            students = ablated(plan, store) if arguments.ablation else compared(plan, store)
+            students = ablated(plans, store) if arguments.ablation else compared(plans[""], store)
             scores = done(pool, students.by_key(), images, clock)
             late = stopped(students.by_key(), scores, "students")
             print(students.table(scores))
@@ -200,13 +203,22 @@ def dataset_of(store_uri: str, address: str) -> Dataset:
 # ------------------------------------------------------------------------------------------- networks and their banks
 
 
-def waves(nodes: Sequence[NetworkNode]) -> Iterable[list[NetworkNode]]:
+def networks(plans: Mapping[str, Plan], store: Store) -> dict[str, Work]:
+    """What teaches, by name and plan."""
+    return {
+        node.name + mark: Work(network_job(node, plan.config, store.uri), node.teacher_keys, node.key)
+        for mark, plan in plans.items()
+        for node in plan.nodes
+    }
+
+
+def waves(works: Mapping[str, Work]) -> Iterable[dict[str, Work]]:
     """Networks in the order of their teachers; those of one wave may train at once."""
-    left, known = list(nodes), set[str]()
+    left, known = dict(works), set[str | None]()
     while left:
-        wave = [node for node in left if known.issuperset(node.teacher_keys)]
-        known |= {node.key for node in wave}
-        left = [node for node in left if node not in wave]
+        wave = {name: work for name, work in left.items() if known.issuperset(work.teachers)}
+        known |= {work.bank_key for work in wave.values()}
+        left = {name: work for name, work in left.items() if name not in wave}
         yield wave
 
 
@@ -299,8 +311,17 @@ def compared(plan: Plan, store: Store) -> Comparison:
     return Comparison(rows, tuple(row for row in against if row in rows))
 
 
-def ablated(plan: Plan, store: Store) -> Comparison:
+def without_views(plan: Plan) -> dict[str, Plan]:
+    """The same study on the clean images alone, networks included; none where there are no other views."""
+    views = ViewsConfig(num=1, flip=False, crop_padding=0, seed=plan.config.views.seed)
+    if plan.config.views.num == 1:
+        return {}
+    return {CLEAN: Plan(plan.config.model_copy(update={"views": views}), plan.dataset)}
+
+
+def ablated(plans: Mapping[str, Plan], store: Store) -> Comparison:
     """DE over all assistants, and the same with one thing changed."""
+    plan = plans[""]
     pool = "+".join(plan.config.pool)
     labels = {f"de {pool}": "DE", f"uniform {pool}": "even weights", "teacher teacher": "the teacher alone"}
     labels["none"] = "labels"
@@ -310,8 +331,11 @@ def ablated(plan: Plan, store: Store) -> Comparison:
         changed = [replace(trial, arm=replace(trial.arm, point=json.dumps(change))) for trial in reference]
         labels |= {trial.arm.label: name for trial in changed}
         trials += changed
-    rows = works_of(plan, store, trials)
-    return Comparison({labels[label]: seeds for label, seeds in rows.items()}, ("DE",))
+    rows = {labels[label]: seeds for label, seeds in works_of(plan, store, trials).items()}
+    if CLEAN in plans:
+        trials = [trial for trial in trials if labels[trial.arm.label] in ("DE", "labels")]
+        rows |= {labels[label] + CLEAN: seeds for label, seeds in works_of(plans[CLEAN], store, trials).items()}
+    return Comparison(rows, ("DE",))
 
 
 def works_of(plan: Plan, store: Store, trials: Iterable[Trial]) -> dict[str, dict[int, Work]]:
@@ -340,7 +364,8 @@ def weights_of(plan: Plan, trial: Trial, problem: Problem) -> tuple[float, ...]:
 def device_name(config: StudyConfig) -> str:
     if device_of(config.student.placement) == "cuda":
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"
+    precision = resolve_precision(config.student.recipe.precision, "cpu")
+    return f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}, {precision}"
 
 
 if __name__ == "__main__":

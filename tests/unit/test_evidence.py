@@ -173,22 +173,50 @@ def test_main_ends_with_one_when_late_and_two_for_a_mistake(run, data, tmp_path,
     assert capsys.readouterr().err.splitlines()[-1].startswith("x: is not a known field")
 
 
-def test_ablated_students_have_keys_of_what_was_changed(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, tmp_path)])
-    config, store = evidence.study_of(evidence.parse()), Store(str(tmp_path))
+def plans_with_banks(data, out, monkeypatch, *more):
+    """What `--ablation` is about, every network's bank made up."""
+    monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, out, *more)])
+    config, store = evidence.study_of(evidence.parse()), Store(str(out))
     plan = Plan(config, evidence.dataset_of(store.uri, evidence.decoded(config, store)))
+    plans = {"": plan} | evidence.without_views(plan)
     rng = np.random.default_rng(0)
-    for node in plan.nodes:
-        bank.write(store, node.key, bank.assemble(plan.dataset, 2, lambda ids, _: rng.normal(0, 2, (len(ids), 4))))
+    for each in plans.values():
+        num = each.config.views.num
+        for node in each.nodes:
+            bank.write(
+                store, node.key, bank.assemble(plan.dataset, num, lambda ids, _: rng.normal(0, 2, (len(ids), 4)))
+            )
+    return plans, store
+
+
+def test_ablated_students_have_keys_of_what_was_changed(data, tmp_path, monkeypatch):
+    plans, store = plans_with_banks(data, tmp_path, monkeypatch)
 
     def keys():
-        return {row: works[0].job.uid for row, works in evidence.ablated(plan, store).students.items()}
+        return {row: works[0].job.uid for row, works in evidence.ablated(plans, store).students.items()}
 
     first = keys()
-    assert first.keys() == {"DE", "even weights", "labels", *evidence.ABLATIONS}
+    clean = {"DE, clean images", "labels, clean images"}
+    assert first.keys() == {"DE", "even weights", "labels", *clean, *evidence.ABLATIONS}
     assert len(set(first.values())) == len(first)
     monkeypatch.setattr(evidence, "ABLATIONS", evidence.ABLATIONS | {"DKD": {"student.distillation.temperature": 2.0}})
     assert {row for row, key in keys().items() if key != first[row]} == {"DKD"}
+
+
+def test_the_views_are_ablated_with_the_networks_that_teach(data, tmp_path, monkeypatch):
+    plans, store = plans_with_banks(data, tmp_path, monkeypatch)
+    names = {n for wave in evidence.waves(evidence.networks(plans, store)) for n in wave}
+    assert names == {f"{name}{mark}" for name in ("teacher", "ta8", "ta6", "ta4") for mark in ("", ", clean images")}
+    first, second = evidence.waves(evidence.networks(plans, store))
+    assert first.keys() == {"teacher", "teacher, clean images"}, "both teachers at once"
+    assert {work.job.views.num for name, work in second.items() if "clean" in name} == {1}
+    rows = evidence.ablated(plans, store).students
+    ours, clean = rows["DE"][0], rows["DE, clean images"][0]
+    assert (ours.job.seed, ours.job.recipe) == (clean.job.seed, clean.job.recipe), "paired"
+    assert not set(ours.teachers) & set(clean.teachers)
+    assert set(clean.teachers) <= {node.key for node in plans[", clean images"].nodes}
+    plans, _ = plans_with_banks(data, tmp_path, monkeypatch, "--set=views.num=1", "--set=views.flip=false")
+    assert plans.keys() == {""}, "nothing to take away"
 
 
 @pytest.mark.parametrize("setting", ["study.replicates=2", "study.sweep={student.recipe.lr: {grid: [0.1, 0.2]}}"])
