@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 
 from wetakd import cli
+from wetakd.commands import study_commands
 from wetakd.config.study_file import embedded_study, load
 
 
@@ -153,6 +154,7 @@ def test_a_thread_that_cannot_be_interrupted_does_not_keep_the_command_alive() -
     code = """
 import threading, time
 from wetakd import cli
+from wetakd.commands import study_commands
 def interrupted(**_):
     threading.Thread(target=time.sleep, args=(600,)).start()
     raise KeyboardInterrupt
@@ -169,6 +171,7 @@ def test_a_driver_that_gets_sigterm_ends_though_a_thread_is_blocked() -> None:
     code = """
 import signal, sys, threading, time
 from wetakd import cli
+from wetakd.commands import study_commands
 def ended(**_):
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
     threading.Thread(target=time.sleep, args=(600,)).start()
@@ -182,7 +185,7 @@ cli.main()
 
 
 def test_our_own_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(cli, "load", lambda *_: 1 / 0)
+    monkeypatch.setattr(study_commands, "load", lambda *_: 1 / 0)
     assert call("validate", monkeypatch=monkeypatch) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
 
@@ -255,9 +258,9 @@ def test_the_next_command_can_be_typed_as_it_stands(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("WETAKD_STORAGE", raising=False)
     monkeypatch.setattr(sys, "argv", [".venv/bin/wetakd", "run"])
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert cli._next("ui", load(None)) == ".venv/bin/wetakd ui digits"
+    assert study_commands._next("ui", load(None)) == ".venv/bin/wetakd ui digits"
     elsewhere = load(None, ["storage=/my data/runs"])
-    assert cli._next("export", elsewhere) == ".venv/bin/wetakd export digits --storage '/my data/runs'"
+    assert study_commands._next("export", elsewhere) == ".venv/bin/wetakd export digits --storage '/my data/runs'"
     monkeypatch.setenv("WETAKD_STORAGE", "/my data/runs")
     monkeypatch.setattr(sys, "argv", ["jobs/study.py"])
-    assert cli._next("sync", elsewhere) == "wetakd sync digits"
+    assert study_commands._next("sync", elsewhere) == "wetakd sync digits"
