@@ -25,6 +25,8 @@ from wetakd.storage.uri import hide
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # What a shell says about where studies go is said to the job, too.
 _PASSED_ON = ("WETAKD_STORAGE", "MLFLOW_TRACKING_URI")
+# A study that is stopped has this long to close its runs, of which there may be hundreds; Ray's own word is 3 s.
+_LAST_WORDS = {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
 _STUDY = "wetakd.study"
 # They tell of uploads and closed connections at a level that is on by default.
 _CHATTY = (
@@ -99,7 +101,7 @@ class Cluster:
                 runtime_env={
                     "working_dir": str(folder),
                     "excludes": _excluded(folder, config.storage),
-                    "env_vars": passed_on,
+                    "env_vars": _LAST_WORDS | passed_on,
                 },
                 metadata={_STUDY: study},
             )
@@ -117,7 +119,7 @@ class Cluster:
         with self._answering(job):
             return _state(self._client.get_job_info(job))
 
-    def stop(self, job: str, timeout_s: float = 30.0) -> JobState:
+    def stop(self, job: str, timeout_s: float = 60.0) -> JobState:
         """Ask a job to end and wait for it; what it has finished stays on storage."""
         with self._answering(job):
             self._client.stop_job(job)

@@ -183,6 +183,18 @@ def test_what_lies_in_the_folder_but_is_no_part_of_the_study_is_not_uploaded(
     assert client.sent["runtime_env"]["excludes"] == [".git", ".venv", "/runs", *excluded]
 
 
+def test_a_job_has_the_time_to_close_its_runs_and_is_told_where_studies_go(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WETAKD_STORAGE", "s3://bucket/runs")
+    client = Client()
+    cluster_of(client).submit(file)
+    assert client.sent["runtime_env"]["env_vars"] == {
+        "RAY_JOB_STOP_WAIT_TIME_S": "30",
+        "WETAKD_STORAGE": "s3://bucket/runs",
+    }
+
+
 @pytest.mark.parametrize(
     "refusal",
     [
