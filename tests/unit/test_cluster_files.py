@@ -402,11 +402,15 @@ def readme_placement(section: str) -> list[str]:
     return overrides(subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout)
 
 
-def test_the_readmes_placement_of_cifar10_fits_the_clouds_and_kubernetes() -> None:
-    config = load(ROOT / "jobs" / "cifar10.yaml", readme_placement("AWS"))
-    assert {network.placement.gpus for network in config.networks.values()} == {1}
+@pytest.mark.parametrize("study", ["cifar10", "cifar10-paper", "cifar100", "digits"])
+def test_a_shipped_study_fits_the_clouds_and_kubernetes_as_it_stands_and_with_the_readmes_placement(study: str) -> None:
+    file = ROOT / "jobs" / f"{study}.yaml"
+    as_it_stands, placed = load(file), load(file, readme_placement("AWS"))
+    assert {network.placement.gpus for network in placed.networks.values()} == {1}
     for name in ("aws", "gcp", "kubernetes"):
-        check_fits(config, name)
+        for block in (*as_it_stands.networks.values(), as_it_stands.student):
+            assert any(holds(group, block.placement) for group in groups(name).values())
+        check_fits(placed, name)
 
 
 def submitted(section: str) -> str:
