@@ -17,6 +17,7 @@ from wetakd.config import StudentConfig, StudyConfig
 from wetakd.data.dataset import Dataset, load_dataset
 from wetakd.errors import UserError
 from wetakd.export.latency import latency_ms
+from wetakd.export.model_card import description
 from wetakd.export.shipped_student import MODEL_NAME, mlflow_model_folder
 from wetakd.halving import train_in_rungs
 from wetakd.judge import judge_ensembles, judge_networks, judge_students
@@ -24,6 +25,7 @@ from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Student, Trial, control_weights
 from wetakd.progress import EpochCounter, Reporter, Stage
 from wetakd.report import tables
+from wetakd.report.arms import recipe_label
 from wetakd.report.report import Report, build
 from wetakd.report.results import Cost, Results
 from wetakd.report.statistics import Winner
@@ -130,7 +132,10 @@ def train_students(ground: Ground, networks: Networks, weighed: Weighed) -> dict
     inventory.remember(ground.store, ground.plan, {student.key for student in students.values()})
     ground.book.expect({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
-    label = {student.key: f"{trial.arm.label}, seed {trial.seed}" for trial, student in students.items()}
+    label = {
+        student.key: f"{recipe_label(trial.arm.strategy, trial.arm.assistants, trial.arm.point)}, seed {trial.seed}"
+        for trial, student in students.items()
+    }
     with ground.stage("students", sum(s.config.recipe.epochs for s in by_key.values())) as stage:
         counter = EpochCounter(stage)
 
@@ -208,7 +213,7 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         ground.book.networks_judged(networks, results.networks)
         ground.book.trials_judged(results.trials, ground.plan.trials)
         ground.book.end(report.description, files, report.headline(), int(results.trials["error"].isna().sum()))
-        _ship(ground, results.winner)
+        _ship(ground, results)
         failed = bool(results.trials["error"].notna().any())
         ground.book.close(failed)
         tracked = ground.tracker.flush(TRACKING_S)
@@ -236,13 +241,17 @@ def _shipped_before(ground: Ground) -> str | None:
     return winner.student_key if winner else None
 
 
-def _ship(ground: Ground, winner: Winner | None) -> None:
+def _ship(ground: Ground, results: Results) -> None:
     """Log the winner as an MLflow model, unless the study has shipped this very student before."""
+    winner = results.winner
     if winner is None or winner.student_key == _shipped_before(ground) or not ground.config.mlflow.enabled:
         return
     manifest = ground.store.find(student_address(winner.student_key))
     assert manifest is not None, "the winner was finished a moment ago"
-    model = ground.plan.student_config(winner.point).model
-    student = training_job.load_model(ground.store, manifest, model, ground.dataset)
+    block = ground.plan.student_config(winner.point)
+    student = training_job.load_model(ground.store, manifest, block.model, ground.dataset)
+    text = description(ground.config, block, ground.dataset, results)
     with mlflow_model_folder(student, ground.dataset) as folder:
-        ground.tracker.model(STUDY, str(folder), name=MODEL_NAME, register_as=ground.config.mlflow.register_as)
+        ground.tracker.model(
+            STUDY, str(folder), name=MODEL_NAME, description=text, register_as=ground.config.mlflow.register_as
+        )

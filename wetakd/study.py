@@ -99,7 +99,9 @@ class Study:
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(stages.TRACKING_S)
                 return StudyResult(results, build(results), tracked, time.monotonic() - started)
-            preflight.check_models(self.config, dataset, plan)
+            with self._reporter.stage("models", 1.0) as stage:
+                stage.step(0, "each network is built and tried for one step")
+                preflight.check_models(self.config, dataset, plan)
             with self._running(plan, tracker, lease) as ground:
                 networks = stages.train_networks(ground)
                 weighed = stages.search_weights(ground, networks)
@@ -130,9 +132,11 @@ class Study:
     def _running(self, plan: Plan, tracker: Tracker, lease: Lease) -> Iterator[Ground]:
         """The cluster, after it has been asked whether it can do this; an end before the end closes the runs."""
         with ExitStack() as stack:
-            stack.enter_context(joined(self.config))
-            preflight.check_storage(self.config)
-            capacity.check(self.config, self._reporter.say)
+            with self._reporter.stage("cluster", 1.0) as stage:
+                stage.step(0, "Ray starts, or is joined")
+                stack.enter_context(joined(self.config))
+                preflight.check_storage(self.config)
+                capacity.check(self.config, self._reporter.say)
             self._record()
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")

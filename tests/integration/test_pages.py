@@ -34,12 +34,26 @@ def test_the_printed_link_opens_the_trials_flat_and_best_first(printed_link: str
     page = shown(printed_link)
     _, result = finished
     best = result.table.sort_values("student_choose_accuracy", ascending=False).iloc[0]
-    names = list(dict.fromkeys(re.findall(r">((?:none|teacher|single|dgkd|uniform|random_search|de)[^<]* s\d)<", page)))
+    names = list(
+        dict.fromkeys(
+            re.findall(
+                r">((?:no distillation|teacher alone|single|DGKD-style|uniform|random search|DE)[^<]* s\d)<", page
+            )
+        )
+    )
     assert len(names) >= 10
     scores = {run.info.run_name: run.data.metrics["student_choose_accuracy"] for run in _trials(finished)}
     assert scores[names[0]] == best["student_choose_accuracy"]
     assert not re.search(r">(first|second)<", page)
     assert "student_choose_accuracy" in page
+
+
+def test_charts_begin_with_the_student_and_its_curves(finished: tuple[Path, Any]) -> None:
+    """MLflow sets a trial's charts by the names of its metrics."""
+    for run in _trials(finished):
+        names = sorted(run.data.metrics)
+        assert names[:4] == ["loss", "lr", "student_choose_accuracy", "student_choose_nll"]
+        assert all(name.startswith(("student_", "train_", "weights_")) for name in names[2:])
 
 
 def test_the_compare_page_opens_on_strategy_count_and_the_headline_metric(
@@ -56,6 +70,13 @@ def test_the_run_of_the_study_says_its_verdict(printed_link: str, finished: tupl
     page = shown(f"{printed_link.split('?')[0]}/{_run_of_the_study(finished)}")
     assert "The declared contrast" in page
     assert "primary_difference" in page
+
+
+def test_the_winners_page_says_what_it_is(printed_link: str, finished: tuple[Path, Any]) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{finished[0]}/runs/mlflow.db")
+    (model,) = client.search_logged_models(["1"])
+    page = shown(f"{printed_link.split('/runs?')[0]}/models/{model.model_id}")
+    assert "An image classifier" in page
 
 
 def test_the_report_opens_from_a_file(finished: tuple[Path, Any]) -> None:

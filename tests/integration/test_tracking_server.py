@@ -162,7 +162,7 @@ LOG_MODEL = (
     "check(sys.argv[2])\n"
     "tracker = MlflowTracker(Store(sys.argv[1]), 's', sys.argv[2], 'models')\n"
     "tracker.open('study', name='s')\n"
-    "tracker.model('study', sys.argv[3], name='student', register_as='shipped')\n"
+    "tracker.model('study', sys.argv[3], name='student', description='# A card', register_as='shipped')\n"
     "tracker.close('study', 'FINISHED')\n"
     "assert tracker.flush(90), tracker.problem\n"
     "tracker.stop()\n"
@@ -204,6 +204,7 @@ def test_a_model_is_shown_registered_and_loads_in_a_fresh_process(
     assert (output.model_id, model.source_run_id, model.name) == (model.model_id, run.info.run_id, "student")
     (version,) = mlflow.search_model_versions("name = 'shipped'")
     assert version.run_id == run.info.run_id
+    assert model.tags["mlflow.note.content"] == version.description == "# A card"
     _python(LOAD_MODEL, uri, f"models:/{model.model_id}", "models:/shipped/1", cwd=here)
 
 

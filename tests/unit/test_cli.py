@@ -197,6 +197,7 @@ def test_plan_says_what_would_run_and_trains_nothing(
     text = capsys.readouterr().out
     assert "4 to train, 0 found on storage" in text
     assert "90 trials of 30 recipes" in text
+    assert text.endswith("\nNext: wetakd run\n")
     assert not Path("runs").exists()
     assert call("plan", "--json", monkeypatch=monkeypatch) == 0
     told = capsys.readouterr()

@@ -58,7 +58,7 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     lines = [
         f"{many(result.num_networks_trained, 'network')} and {many(result.num_students_trained, 'student')} trained "
         f"in {duration(result.seconds)}; the rest was on storage.",
-        f"Files:   {Store(config.storage).shown}/studies/{config.study.name}/report.html and what stands beside it",
+        f"Report:  {Store(config.storage).shown}/studies/{config.study.name}/report.html",
     ]
     if result.num_failed:
         lines.append(f"Failed:  {result.num_failed} trials have no student; the table says why")
@@ -106,7 +106,11 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     whole = Plan(config, dataset)
     preflight.check_models(config, dataset, whole)
     found = forecast(whole, Store(config.storage))
-    click.echo(json.dumps(asdict(found), indent=2) if as_json else found.text)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    words = ["wetakd run", *([quote(file)] if file else []), *(f"--set {quote(override)}" for override in overrides)]
+    click.echo(f"{found.text}\n\nNext: {' '.join(words)}")
 
 
 @click.command(short_help="Check a study file.", epilog=EXIT_CODES)

@@ -10,10 +10,11 @@ import yaml
 
 from wetakd.config import STUDENT, StudentConfig, StudyConfig
 from wetakd.data.dataset import Dataset
+from wetakd.report.arms import recipe_label
 from wetakd.report.findings import Findings, Row, find
 from wetakd.report.results import Results
 from wetakd.report.statistics import Winner
-from wetakd.report.wording import describe_point, difference, many, mean_and_width, number, percent, short, size
+from wetakd.report.wording import difference, many, mean_and_width, number, percent, short, size
 
 _SPLITS = {
     "fit": "trained the networks",
@@ -41,6 +42,13 @@ def card(
     config: StudyConfig, student: StudentConfig, dataset: Dataset, results: Results, onnx: OnnxFacts | None = None
 ) -> str:
     """The whole card; `results` have a winner, and `student` is its block at the winner's swept point."""
+    return f"{description(config, student, dataset, results, onnx)}\n\n{_use(dataset, onnx)}\n"
+
+
+def description(
+    config: StudyConfig, student: StudentConfig, dataset: Dataset, results: Results, onnx: OnnxFacts | None = None
+) -> str:
+    """The card without the code that loads the files beside it."""
     assert results.winner is not None
     findings = find(results)
     parts = [
@@ -49,9 +57,8 @@ def card(
         _data(config, dataset),
         _recipe(config, student, results.winner),
         _limits(findings, dataset),
-        _use(dataset, onnx),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def _head(study: str, student: StudentConfig, dataset: Dataset, winner: Winner) -> str:
@@ -61,18 +68,14 @@ def _head(study: str, student: StudentConfig, dataset: Dataset, winner: Winner) 
         f"An image classifier, {_model(student.model.name, student.model.options)}, for "
         f"{many(dataset.num_classes, 'class').replace('classs', 'classes')}: uint8 images of {transform.channels} x "
         f"{transform.height} x {transform.width} (channels x height x width) in, one logit a class out. It was trained "
-        f"by wetakd and won the study as `{_label(winner)}`, seed {winner.seed}."
+        f"by wetakd and won the study as `{recipe_label(winner.strategy, winner.assistants, winner.point)}`, seed "
+        f"{winner.seed}."
     )
 
 
 def _model(name: str, options: Any) -> str:
     given = ", ".join(f"{option} {value}" for option, value in options.items())
     return f"`{name}` ({given})" if given else f"`{name}`"
-
-
-def _label(winner: Winner) -> str:
-    named = f"{winner.strategy} {'+'.join(winner.assistants)}".strip()
-    return named if winner.point == "{}" else f"{named}, {describe_point(winner.point)}"
 
 
 def _numbers(findings: Findings, winner: Winner, onnx: OnnxFacts | None) -> str:
@@ -135,7 +138,7 @@ def _recipe(config: StudyConfig, student: StudentConfig, winner: Winner) -> str:
     weights = dict(zip(winner.assistants, winner.weights or (), strict=False))
     mixture = ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items())
     networks = "\n".join(_network_line(config, name) for name in config.networks)
-    taught = f"the mixture {mixture}" if mixture else "the labels alone"
+    taught = f"the mixture {mixture}" if len(weights) > 1 else "".join(weights) or "the labels alone"
     blocks = {"recipe", "distillation"} if mixture else {"recipe"}
     block = yaml.safe_dump(student.model_dump(mode="json", include=blocks), sort_keys=False, default_flow_style=None)
     return (
@@ -178,7 +181,7 @@ def _use(dataset: Dataset, onnx: OnnxFacts | None) -> str:
             "# of a file: student.transform.prepare(PIL.Image.open(path))[None]\nprint(student(images).argmax(1))",
         ),
         (
-            "By MLflow, with neither; `mlflow models serve -m mlflow` serves it:",
+            "By MLflow, without wetakd; `mlflow models serve -m mlflow` serves it:",
             f'import mlflow, numpy as np\n\nmodel = mlflow.pyfunc.load_model("mlflow")\n'
             f"print(model.predict(np.zeros({shape}, np.uint8)).argmax(1))",
         ),

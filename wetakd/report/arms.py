@@ -14,6 +14,7 @@ import pandas as pd
 
 from wetakd.config import TEACHER
 from wetakd.report.statistics import Estimate, Pair, arm_order, choose_winner, estimate, finished, paired_difference
+from wetakd.report.wording import describe_point
 
 CONTROLS = ("none", "teacher", "single", "dgkd")
 _NAMES = {
@@ -29,6 +30,13 @@ _NAMES = {
 def shown_name(strategy: str) -> str:
     """A strategy as the report writes it."""
     return _NAMES.get(strategy, strategy.replace("_", " "))
+
+
+def recipe_label(strategy: str, assistants: Sequence[str], point: str = "{}") -> str:
+    """A recipe as people read it, such as `DE ta8+ta6` or, where fields are swept, `DE ta8+ta6, temperature 4`."""
+    # What is no mixture of choice says nothing by naming its networks.
+    named = "" if strategy in ("none", "teacher", "dgkd") else f" {'+'.join(assistants)}"
+    return ", ".join(filter(None, (f"{shown_name(strategy)}{named}", describe_point(point))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +58,7 @@ class Arm:
     @property
     def label(self) -> str:
         """Such as `DE ta8+ta6`."""
-        if self.strategy in ("none", "teacher", "dgkd"):
-            return shown_name(self.strategy)
-        return f"{shown_name(self.strategy)} {'+'.join(self.assistants)}"
+        return recipe_label(self.strategy, self.assistants)
 
     @property
     def order(self) -> tuple[Any, ...]:

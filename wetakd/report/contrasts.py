@@ -127,7 +127,7 @@ def control_name(control: Arm) -> str:
     return {
         "none": "no distillation",
         "teacher": "the teacher alone",
-        "single": f"the best single assistant ({'+'.join(control.assistants)})",
+        "single": f"the best single assistant on `choose` ({'+'.join(control.assistants)})",
         "dgkd": "teacher and all assistants, evenly mixed (DGKD-style)",
     }.get(control.strategy, control.label)
 

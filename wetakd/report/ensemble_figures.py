@@ -87,7 +87,7 @@ def figure_weights(results: Results) -> Figure:
     drawing.headline(figure, "Ensemble weights by strategy")
     several = any(len(rows) > 1 for _, rows in bars)
     shown = "one bar a seed, or a single one where all agree" if several else "means over seeds"
-    drawing.note(axes, f"Over the full pool; {shown}.")
+    drawing.note(axes, f"Over the full pool; {shown}. In brackets: parameters.")
     drawing.legend_below(figure, _weights_legend(results), columns=5)
     return figure
 

@@ -61,7 +61,8 @@ def _row(row: Row, *, short_labels: bool) -> str:
     label = shown_name(arm.strategy) if short_labels else arm.label
     failed = f" ({arm.num_failed} failed)" if arm.num_failed and arm.students else ""
     mark = "* " if row.is_winner else "  "
-    against = f"= {arm.same_as}" if arm.same_as else difference(row.versus_uniform, 1)
+    same_as = (arm.same_as or "").removesuffix(f" {'+'.join(arm.assistants)}" if short_labels else "")
+    against = _cut(f"= {same_as}", _DIFFERENCE - 1) if same_as else difference(row.versus_uniform, 1)
     return _line(
         mark + _cut(label, _LABEL - len(mark + failed)) + failed,
         "all failed" if arm.num_failed and not arm.students else mean_and_width(row.accuracy, 1),
@@ -87,9 +88,11 @@ def _legend(findings: Findings) -> list[str]:
         row.arm.same_as for row in findings.rows
     ) else ""  # fmt: skip
     unit = "replicates" if findings.num_replicates > 1 else "seeds"
+    spreads = [row.accuracy for row in findings.rows if row.accuracy and row.accuracy.num > 1]
+    equal = f" No interval: the very same at all {unit}." if any(found.low is None for found in spreads) else ""
     return _wrapped(
         f"Means over {unit}, 95 % intervals, differences paired by seed, in percentage points (not corrected here). "
-        f"ens.: test accuracy of the ensemble. * winner, chosen on `choose`.{swept}{same}"
+        f"ens.: test accuracy of the ensemble. * winner, chosen on `choose`.{swept}{same}{equal}"
     )
 
 

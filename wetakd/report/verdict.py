@@ -14,7 +14,7 @@ from wetakd.report.contrasts import SIGNIFICANT, Contrast, CountRow
 from wetakd.report.findings import Contribution, Findings, Proxy
 from wetakd.report.results import Cost
 from wetakd.report.statistics import MOST_SEEDS, POWER, Estimate, detectable_effect
-from wetakd.report.wording import describe_point, difference, many, percent, points, short, size
+from wetakd.report.wording import describe_point, difference, many, percent, points, seconds, short, size
 
 # Up to so many units the verdict says how little they prove.
 _FEW = 5
@@ -284,8 +284,8 @@ def _spending(findings: Findings) -> Statement:
     spent, trials = findings.results.spending, findings.results.trials
     num_students = trials.loc[trials["error"].isna(), "student_key"].nunique()
     parts = [
-        f"Networks {short(spent.network_core_seconds)}, searches {short(spent.search_core_seconds)}, "
-        f"{many(num_students, 'student')} {short(spent.student_core_seconds)} core-seconds."
+        f"In core-seconds: networks {seconds(spent.network_core_seconds)}, searches "
+        f"{seconds(spent.search_core_seconds)}, {many(num_students, 'student')} {seconds(spent.student_core_seconds)}."
     ]
     if spent.usual_passes > spent.bank_passes:
         parts.append(

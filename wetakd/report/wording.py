@@ -60,7 +60,7 @@ def size(num_bytes: float) -> str:
 
 def seconds(value: float | None) -> str:
     """Seconds with a digit that matters."""
-    return NOTHING if value is None else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return NOTHING if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def many(num: int, noun: str) -> str:

@@ -54,7 +54,8 @@ def config_of(store: Store, study: str) -> StudyConfig:
     """
     names = [folder.removeprefix("studies/") for folder in store.addresses("studies")]
     if study not in names:
-        raise UserError(f"study {study!r}: is not on {store.shown}; it has {', '.join(names) or 'no studies'}")
+        there = ", ".join(names) or "no studies"
+        raise UserError(f"study {study!r}: is not on {store.shown}, which has {there}; run it, or name its --storage")
     text = unstamped(store.read_file(f"studies/{study}/study.yaml"))
     if text is None:
         raise UserError(f"study {study!r}: its file on {store.shown} is missing or damaged; run the study again")

@@ -13,10 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from wetakd.config import StudyConfig
+from wetakd.config import TEACHER, ModelConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import NO_POINT, NetworkNode, Trial, describe_point
+from wetakd.report.arms import recipe_label
 from wetakd.report.statistics import STRATEGY_ORDER
 from wetakd.tracking.environment import code_version, environment
 from wetakd.tracking.tracker import Status, Tracker
@@ -46,8 +47,8 @@ class Logbook:
             "num_assistants": len(config.assistants),
             "num_seeds": len(config.study.seeds),
             "replicates": config.study.replicates,
-            "teacher": config.teacher.model.name,
-            "student": config.student.model.name,
+            "teacher": _model(config.teacher.model),
+            "student": _model(config.student.model),
             "objective": config.weights.objective,
             "mixture": config.weights.mixture,
             "temperature": config.student.distillation.temperature,
@@ -116,7 +117,7 @@ class Logbook:
             self._open_trial(trial)
             # A number without steps is a bar in MLflow; what has a curve ends where its curve does.
             names = [name for name in _TRIAL_METRICS if name != _HEADLINE or trial.uid not in self._curves]
-            self._tracker.metrics(trial.uid, _known(row, names))
+            self._tracker.metrics(trial.uid, {_shown(name): value for name, value in _known(row, names).items()})
             self._tracker.tags(trial.uid, _trial_tags(row))
             self._close(trial.uid, _status(failed=bool(row["error"]), stopped=not pd.isna(row["stopped_at_epoch"])))
 
@@ -153,7 +154,7 @@ class Logbook:
     def _open_network(self, node: NetworkNode) -> None:
         if node.uid in self._open:
             return
-        kind = "teacher" if node.name == "teacher" else "assistant"
+        kind = "teacher" if node.name == TEACHER else "assistant"
         params = {
             "network": node.name,
             "model": node.config.model.name,
@@ -189,7 +190,8 @@ class Logbook:
             "seed": str(trial.seed),
             "control": str(not arm.is_searched).lower(),
         }
-        self._start(trial.uid, f"{arm.label} s{trial.seed}", params=params, tags=tags)
+        name = f"{recipe_label(arm.strategy, arm.assistants, arm.point)} s{trial.seed}"
+        self._start(trial.uid, name, params=params, tags=tags)
 
     def _start(
         self, uid: str, name: str, *, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = STUDY
@@ -229,6 +231,16 @@ _TRIAL_METRICS = (
     "student_test_nll",
     "train_seconds",
 )
+
+
+def _shown(name: str) -> str:
+    """A trial's metric at MLflow, whose charts stand by name: first the student and its curves, then its weights."""
+    return name if name.startswith(("student_", "train_")) else f"weights_{name}"
+
+
+def _model(model: ModelConfig) -> str:
+    """A network's model, such as `plain depth=10`."""
+    return " ".join([model.name, *(f"{name}={value}" for name, value in model.options.items())])
 
 
 def _known(row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, float]:

@@ -20,14 +20,17 @@ def send_model(
     run_id: str,
     name: str,
     digest: str,
+    description: str,
     register_as: str | None,
 ) -> None:
     """Send the MLflow model in `folder`. What an earlier, broken-off attempt did is found by `digest` and completed."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
     model = _find(client, experiment_id, run_id, digest)
     if model is None:
-        model = client.create_logged_model(experiment_id, name, source_run_id=run_id, tags={_TAG: digest})
+        tags = {_TAG: digest, MLFLOW_RUN_NOTE: description}
+        model = client.create_logged_model(experiment_id, name, source_run_id=run_id, tags=tags)
     if model.status != LoggedModelStatus.READY:
         _name_model_and_run(folder, model.model_id, run_id)
         client.log_model_artifacts(model.model_id, str(folder))
@@ -36,7 +39,7 @@ def send_model(
     if all(output.model_id != model.model_id for output in (outputs.model_outputs if outputs else ())):
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     if register_as:
-        _register(client, model, run_id, digest, register_as)
+        _register(client, model, run_id, digest, description, register_as)
 
 
 def _find(client: MlflowClient, experiment_id: str, run_id: str, digest: str) -> LoggedModel | None:
@@ -53,7 +56,9 @@ def _name_model_and_run(folder: Path, model_id: str, run_id: str) -> None:
     model.save(str(folder / "MLmodel"))
 
 
-def _register(client: MlflowClient, model: LoggedModel, run_id: str, digest: str, register_as: str) -> None:
+def _register(
+    client: MlflowClient, model: LoggedModel, run_id: str, digest: str, description: str, register_as: str
+) -> None:
     versions = client.search_model_versions(f"name = '{register_as}'")
     if any(version.tags.get(_TAG) == digest and version.run_id == run_id for version in versions):
         return
@@ -63,5 +68,11 @@ def _register(client: MlflowClient, model: LoggedModel, run_id: str, digest: str
     is_server = client.tracking_uri.startswith("http")
     source = f"models:/{model.model_id}" if is_server else model.artifact_location
     client.create_model_version(
-        register_as, source, run_id=run_id, tags={_TAG: digest}, model_id=model.model_id, await_creation_for=0
+        register_as,
+        source,
+        run_id=run_id,
+        tags={_TAG: digest},
+        description=description,
+        model_id=model.model_id,
+        await_creation_for=0,
     )

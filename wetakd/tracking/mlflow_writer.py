@@ -261,6 +261,7 @@ class MlflowWriter:
                 run_id=self._run(event.uid),
                 name=event.data["name"],
                 digest=event.data["digest"],
+                description=event.data.get("description", ""),
                 register_as=event.data["register_as"],
             )
 

@@ -59,8 +59,11 @@ class Tracker(Protocol):
     def artifact(self, uid: str, path: str, data: bytes) -> None:
         """A file of the run, at `path` such as `tables/trials.csv`; new content replaces the old."""
 
-    def model(self, uid: str, folder: str, *, name: str, register_as: str | None) -> None:
-        """A local MLflow model folder (`save_model` wrote it) as an output of the run; maybe a registered version."""
+    def model(self, uid: str, folder: str, *, name: str, description: str, register_as: str | None) -> None:
+        """A local MLflow model folder (`save_model` wrote it) as an output of the run; maybe a registered version.
+
+        `description` is Markdown for the model's page.
+        """
 
     def close(self, uid: str, status: Status) -> None:
         """The run is over, until it is opened again; numbers and tags may still follow."""
@@ -204,8 +207,11 @@ class MlflowTracker:
             if self._run(uid).files.get(path) != blob:
                 self._note("artifact", uid, {"path": path, "blob": self._journal.put_blob(data)})
 
-    def model(self, uid: str, folder: str, *, name: str, register_as: str | None) -> None:
-        """A local MLflow model folder (`save_model` wrote it) as an output of the run; maybe a registered version."""
+    def model(self, uid: str, folder: str, *, name: str, description: str, register_as: str | None) -> None:
+        """A local MLflow model folder (`save_model` wrote it) as an output of the run; maybe a registered version.
+
+        `description` is Markdown for the model's page.
+        """
         root = Path(folder)
         files = {
             file.relative_to(root).as_posix(): self._journal.put_blob(file.read_bytes())
@@ -213,7 +219,8 @@ class MlflowTracker:
             if file.is_file()
         }
         digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:32]
-        self._note_once("model", uid, {"name": name, "digest": digest, "files": files, "register_as": register_as})
+        data = {"name": name, "digest": digest, "files": files, "register_as": register_as}
+        self._note_once("model", uid, data | {"description": _text(description, _LONGEST_TAG)})
 
     def close(self, uid: str, status: Status) -> None:
         """The run is over, until it is opened again; numbers and tags may still follow."""

@@ -131,8 +131,13 @@ def test_the_winner_is_always_in_sight() -> None:
 
 def test_the_same_students_are_named() -> None:
     results = simulated()
-    text = build(replaced(results, share_students(results.trials, "convex", like="de"))).text
-    assert "= DE ta8+ta6+ta4" in text
+    pairs = [("convex", "de", ("ta8", "ta6", "ta4")), ("greedy", "uniform", ("ta8", "ta6"))]
+    for strategy, like, assistants in pairs:
+        results = replaced(results, share_students(results.trials, strategy, like=like, assistants=assistants))
+    lines = build(results).text.splitlines()
+    same = {line[:24].strip(): line[35:55] for line in lines if "= " in line[35:55]}
+    # Within the group of the whole pool the strategy says enough; a space keeps it from the accuracy.
+    assert same == {"convex": f"{'= DE':>20}", "greedy ta8+ta6": f"{'= uniform ta8+ta6':>20}"}
 
 
 def test_row_order_does_not_matter(plain: Report) -> None:
@@ -140,3 +145,12 @@ def test_row_order_does_not_matter(plain: Report) -> None:
     shuffled = replaced(results, results.trials.sample(frac=1, random_state=9))
     assert build(shuffled).text == plain.text
     assert build(shuffled).to_dict() == plain.to_dict()
+
+
+def test_a_missing_interval_is_explained() -> None:
+    results = simulated()
+    same = results.trials["strategy"] == "teacher"
+    trials = results.trials.assign(student_test_accuracy=results.trials["student_test_accuracy"].mask(same, 0.9))
+    words = "No interval: the very same at all seeds."
+    assert words in " ".join(build(replaced(results, trials)).text.split())
+    assert words not in " ".join(build(results).text.split())

@@ -313,7 +313,7 @@ def test_disabled_means_nothing_is_shown(store: Store, study: str) -> None:
     with connected(config_of(store, "http://127.0.0.1:1", study, enabled=False), store) as tracker:
         assert isinstance(tracker, NullTracker)
         tell(tracker)
-        tracker.model("study", "nowhere", name="student", register_as=None)
+        tracker.model("study", "nowhere", name="student", description="", register_as=None)
         assert tracker.flush(0)
         assert tracker.run_id("study") is None
         assert tracker.problem is None
