@@ -32,7 +32,8 @@ def list_studies(storage: str | None, as_json: bool) -> None:
         click.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
         return
     for entry in entries:
-        click.echo(f"{entry.name:<24} {entry.state:<6} {size(entry.size):>8}  {entry.winner}")
+        won = f"  winner: {entry.winner}" if entry.winner else ""
+        click.echo(f"{entry.name:<24} {entry.state:<6} {size(entry.size):>8}{won}")
     if not entries:
         click.echo("no studies here yet; start one with: wetakd run", err=True)
 

@@ -13,6 +13,7 @@ from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, unstamped
 from wetakd.errors import UserError
 from wetakd.plan import Plan, control_weights
+from wetakd.report.arms import recipe_label
 from wetakd.report.results import SUMMARY, Results
 from wetakd.storage.store import Store
 
@@ -30,6 +31,7 @@ class StudyEntry:
     name: str
     state: str
     winner: str
+    """Its recipe, as the report names it; empty where there is none."""
     size: int
 
 
@@ -70,7 +72,7 @@ def _entry(store: Store, name: str) -> StudyEntry:
     if store.read_file(f"studies/{name}/{SUMMARY}") is not None:
         try:
             winner = Results.read(store, name).winner
-            state, label = "done", f"{winner.strategy} {'+'.join(winner.assistants)}".strip() if winner else ""
+            state, label = "done", recipe_label(winner.strategy, winner.assistants, winner.point) if winner else ""
         except UserError:
             state = "torn"
     return StudyEntry(name, state, label, store.size(f"studies/{name}"))

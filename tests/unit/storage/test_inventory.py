@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.tables import simulated
 from tests.unit.tiny import dataset
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
 from wetakd.plan import Plan
+from wetakd.report.findings import find
 from wetakd.storage.inventory import refuse, remember, studies
 from wetakd.storage.store import Store
 
@@ -78,3 +80,11 @@ def test_unfinished_writes_and_folders_of_dead_worker_groups_are_refuse_once_the
     for path in tmp_path.rglob("*"):
         os.utime(path, (0, 0))
     assert [item.path for item in refuse(store)] == names
+
+
+def test_a_finished_study_names_its_winner_as_its_report_does(tmp_path: Path) -> None:
+    results, store = simulated(), Store(str(tmp_path))
+    results.write(store)
+    (entry,) = studies(store)
+    assert entry.state == "done"
+    assert [entry.winner] == [row.arm.label for row in find(results).rows if row.is_winner]

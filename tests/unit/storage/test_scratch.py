@@ -16,7 +16,9 @@ def test_folders_of_dead_processes_go_and_those_of_living_ones_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = f"import os, sys, tempfile; tempfile.tempdir = {str(tmp_path)!r}\nfrom wetakd.storage.scratch import scratch\n"
+    code = (
+        f"import os, sys, tempfile; tempfile.tempdir = {str(tmp_path)!r}\nfrom wetakd.storage.scratch import scratch\n"
+    )
     code += "with scratch(): sys.stdout.flush(); os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     (left,) = tmp_path.iterdir()
