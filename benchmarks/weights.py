@@ -9,7 +9,8 @@ The rivals, each minimising 1 - accuracy of the weighted average by `scipy.optim
 a  the tutorial to the letter: normalise, np.array, tensordot, argmax, accuracy_score, on cached float32 predictions
 b  the charitable form of it: one float64 array, no sklearn
 c  `vectorized=True` with a float32 matrix product, eight candidates at once (larger blocks leave the cache)
-d  pymoo's DE and pycma on our own count, where installed (`pip install wetakd[bench-weights]`): their overhead
+d  where installed (`pip install wetakd[bench-weights]`): pymoo's DE and pycma on our own count, that is their overhead;
+   AutoGluon's greedy selection on the predictions, against our `greedy`: the same algorithm, 50 rounds of K candidates
 
 A rival's cost is that of a sample of its candidates, scipy's overhead included; ours is that of whole searches, our
 loop included. Quality compares whole searches: scipy's population on the compiled rows is bit-equal to that of a and b.
@@ -28,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 from sklearn.metrics import accuracy_score
+from threadpoolctl import threadpool_limits
 
 from wetakd.weights import Problem
-from wetakd.weights.blas import one_blas_thread
 
 Array = NDArray[Any]
 SIZES = {(5, 10): 5_000, (16, 10): 5_000, (5, 100): 5_000, (16, 100): 5_000, (5, 1000): 50_000}
@@ -150,20 +151,41 @@ def in_turns(
     return {name: np.array(values) for name, values in measured.items()}
 
 
-def peers(problem: Problem) -> list[str]:
-    """Other packages' optimisers on our count: what they add to a candidate."""
+def peers(pool_KNC: Array, labels_N: Array, problem: Problem) -> list[str]:
+    """Other packages' optimisers: what they add to a candidate of ours; AutoGluon's, which counts for itself."""
     lines = []
+    if find_spec("autogluon"):
+        lines.append(_autogluon(pool_KNC, labels_N, problem))
     if find_spec("pymoo"):
         lines.append(_pymoo(problem))
     if find_spec("cma"):
         lines.append(_pycma(problem))
-    return lines or ["  d  neither pymoo nor pycma is installed"]
+    return lines or ["  d  none of AutoGluon, pymoo and pycma is installed"]
+
+
+def _autogluon(pool_KNC: Array, labels_N: Array, problem: Problem) -> str:
+    from autogluon.core.metrics import accuracy
+    from autogluon.core.models.greedy_ensemble.ensemble_selection import (
+        EnsembleSelection,
+    )
+
+    num_candidates = 50 * len(pool_KNC)
+    started = time.perf_counter()
+    selection = EnsembleSelection(50, "multiclass", accuracy).fit(list(pool_KNC), labels_N)
+    theirs = time.perf_counter() - started
+    result = problem.search("greedy", crossfit=False)
+    wrong = [round((1 - problem.evaluate(w)[0]) * len(labels_N)) for w in (selection.weights_, result.weights)]
+    return (
+        f"  d  AutoGluon's greedy    {theirs / num_candidates * 1e6:8.1f} us a candidate, {wrong[0]} wrong after "
+        f"{num_candidates}; ours {result.seconds / num_candidates * 1e6:.1f} us: x{theirs / result.seconds:.0f}, "
+        f"{wrong[1]} wrong"
+    )
 
 
 def _pymoo(problem: Problem) -> str:
-    from pymoo.algorithms.soo.nonconvex.de import DE  # type: ignore[import-not-found]
-    from pymoo.core.problem import Problem as Task  # type: ignore[import-not-found]
-    from pymoo.optimize import minimize  # type: ignore[import-not-found]
+    from pymoo.algorithms.soo.nonconvex.de import DE
+    from pymoo.core.problem import Problem as Task
+    from pymoo.optimize import minimize
 
     class Weigh(Task):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -181,7 +203,7 @@ def _pymoo(problem: Problem) -> str:
 
 
 def _pycma(problem: Problem) -> str:
-    import cma  # type: ignore[import-not-found]
+    import cma
 
     search = cma.CMAEvolutionStrategy(
         [0.5] * problem.num_networks, 0.25, {"bounds": [0, 1], "seed": 1, "verbose": -9, "maxfevals": 20_000}
@@ -235,7 +257,7 @@ def report(size: tuple[int, int], rounds: int, sample_seconds: float, num_seeds:
             f"  {name} {np.median(measured[name]):29.1f} us a candidate: x{np.median(ratios):.0f} "
             f"(x{ratios.min():.0f} to x{ratios.max():.0f}, best by best x{best:.0f}{goal})"
         )
-    for line in [*peers(problem), *(quality(problem, num_seeds) if num_seeds else [])]:
+    for line in [*peers(pool_KNC, labels_N, problem), *(quality(problem, num_seeds) if num_seeds else [])]:
         print(line)
 
 
@@ -250,7 +272,7 @@ def main() -> None:
     if unknown := [size for size in sizes if size not in SIZES]:
         parser.error(f"--sizes: {unknown[0]} is none of {list(SIZES)}")
     print(f"{platform.processor() or platform.machine()}, Python {sys.version.split()[0]}, numpy {np.__version__}")
-    with one_blas_thread():
+    with threadpool_limits(1):
         for size in sizes:
             default_seeds = 2 if chosen.quick else 10 if SIZES[size] == 5_000 else 3
             seeds = default_seeds if chosen.seeds is None else chosen.seeds

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wetakd.weights.margins import Flags, Margins
-from wetakd.weights.scores import Floats, Integers, Scores
+from wetakd.weights.scores import Floats, Integers, Scores, of_class
 
 TIE_GUARD = 2.0**-46
 """Rows are scaled to a largest entry in [1/2, 1) (by powers of two: exact) and shifted by this much, down where a tie
@@ -27,8 +27,8 @@ def compile_margins(scores: Scores) -> Margins:
     """One pass over the scores, chunk by chunk."""
     hopeless_N = np.zeros(scores.num_samples, dtype=bool)
     rows, samples_of_rows = [], []
-    for samples, scores_KnC in scores:
-        rows_RK, sample_R, hopeless_N[samples] = _compile_chunk(scores_KnC, scores.labels_N[samples])
+    for samples, labels_n, scores_KnC in scores:
+        rows_RK, sample_R, hopeless_N[samples] = _compile_chunk(scores_KnC, labels_n)
         rows.append(rows_RK)
         samples_of_rows.append(sample_R + samples.start)
     return Margins(np.concatenate(rows), np.concatenate(samples_of_rows), hopeless_N)
@@ -44,7 +44,7 @@ def _compile_chunk(scores_KnC: NDArray[Any], labels_n: Integers) -> tuple[Floats
     hopeless_n[sample_R[fails_RK.all(axis=1)]] = True
     matters_R = fails_RK.any(axis=1) & ~hopeless_n[sample_R]
     rows_RK, sample_R, tie_loses_R = _undominated(rows_RK[matters_R], sample_R[matters_R], tie_loses_R[matters_R])
-    _, exponent_R = np.frexp(abs(rows_RK).max(axis=1, initial=0.0))
+    _, exponent_R = np.frexp(abs(rows_RK).max(axis=1))
     rows_RK = np.ldexp(rows_RK, -exponent_R[:, None])
     rows_RK += np.where(tie_loses_R, -TIE_GUARD, TIE_GUARD)[:, None]
     return rows_RK, sample_R, hopeless_n
@@ -52,11 +52,10 @@ def _compile_chunk(scores_KnC: NDArray[Any], labels_n: Integers) -> tuple[Floats
 
 def _rivals(scores_KnC: NDArray[Any], labels_n: Integers) -> tuple[Integers, Integers]:
     """Samples and classes where some network scores the class at least as high as the label."""
-    everyone = np.arange(len(labels_n))
     rival_nC = np.zeros(scores_KnC.shape[1:], dtype=bool)
     for scores_nC in scores_KnC:
-        rival_nC |= scores_nC >= scores_nC[everyone, labels_n][:, None]
-    rival_nC[everyone, labels_n] = False
+        rival_nC |= scores_nC >= of_class(scores_nC, labels_n)[:, None]
+    rival_nC[np.arange(len(labels_n)), labels_n] = False
     sample_R, rival_R = np.nonzero(rival_nC)
     return sample_R, rival_R
 

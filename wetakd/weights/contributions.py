@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import comb
+from threadpoolctl import threadpool_limits
 
-from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.problem import Problem
 from wetakd.weights.scores import Floats, Integers
 
@@ -24,7 +24,6 @@ class Contributions:
     minus the majority class's share. None above 10 networks."""
 
 
-@one_blas_thread()
 def contributions(problem: Problem) -> Contributions:
     """Leave-one-out and exact Shapley values of v(S), the accuracy of the uniform mixture over the networks S.
 
@@ -39,7 +38,9 @@ def contributions(problem: Problem) -> Contributions:
 def _values(problem: Problem, members_SK: Integers) -> Floats:
     """v(S) of each coalition; a 1 says that the network belongs."""
     majority = np.bincount(problem.scores.labels_N).max() / problem.num_samples
-    right_S = 1.0 - problem.margins.count_wrong(members_SK.astype(np.float64)) / problem.num_samples
+    with threadpool_limits(1):
+        wrong_S = problem.margins.count_wrong(members_SK.astype(np.float64))
+    right_S = 1.0 - wrong_S / problem.num_samples
     return np.where(members_SK.any(axis=1), right_S, majority)
 
 

@@ -9,7 +9,7 @@ from wetakd.weights.scores import Floats
 from wetakd.weights.strategy import Found, Options, Strategy
 
 TARGET_GAP = 1e-10
-MAX_STEPS = 100
+MAX_EVALUATIONS = 3000
 RIDGE = 1e-11
 """Part of the Hessian's trace added to its diagonal: identical networks make it singular."""
 
@@ -17,8 +17,8 @@ RIDGE = 1e-11
 class Convex(Strategy):
     """Sequential quadratic programming: each Newton model is minimised over the simplex by NNLS, then a line search.
 
-    Always minimises the log-loss, whatever objective is asked for; ends at a duality gap of 1e-10, or where float64 can
-    do no better. `evaluations` counts the values and the derivatives computed.
+    Always minimises the log-loss, whatever objective is asked for; ends at a duality gap of 1e-10, or where no step
+    improves. `evaluations` counts the values and the derivatives computed.
     """
 
     name = "convex"
@@ -27,14 +27,11 @@ class Convex(Strategy):
     def find(self, problem: Problem, options: Options) -> Found:
         """See `Strategy.find`."""
         loss = problem.log_loss
-        budget = MAX_STEPS * 30 if options.max_evaluations is None else options.max_evaluations
+        budget = options.max_evaluations or MAX_EVALUATIONS
         weights_K = np.full(problem.num_networks, 1 / problem.num_networks)
-        evaluations, value = 0, np.inf
-        while problem.num_networks > 1 and budget - evaluations >= 3:
+        value, evaluations, improved = float(loss.values(weights_K[None])[0]), 1, True
+        while improved and evaluations < budget:
             gradient_K, hessian_KK = loss.derivatives(weights_K)
-            if evaluations == 0:
-                value = float(loss.values(weights_K[None])[0])
-                evaluations += 1
             evaluations += 1
             slope = gradient_K @ weights_K
             if slope - gradient_K.min() <= TARGET_GAP:
@@ -47,9 +44,8 @@ class Convex(Strategy):
                 evaluations += 1
                 improved = step_value <= value + 1e-4 * size * (gradient_K @ aim_K - slope)
                 size /= 2
-            if not improved:
-                break
-            weights_K, value = step_K, step_value
+            if improved:
+                weights_K, value = step_K, step_value
         return Found(weights_K, evaluations)
 
 

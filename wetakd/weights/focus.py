@@ -6,6 +6,7 @@ look, and a sample with a row c.d < -R|L'd| is wrong: inside the ball fewer rows
 """
 
 import numpy as np
+from numpy.linalg import cholesky, inv, norm
 
 from wetakd.weights.margins import Margins
 from wetakd.weights.scores import Floats
@@ -49,23 +50,19 @@ class Focus:
         return wrong_M
 
     def _distance(self, simplex_MK: Floats) -> Floats:
-        return _lengths((simplex_MK - self._center_K) @ self._inverse_KK)
+        distance_M: Floats = norm((simplex_MK - self._center_K) @ self._inverse_KK, axis=1)
+        return distance_M
 
     def _fit(self, simplex_MK: Floats) -> None:
         self._center_K = simplex_MK.mean(axis=0)
         away_MK = simplex_MK - self._center_K
         spread_KK = away_MK.T @ away_MK / len(away_MK)
         spread_KK += (RIDGE * spread_KK.diagonal().mean() + 1e-20) * np.eye(len(spread_KK))
-        factor_KK = np.linalg.cholesky(spread_KK)
-        self._inverse_KK = np.linalg.inv(factor_KK).T
+        factor_KK = cholesky(spread_KK)
+        self._inverse_KK = inv(factor_KK).T
         everything = self._balls[-1]
         middle_R = everything.rows_RK @ self._center_K
-        reach_R = _lengths(everything.rows_RK @ factor_KK)
+        reach_R = norm(everything.rows_RK @ factor_KK, axis=1)
         distance_M = self._distance(simplex_MK)
         self._radii = [np.quantile(distance_M, 0.7), 1.2 * distance_M.max()]
         self._balls = [*(everything.decided(middle_R, r * reach_R + SLACK) for r in self._radii), everything]
-
-
-def _lengths(vectors_XK: Floats) -> Floats:
-    lengths_X: Floats = np.sqrt(np.einsum("xk,xk->x", vectors_XK, vectors_XK))
-    return lengths_X

@@ -9,15 +9,28 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from wetakd.weights.scores import SMALLEST_PROBABILITY, Floats, Kind, Scores, mixed, softmax
+from wetakd.weights.scores import Floats, Integers, Kind, Scores, mixed, of_class, softmax
+
+SMALLEST_PROBABILITY = 1e-30
+"""Floor of a true-class probability, so that one sample can't make a log-loss infinite."""
 
 
-def losses_of(mixed_nC: Floats, true_n: Floats, mixture: Kind) -> Floats:
-    """Log-loss of mixed scores, of which `true_n` are those of the true class, nats, [n]."""
+def log_loss_of(scores: Scores) -> "LogLoss":
+    """The log-loss of the mixture that these scores ask for."""
+    if scores.mixture == "logits":
+        return LogitLogLoss(scores)
+    true_KN = np.concatenate([of_class(scores_KnC, labels_n) for _, labels_n, scores_KnC in scores], axis=1)
+    return ProbabilityLogLoss(np.maximum(true_KN, SMALLEST_PROBABILITY, dtype=np.float64, order="C"))
+
+
+def losses_of(mixed_nC: Floats, labels_n: Integers, mixture: Kind) -> Floats:
+    """Log-loss of mixed scores, nats, [n]."""
+    true_n = of_class(mixed_nC, labels_n)
     if mixture == "probabilities":
-        return -np.log(np.maximum(true_n, SMALLEST_PROBABILITY))
+        losses_n: Floats = -np.log(np.maximum(true_n, SMALLEST_PROBABILITY))
+        return losses_n
     highest_n = mixed_nC.max(axis=1)
-    losses_n: Floats = np.log(np.exp(mixed_nC - highest_n[:, None]).sum(axis=1)) + highest_n - true_n
+    losses_n = np.log(np.exp(mixed_nC - highest_n[:, None]).sum(axis=1)) + (highest_n - true_n)
     return losses_n
 
 
@@ -32,6 +45,10 @@ class LogLoss(ABC):
     def derivatives(self, weights_K: Floats) -> tuple[Floats, Floats]:
         """Gradient [K] and Hessian [K, K]."""
 
+    @abstractmethod
+    def subset(self, index_n: Integers) -> "LogLoss":
+        """The same on the samples `index_n`."""
+
     def gap(self, weights_K: Floats) -> float:
         """Certificate: no weights on the simplex have a loss lower by more than this (Frank-Wolfe duality gap)."""
         gradient_K, _ = self.derivatives(weights_K)
@@ -41,8 +58,12 @@ class LogLoss(ABC):
 class ProbabilityLogLoss(LogLoss):
     """Log-loss of averaged probabilities; the maximum-likelihood mixture-proportion problem."""
 
-    def __init__(self, scores: Scores):
-        self.true_KN = np.maximum(scores.true_NK.T, SMALLEST_PROBABILITY, order="C")
+    def __init__(self, true_KN: Floats):
+        self.true_KN = true_KN
+
+    def subset(self, index_n: Integers) -> "ProbabilityLogLoss":
+        """See `LogLoss.subset`."""
+        return ProbabilityLogLoss(self.true_KN.take(index_n, axis=1))
 
     def values(self, weights_MK: Floats) -> Floats:
         """See `LogLoss.values`."""
@@ -66,22 +87,23 @@ class LogitLogLoss(LogLoss):
     def __init__(self, scores: Scores):
         self.scores = scores
 
+    def subset(self, index_n: Integers) -> "LogitLogLoss":
+        """See `LogLoss.subset`."""
+        return LogitLogLoss(self.scores.subset(index_n))
+
     def values(self, weights_MK: Floats) -> Floats:
         """See `LogLoss.values`."""
         total_M = np.zeros(len(weights_MK))
-        for samples, logits_KnC in self.scores:
-            true_nK = self.scores.true_NK[samples]
-            for m, weights_K in enumerate(weights_MK):
-                mixed_nC = mixed(logits_KnC, weights_K)
-                total_M[m] += losses_of(mixed_nC, true_nK @ weights_K, "logits").sum()
+        for _, labels_n, logits_KnC in self.scores:
+            total_M += [losses_of(mixed(logits_KnC, weights_K), labels_n, "logits").sum() for weights_K in weights_MK]
         return total_M / self.scores.num_samples
 
     def derivatives(self, weights_K: Floats) -> tuple[Floats, Floats]:
         """See `LogLoss.derivatives`: mean of E_p[z] - z_y, and mean covariance of z under p."""
         gradient_K, hessian_KK = np.zeros(len(weights_K)), np.zeros((len(weights_K), len(weights_K)))
-        for samples, logits_KnC in self.scores:
+        for _, labels_n, logits_KnC in self.scores:
             # About the true class, then about the mean: differences of large products would lose a small covariance.
-            shifted_KnC = logits_KnC - self.scores.true_NK[samples].T[:, :, None].astype(np.float64)
+            shifted_KnC = logits_KnC - of_class(logits_KnC, labels_n)[:, :, None].astype(np.float64)
             shares_nC = softmax(mixed(logits_KnC, weights_K))
             expected_Kn = (shifted_KnC * shares_nC).sum(axis=2)
             gradient_K += expected_Kn.sum(axis=1)

@@ -40,7 +40,7 @@ class Margins:
     @property
     def num_disputed(self) -> int:
         """Samples whose verdict depends on the weights."""
-        return int(np.count_nonzero(np.diff(self.sample_R, prepend=-1)))
+        return len(np.unique(self.sample_R))
 
     @property
     def accuracy_cap(self) -> float:
@@ -75,8 +75,7 @@ class Margins:
     @cached_property
     def _tiles(self) -> list[Floats]:
         """Samples with similar row counts side by side, [r, S, K]; the padding (a row repeated) is harmless."""
-        starts = np.flatnonzero(np.diff(self.sample_R, prepend=-1))
-        counts = np.diff(starts, append=len(self.sample_R))
+        _, starts, counts = np.unique(self.sample_R, return_index=True, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         starts, counts = starts[order], counts[order]
         tiles, first = [], 0

@@ -1,18 +1,20 @@
 """The problem: scores and labels, what a weighting is worth on them, and the searches for a good one."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from wetakd.weights.compilation import compile_margins
 from wetakd.weights.focus import Focus
-from wetakd.weights.logloss import LogitLogLoss, LogLoss, ProbabilityLogLoss, losses_of
+from wetakd.weights.logloss import LogLoss, log_loss_of, losses_of
 from wetakd.weights.margins import Margins
 from wetakd.weights.result import SearchResult
 from wetakd.weights.scores import Floats, Integers, Kind, Scores, checked_weights, mixed
-from wetakd.weights.strategy import Objective
+from wetakd.weights.strategy import Objective, Options
 
 
 class Problem:
@@ -46,7 +48,7 @@ class Problem:
     @property
     def num_networks(self) -> int:
         """K."""
-        return self.scores.num_networks
+        return len(self.scores.scores_KNC)
 
     @property
     def num_samples(self) -> int:
@@ -61,13 +63,14 @@ class Problem:
     @cached_property
     def log_loss(self) -> LogLoss:
         """The mixture's log-loss, convex in the weights."""
-        return (ProbabilityLogLoss if self.scores.mixture == "probabilities" else LogitLogLoss)(self.scores)
+        return log_loss_of(self.scores)
 
     def subset(self, index_n: Integers) -> Self:
         """The same networks on the samples `index_n`, sharing what is compiled already."""
-        part = object.__new__(type(self))
+        part = copy(self)
         part.scores = self.scores.subset(index_n)
         part.margins = self.margins.subset(index_n)
+        part.log_loss = self.log_loss.subset(index_n)
         return part
 
     def losses(self, weights_MK: Floats, objective: Objective) -> Floats:
@@ -88,11 +91,10 @@ class Problem:
         """
         weights_K = checked_weights(weights_K, self.num_networks)
         num_right, total = 0, 0.0
-        for samples, scores_KnC in self.scores:
-            mixed_nC, labels_n = mixed(scores_KnC, weights_K), self.scores.labels_N[samples]
+        for _, labels_n, scores_KnC in self.scores:
+            mixed_nC = mixed(scores_KnC, weights_K)
             num_right += int((mixed_nC.argmax(axis=1) == labels_n).sum())
-            true_n = mixed_nC[np.arange(len(labels_n)), labels_n]
-            total += float(losses_of(mixed_nC, true_n, self.scores.mixture).sum())
+            total += float(losses_of(mixed_nC, labels_n, self.scores.mixture).sum())
         return num_right / self.num_samples, total / self.num_samples
 
     def search(self, strategy: str = "de", *, crossfit: bool = True, **options: Any) -> SearchResult:
@@ -108,4 +110,5 @@ class Problem:
         """
         from wetakd.weights.searching import run  # brings the strategies, which need this module
 
-        return run(self, strategy, crossfit, **options)
+        with threadpool_limits(1):  # our products are small; a second thread, spinning on a busy core, costs tenfold
+            return run(self, strategy, Options(**options), crossfit)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.problem import Problem
 from wetakd.weights.result import SearchResult
 from wetakd.weights.scores import Kind, checked_weights
@@ -27,10 +26,9 @@ def search(
     return problem.search(**options)
 
 
-@one_blas_thread()
-def run(problem: Problem, name: str, with_crossfit: bool, **settings: Any) -> SearchResult:
+def run(problem: Problem, name: str, options: Options, with_crossfit: bool) -> SearchResult:
     """See `Problem.search`."""
-    strategy, options = strategy_named(name), Options(**settings)
+    strategy = strategy_named(name)
     objective = strategy.objective or options.objective
     accuracy_cap = problem.margins.accuracy_cap  # compiled here, so that the clock sees the search alone
     started = perf_counter()

@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from wetakd.errors import UserError
-from wetakd.weights.scores import Floats
+from wetakd.weights.scores import Floats, check_word
 
 if TYPE_CHECKING:
     from wetakd.weights.problem import Problem
@@ -36,14 +36,14 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, known in (("objective", get_args(Objective)), ("engine", get_args(Engine))):
-            if getattr(self, name) not in known:
-                raise UserError(f"{name}: {getattr(self, name)!r} is none of {', '.join(known)}")
+            check_word(name, getattr(self, name), known)
         for name, least in (("seed", 0), ("max_evaluations", 1), ("random_draws", 1)):
             value = getattr(self, name)
             if value is None and name != "seed":
                 continue
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise UserError(f"{name}: {value!r} is not an integer from {least} up")
+            object.__setattr__(self, name, int(value))  # JSON knows no numpy integers
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def test_evaluate_compiles_nothing():
     assert set(vars(problem)) == {"scores"}
 
 
-@pytest.mark.parametrize("weights", [[1, 1], [1, -1, 1], [0, 0, 0], [1, np.nan, 1], [[1, 1, 1]]])
+@pytest.mark.parametrize("weights", [[1, 1], [1, -1, 1], [0, 0, 0], [1, np.nan, 1], [1, np.inf, 1], [[1, 1, 1]]])
 def test_evaluate_refuses_what_is_no_weighting(weights):
     with pytest.raises(UserError, match="weights"):
         Problem(LOGITS, LABELS, scores_are="logits").evaluate(weights)

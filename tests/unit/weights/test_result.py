@@ -19,6 +19,12 @@ def test_a_result_survives_json_to_the_last_bit(strategy):
     assert isinstance(twin.warnings, tuple)
 
 
+def test_numbers_of_numpy_do_not_stop_json():
+    options = {"seed": np.int64(3), "random_draws": np.int32(20), "max_evaluations": np.uint8(30)}
+    result = Problem(*make_scores(), scores_are="logits").search("random_search", **options)
+    assert json.loads(json.dumps(result.to_dict()))["seed"] == 3
+
+
 def test_it_is_frozen():
     result = Problem(*make_scores(), scores_are="logits").search("uniform")
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -22,6 +22,8 @@ PROBABILITIES, _ = make_probabilities()
     [
         (with_value(LOGITS, (1, 2, 3), np.nan), LABELS, {}, "network 1, sample 2, class 3"),
         (with_value(LOGITS, (1, 2, 3), -np.inf), LABELS, {}, "must be finite"),
+        (LOGITS * 1e200, LABELS, {"mixture": "logits"}, "at most 1e+30 times the temperature"),
+        (LOGITS, LABELS, {"temperature": 1e-308}, "at most 1e+30 times the temperature"),
         (LOGITS, with_value(LABELS, 7, 5), {}, "5 at sample 7"),
         (LOGITS, with_value(LABELS, 7, -1), {}, "-1 at sample 7"),
         (LOGITS, LABELS.astype(float), {}, "not integers"),
@@ -67,9 +69,9 @@ def test_chunks_do_not_change_the_answer(monkeypatch):
     parts = Problem(LOGITS, LABELS, scores_are="logits")
     weights_MK = np.random.default_rng(0).uniform(size=(20, 3))
     assert np.array_equal(whole.margins.count_wrong(weights_MK), parts.margins.count_wrong(weights_MK))
-    assert np.array_equal(whole.scores.true_NK, parts.scores.true_NK)
+    assert np.array_equal(whole.log_loss.true_KN, parts.log_loss.true_KN)
 
 
 def test_identical_networks_are_warned_of():
-    result = Problem(LOGITS[[0, 1, 0]], LABELS, scores_are="logits").search("uniform")
-    assert result.warnings == ("networks 0 and 2 are identical",)
+    result = Problem(LOGITS[[0, 1, 0, 2, 0]], LABELS, scores_are="logits").search("uniform")
+    assert result.warnings == ("networks 0 and 2 are identical", "networks 0 and 4 are identical")
