@@ -16,6 +16,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wetakd.errors import UserError
-from wetakd.weights import Problem, SearchResult, strategy_named
+from wetakd.weights import STRATEGIES, Problem, SearchResult, strategy_named
 from wetakd.weights.scores import Kind
-from wetakd.weights.strategy import Engine, Objective
 
 Array = NDArray[Any]
 FORMATS = (".npy", ".npz", ".parquet")
@@ -36,12 +36,12 @@ DAMAGED = (
 WIDTH = 80
 
 
-class Weighings(list[SearchResult]):
-    """Results in the order asked for, with the networks' names."""
+@dataclass(frozen=True)
+class Weighings:
+    """Results in the order asked for, and the networks' names."""
 
-    def __init__(self, results: Sequence[SearchResult], names: Sequence[str]):
-        super().__init__(results)
-        self.names = list(names)
+    names: list[str]
+    results: list[SearchResult]
 
 
 def weigh_files(
@@ -49,37 +49,23 @@ def weigh_files(
     labels: str,
     *,
     scores_are: Kind,
-    strategies: Sequence[str] = ("uniform", "best_single", "convex", "de"),
-    seed: int = 0,
-    objective: Objective = "accuracy",
-    engine: Engine = "fast",
     temperature: float = 1.0,
     mixture: Kind = "probabilities",
-    max_evaluations: int | None = None,
-    crossfit: bool = True,
+    strategies: Sequence[str] = (),
+    **options: Any,
 ) -> Weighings:
-    """Search weights by each of the strategies; see `wetakd.weights.Problem` for the settings.
+    """Search weights by each of the strategies (none: all of ours); `Problem` and its `search` explain the settings.
 
     Raises:
         UserError: a file that is missing, damaged or laid out otherwise, scores and labels that don't fit, an unknown
             strategy.
     """
+    strategies = strategies or tuple(STRATEGIES)
     for strategy in strategies:
         strategy_named(strategy)  # a misspelt name is told before a large file is read
     names, scores_KNC = read_scores(scores)
     problem = Problem(scores_KNC, read_labels(labels), scores_are=scores_are, temperature=temperature, mixture=mixture)
-    results = [
-        problem.search(
-            strategy,
-            seed=seed,
-            objective=objective,
-            engine=engine,
-            max_evaluations=max_evaluations,
-            crossfit=crossfit,
-        )
-        for strategy in strategies
-    ]
-    return Weighings(results, names)
+    return Weighings(names, [problem.search(strategy, **options) for strategy in strategies])
 
 
 def read_scores(path: str) -> tuple[list[str], Array]:
@@ -115,7 +101,7 @@ def _read(path: str, wanted: str) -> dict[str, Array]:
     except UserError:
         raise
     except DAMAGED as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable {suffix} file ({reason})") from error
     if not arrays:
         raise UserError(f"{path}: holds no array")
@@ -159,8 +145,9 @@ def _list_column(path: str, name: str, column: Any) -> Array:
     return values_X.reshape(len(lengths_N), -1)
 
 
-def table(results: Sequence[SearchResult]) -> str:
-    """The results as text of at most 80 columns: a line each, then the weights."""
+def table(weighings: Weighings) -> str:
+    """The results as text of at most 80 columns: a line each, what is certified, then the weights."""
+    results = weighings.results
     rows = [f"{'strategy':13} {'accuracy':>8} {'nll':>7} {'evals':>7} {'seconds':>7}  cross-fitted gain"]
     for result in results:
         rows.append(
@@ -171,12 +158,14 @@ def table(results: Sequence[SearchResult]) -> str:
     if any(result.crossfit_gain is not None for result in results):
         rows.append("Gain: points of accuracy over uniform weights on samples the search didn't see,")
         rows.append('± its standard error; "within its error": up to two of them.')
-    if results:
-        rows.append(f"No weights are right more often than {results[0].accuracy_cap:.4f} on these samples.")
-    names = getattr(results, "names", None)
+    rows.append(f"No weights are right more often than {results[0].accuracy_cap:.4f} on these samples.")
+    rows += [
+        f"No weights have an nll lower than that of {result.strategy} by more than {result.gap:.1g}."
+        for result in results
+        if result.gap is not None
+    ]
     for result in results:
-        labels = names or [f"network {k}" for k in range(len(result.weights))]
-        weights = "  ".join(f"{label}={w:.3f}" for label, w in zip(labels, result.weights, strict=True))
+        weights = "  ".join(f"{name}={w:.3f}" for name, w in zip(weighings.names, result.weights, strict=True))
         rows.extend(textwrap.wrap(f"{result.strategy}: {weights}", WIDTH, subsequent_indent="    "))
     for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
         rows.extend(textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="    "))
@@ -190,7 +179,7 @@ def _gain(result: SearchResult) -> str:
     return f"{100 * result.crossfit_gain:+.2f} ± {100 * result.crossfit_error:.2f} {words}"
 
 
-def to_json(results: Sequence[SearchResult]) -> str:
-    """The networks' names (null if unknown) and every field of every result."""
-    document = {"networks": getattr(results, "names", None), "results": [result.to_dict() for result in results]}
+def to_json(weighings: Weighings) -> str:
+    """The networks' names and every field of every result."""
+    document = {"networks": weighings.names, "results": [result.to_dict() for result in weighings.results]}
     return json.dumps(document, indent=2, allow_nan=False)

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from wetakd.weights.scores import Kind
     from wetakd.weights.strategy import Objective
 
+KINDS = click.Choice(["probabilities", "logits"])
+
 
 @click.command(short_help="Search weights for networks trained elsewhere.", epilog=EXIT_CODES)
 @click.argument("scores", type=click.Path())
 @click.argument("labels", type=click.Path())
-@click.option("--scores-are", type=click.Choice(["probabilities", "logits"]), required=True, help="What SCORES holds.")
+@click.option("--scores-are", type=KINDS, required=True, help="What SCORES holds.")
+@click.option("--mixture", type=KINDS, default="probabilities", show_default=True, help="What is averaged.")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="Logits are divided by it first.")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="May be repeated.  [default: all]")
 @click.option("--objective", type=click.Choice(["accuracy", "log_loss"]), default="accuracy", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -25,6 +29,8 @@ def weigh(
     scores: str,
     labels: str,
     scores_are: Kind,
+    mixture: Kind,
+    temperature: float,
     strategies: tuple[str, ...],
     objective: Objective,
     seed: int,
@@ -41,14 +47,15 @@ def weigh(
       wetakd weigh scores.parquet scores.parquet --scores-are probabilities --strategy convex --json
     """
     from wetakd.commands import weigh as files
-    from wetakd.weights import STRATEGIES
 
-    results = files.weigh_files(
+    weighings = files.weigh_files(
         scores,
         labels,
         scores_are=scores_are,
-        strategies=strategies or tuple(STRATEGIES),
+        temperature=temperature,
+        mixture=mixture,
+        strategies=strategies,
         seed=seed,
         objective=objective,
     )
-    click.echo(files.to_json(results) if as_json else files.table(results))
+    click.echo(files.to_json(weighings) if as_json else files.table(weighings))

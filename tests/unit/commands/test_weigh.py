@@ -5,7 +5,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from wetakd.cli import commands
 from wetakd.commands.weigh import read_labels, read_scores, table, to_json, weigh_files
 from wetakd.errors import UserError
 from wetakd.weights import STRATEGIES, SearchResult
@@ -49,7 +51,7 @@ def test_table_and_json_tell_everything(tmp_path):
     document = json.loads(to_json(results))
     assert document["networks"] == NAMES
     restored = [SearchResult.from_dict(values) for values in document["results"]]
-    assert [result.to_dict() for result in restored] == [result.to_dict() for result in results]
+    assert [result.to_dict() for result in restored] == [result.to_dict() for result in results.results]
 
 
 def test_a_wide_pool_still_fits_80_columns(tmp_path):
@@ -92,7 +94,9 @@ def test_what_does_not_fit_is_one_line(tmp_path):
     np.savez(tmp_path / "empty.npz")
     pq.write_table(pa.table({"x": [1.0, 2.0]}), tmp_path / "plain.parquet")
     pq.write_table(pa.table({"a": [[1.0, 2.0], [1.0]]}), tmp_path / "ragged.parquet")
+    (tmp_path / "text.npy").write_text("0.1 0.9")
     cases = [
+        (lambda: read_scores(str(tmp_path / "text.npy")), r"\(object\) data\)$"),  # no advice to load it unsafely
         (lambda: read_scores(str(tmp_path / "none.npy")), "no such file"),
         (lambda: read_scores(str(tmp_path / "scores.csv")), "none of .npy"),
         (lambda: read_scores(str(tmp_path / "uneven.npz")), "differ in shape"),
@@ -109,3 +113,16 @@ def test_what_does_not_fit_is_one_line(tmp_path):
         with pytest.raises(UserError, match=words) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_the_command_takes_temperature_and_mixture_and_shows_what_is_certified(tmp_path):
+    files = save(tmp_path, "npz")
+    options = ["--scores-are", "logits", "--strategy", "convex", "--mixture", "logits", "--temperature", "2"]
+    told = CliRunner().invoke(commands, ["weigh", *files, *options])
+    assert "No weights have an nll lower than that of convex by more than" in told.stdout
+    document = json.loads(CliRunner().invoke(commands, ["weigh", *files, *options, "--json"]).stdout)
+    [expected] = weigh_files(
+        *files, scores_are="logits", strategies=["convex"], mixture="logits", temperature=2
+    ).results
+    assert document["results"][0] | {"seconds": 0} == expected.to_dict() | {"seconds": 0}
+    assert expected.gap <= 1e-8
