@@ -27,7 +27,7 @@ def wetakd(environment: dict[str, str], *words: str) -> subprocess.CompletedProc
 def run(environment: dict[str, str], module: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a module as a client."""
     command = [sys.executable, "-m", module, *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 @contextmanager
