@@ -22,7 +22,7 @@ pytestmark = [
 # Columns that tell where and when rather than what.
 NOT_A_RESULT = ["search_seconds", "train_seconds", "mlflow_run_id"]
 FIELDS = ["study.seeds=2", "study.subsets=[3]", "study.strategies=[uniform, de]", "limits.retries=10"]
-READ = "import os, sys, wetakd.storage as s; " + (
+READ = "import os, sys, wetakd.storage.store as s; " + (
     "sys.stdout.buffer.write(s.Store(os.environ['WETAKD_STORAGE']).read_file(sys.argv[1]))"
 )
 
@@ -40,7 +40,8 @@ def start(host: Host, log: Path, *words: str) -> subprocess.Popen[bytes]:
 
 def table(host: Host, study: str) -> pd.DataFrame:
     path = f"studies/{study}/trials.parquet"
-    raw = subprocess.run(host.command(sys.executable, "-c", READ, path), env=host.environment, capture_output=True)
+    words = host.command(sys.executable, "-c", READ, path)
+    raw = subprocess.run(words, env=host.environment, capture_output=True, check=True)
     return pd.read_parquet(io.BytesIO(raw.stdout))
 
 
