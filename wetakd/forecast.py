@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wetakd import bank
-from wetakd.assignments import network_address
+from wetakd.assignments import network_address, student_address
 from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.config import NetworkConfig, StudentConfig
 from wetakd.plan import Plan
 from wetakd.report.wording import NOTHING, short, size
+from wetakd.storage.inventory import student_key
 from wetakd.storage.store import Store
 from wetakd.training.models import cost
 from wetakd.training.training_job import input_shape, new_model
@@ -46,6 +47,8 @@ class Forecast:
     num_arms: int
     num_trials: int
     num_searches: int
+    num_students_found: int
+    """Distinct ones; those whose weights are not searched yet cannot be looked for."""
     bank_bytes: int
     bank_passes: int
     naive_passes: int
@@ -65,7 +68,8 @@ class Forecast:
             f"{sum(n.num_found for n in self.networks)} found on storage",
             f"  bank      {size(self.bank_bytes)} in the object store, {self.bank_passes:,} forward passes, once",
             f"  weights   at most {self.num_searches:,} searches",
-            f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once",
+            f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once; "
+            f"{self.num_students_found:,} found",
             f"  saved     {self.naive_passes:,} teacher and assistant passes, which a loop that",
             "            asks them anew at every step would need for the same students",
         ]
@@ -95,10 +99,16 @@ def forecast(plan: Plan, store: Store) -> Forecast:
         num_arms=len(plan.arms),
         num_trials=len(plan.trials),
         num_searches=sum(trial.arm.is_searched for trial in plan.trials),
+        num_students_found=_num_students_found(plan, store),
         bank_bytes=len(plan.nodes) * bank.num_bytes(dataset, num_views),
         bank_passes=sum(node.config.logits is None for node in plan.nodes) * bank.num_rows(dataset, num_views),
         naive_passes=sum(len(trial.arm.assistants) for trial in mixed) * epochs * len(dataset.splits.fit),
     )
+
+
+def _num_students_found(plan: Plan, store: Store) -> int:
+    keys = {student_key(store, plan, trial) for trial in plan.trials}
+    return sum(store.find(student_address(key)) is not None for key in keys if key)
 
 
 def _network(plan: Plan, store: Store, name: str, network: NetworkConfig) -> NetworkForecast:

@@ -212,7 +212,8 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         files = report.files()
         ground.book.networks_judged(networks, results.networks)
         ground.book.trials_judged(results.trials, ground.plan.trials)
-        ground.book.end(report.description, files, report.headline(), int(results.trials["error"].isna().sum()))
+        shown = files | {"trials.csv": results.trials.drop(columns="mlflow_run_id").to_csv(index=False).encode()}
+        ground.book.end(report.description, shown, report.headline(), int(results.trials["error"].isna().sum()))
         _ship(ground, results)
         failed = bool(results.trials["error"].notna().any())
         ground.book.close(failed)

@@ -95,6 +95,13 @@ def test_mlflow_has_one_finished_run_for_each_network_and_trial_below_the_study(
     assert shown.metrics["student_choose_accuracy"] == row["student_choose_accuracy"]
     assert shown.params["strategy"] == row["strategy"]
     assert int(shown.params["total_assistant_parameters"]) == row["assistant_parameters"]
+    assert sum(map(int, shown.tags["assistant_parameters"].split("+"))) == row["assistant_parameters"]
+    path = client.download_artifacts(parent.info.run_id, "trials.csv")
+    weights = dict(zip(result.table["student_key"], result.table["weights"], strict=True))
+    told = pd.read_csv(path).set_index("student_key")["weights"].dropna()
+    assert {key: json.loads(text) for key, text in told.items()} == {
+        k: list(w) for k, w in weights.items() if w is not None
+    }
     assert parent.data.metrics["system/cluster_nodes"] == 1
     assert [data.dataset.name for data in client.get_run(parent.info.run_id).inputs.dataset_inputs] == ["digits"]
 

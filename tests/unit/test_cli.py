@@ -219,11 +219,16 @@ def test_an_empty_storage_has_no_studies(monkeypatch: pytest.MonkeyPatch, capsys
 def test_gc_deletes_what_no_study_needs_but_not_in_a_dry_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from wetakd.report.wording import size
     from wetakd.storage.store import Store
 
     Store("runs").commit("networks/orphan", {"weights.safetensors": b"x" * 5000}, {})
+    Path("runs/kept").write_bytes(b"x" * 5000)
+    held = Store("runs").size()
     assert call("gc", "--dry-run", monkeypatch=monkeypatch) == 0
-    assert "networks/orphan" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "networks/orphan" in told
+    assert f"1 item(s), {size(held - 5000)} of {size(held)}, would be deleted" in told
     assert Path("runs/networks/orphan").is_dir()
     assert call("gc", monkeypatch=monkeypatch) == 0
     assert not Path("runs/networks/orphan").exists()

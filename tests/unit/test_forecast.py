@@ -47,6 +47,22 @@ def test_networks_on_storage_are_found(tmp_path: Path) -> None:
     assert found == {"teacher": (0, 1), "ta8": (0, 1), "ta6": (1, 1), "ta4": (0, 1)}
 
 
+def test_students_on_storage_are_found_once_their_weights_are(tmp_path: Path) -> None:
+    store, study = Store(str(tmp_path)), plan("study.seeds=2")
+    alone, uniform, evolved = (
+        next(trial for trial in study.trials if trial.arm.strategy == strategy)
+        for strategy in ("none", "uniform", "de")
+    )
+    pair = len(evolved.arm.assistants)
+    for trial, weights_K in ((alone, ()), (evolved, (0.25, *[0.75 / (pair - 1)] * (pair - 1)))):
+        store.commit(f"students/{study.student(trial, weights_K).key}", {}, {})
+    assert forecast(study, store).num_students_found == 1
+    store.commit(f"searches/{study.search(evolved).key}", {}, {"weights": [0.25] + [0.75 / (pair - 1)] * (pair - 1)})
+    store.commit(f"searches/{study.search(uniform).key}", {}, {"weights": [1 / pair] * pair})
+    assert forecast(study, store).num_students_found == 2
+    assert "equal students train once; 2 found" in forecast(study, store).text
+
+
 def test_the_text_fits_80_columns(tmp_path: Path) -> None:
     text = forecast(plan("assistants.ta8.placement.gpus=0.5", "teacher.workers=4"), Store(str(tmp_path))).text
     assert max(len(line) for line in text.splitlines()) <= 80

@@ -55,13 +55,13 @@ def gc(storage: str | None, dry_run: bool) -> None:
     from wetakd.storage.inventory import refuse
 
     store = Store(storage_uri(storage))
-    found = list(refuse(store))
+    held, found = store.size(), list(refuse(store))
     for item in found:
         click.echo(f"{size(item.size):>8}  {item.path}  ({item.why})")
         if not dry_run:
             store.delete(item.path)
     total = size(sum(item.size for item in found))
-    click.echo(f"{len(found)} item(s), {total}, {'would be deleted' if dry_run else 'deleted'}")
+    click.echo(f"{len(found)} item(s), {total} of {size(held)}, {'would be deleted' if dry_run else 'deleted'}")
 
 
 @click.command(short_help="Send MLflow what it still lacks of STUDY.", epilog=EXIT_CODES)

@@ -12,7 +12,7 @@ import yaml
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, unstamped
 from wetakd.errors import UserError
-from wetakd.plan import Plan, control_weights
+from wetakd.plan import Plan, Trial, control_weights
 from wetakd.report.arms import recipe_label
 from wetakd.report.results import SUMMARY, Results
 from wetakd.storage.store import Store
@@ -95,23 +95,29 @@ def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None
 
 def is_complete(store: Store, plan: Plan) -> bool:
     """Whether storage holds all that the plan asks for, its results included: to run it would do nothing."""
-    addresses = [f"{kind}/{node.key}" for node in plan.nodes for kind in ("networks", "bank")]
     try:
         Results.read(store, plan.config.study.name)
         if not _references(store, f"studies/{plan.config.study.name}"):
             return False
     except UserError:
         return False
-    for trial in plan.trials:
-        weights: Iterable[float] = control_weights(trial)
-        if trial.arm.is_searched:
-            search = store.find(f"searches/{plan.search(trial).key}")
-            if search is None:
-                return False
-            weights = search.facts["weights"]
-        key = plan.student(trial, weights).key
-        addresses += [f"students/{key}", f"judgements/{key}"]
+    keys = {student_key(store, plan, trial) for trial in plan.trials}
+    if None in keys:
+        return False
+    addresses = [f"{kind}/{node.key}" for node in plan.nodes for kind in ("networks", "bank")]
+    addresses += [f"{kind}/{key}" for key in keys for kind in ("students", "judgements")]
     return all(store.find(address) is not None for address in dict.fromkeys(addresses))
+
+
+def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:
+    """Key of a trial's student; None while storage lacks the search that weighs its teachers."""
+    weights: Iterable[float] = control_weights(trial)
+    if trial.arm.is_searched:
+        search = store.find(f"searches/{plan.search(trial).key}")
+        if search is None:
+            return None
+        weights = search.facts["weights"]
+    return plan.student(trial, weights).key
 
 
 def _references(store: Store, folder: str) -> list[str]:

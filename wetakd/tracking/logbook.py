@@ -189,6 +189,7 @@ class Logbook:
             "replicate": str(trial.replicate),
             "seed": str(trial.seed),
             "control": str(not arm.is_searched).lower(),
+            "assistant_parameters": "+".join(str(size or "?") for size in sizes) or "none",
         }
         name = f"{recipe_label(arm.strategy, arm.assistants, arm.point)} s{trial.seed}"
         self._start(trial.uid, name, params=params, tags=tags)
