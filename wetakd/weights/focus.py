@@ -6,7 +6,7 @@ look, and a sample with a row c.d < -R|L'd| is wrong: inside the ball fewer rows
 """
 
 import numpy as np
-from numpy.linalg import cholesky, inv, norm
+from numpy.linalg import cholesky, inv
 
 from wetakd.weights.margins import Margins
 from wetakd.weights.scores import Floats
@@ -50,8 +50,7 @@ class Focus:
         return wrong_M
 
     def _distance(self, simplex_MK: Floats) -> Floats:
-        distance_M: Floats = norm((simplex_MK - self._center_K) @ self._inverse_KK, axis=1)
-        return distance_M
+        return _lengths((simplex_MK - self._center_K) @ self._inverse_KK)
 
     def _fit(self, simplex_MK: Floats) -> None:
         self._center_K = simplex_MK.mean(axis=0)
@@ -62,7 +61,12 @@ class Focus:
         self._inverse_KK = inv(factor_KK).T
         everything = self._balls[-1]
         middle_R = everything.rows_RK @ self._center_K
-        reach_R = norm(everything.rows_RK @ factor_KK, axis=1)
+        reach_R = _lengths(everything.rows_RK @ factor_KK)
         distance_M = self._distance(simplex_MK)
         self._radii = [np.quantile(distance_M, 0.7), 1.2 * distance_M.max()]
         self._balls = [*(everything.decided(middle_R, r * reach_R + SLACK) for r in self._radii), everything]
+
+
+def _lengths(vectors_XK: Floats) -> Floats:
+    lengths_X: Floats = np.sqrt(np.vecdot(vectors_XK, vectors_XK))  # half the time of `norm`
+    return lengths_X
