@@ -1,4 +1,7 @@
-"""The embedded study runs from its first line to its last, reduced to an epoch a network and one set of assistants."""
+"""The embedded study runs from its first line to its last, reduced to an epoch a network and one set of assistants.
+
+Its teacher is trained by a worker group of Ray Train, its assistants by tasks.
+"""
 
 from pathlib import Path
 
@@ -15,8 +18,11 @@ STRATEGIES = {"uniform", "random", "random_search", "de", "greedy", "convex"}
 
 
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(600)
 def test_digits_runs_end_to_end_and_a_second_run_trains_nothing(tmp_path: Path) -> None:
-    config = load(shipped.path("digits"), shipped.reduced("digits", tmp_path, **{"study.subsets": [3]}))
+    config = load(
+        shipped.path("digits"), shipped.reduced("digits", tmp_path, **{"study.subsets": [3], "teacher.workers": 1})
+    )
     result = Study(config).run()
     assert result.exit_code == 0
     assert result.num_networks_trained == 4
