@@ -34,6 +34,8 @@ ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray starts workers at 15: on a machine that does other things, too, they would starve and look as if they hung.
+    "RAY_worker_niceness": "0",
     # For the S3 server of the campaign, which takes any.
     "AWS_ACCESS_KEY_ID": "any",
     "AWS_SECRET_ACCESS_KEY": "any",
