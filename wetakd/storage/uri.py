@@ -8,6 +8,11 @@ from urllib.parse import parse_qsl, unquote, urlencode
 # What a query may show. Everything else could be a secret (access_key, session_token, sig, password, ...).
 _SHOWN_OPTIONS = ("region", "endpoint_override", "scheme", "allow_bucket_creation", "allow_bucket_deletion")
 _HIDDEN = "***"
+# Credentials may hold any sign, up to the last "@"; they and the options end where another URI begins.
+_URI = re.compile(
+    r"""[A-Za-z][\w+.-]{0,30}://(?:(?:(?!://)[^\s"])*@)?[^\s'",\[\]?#]*"""
+    r"""(?:[?#](?:(?!,[A-Za-z][\w+.-]{0,30}://)[^\s'"])*)?"""
+)
 
 
 def split(uri: str) -> tuple[str, str, str, str]:
@@ -15,13 +20,22 @@ def split(uri: str) -> tuple[str, str, str, str]:
     scheme, mark, rest = uri.partition("://")
     if not mark:
         return "", "", uri, ""
-    rest, _, query = rest.partition("?")
+    address, query = _parted(rest)
     # A secret with an unescaped "/" looks like a path, so an "@" anywhere counts, but for a bucket's plain path.
-    authority, _, _ = rest.partition("/")
-    before, at, after = rest.rpartition("@")
-    if at and ("@" in authority or ":" in authority or scheme.startswith("http")):
+    authority, _, _ = address.partition("/")
+    before, at, after = address.rpartition("@")
+    if at and ("@" in authority or ":" in authority or scheme.lower().startswith("http")):
         return scheme, before, after, query
-    return scheme, "", rest, query
+    if "@" in query and ":" in authority:  # a secret with an unescaped "?" or "#", as likely as a port
+        before, _, after = rest.rpartition("@")
+        return scheme, before, *_parted(after)
+    return scheme, "", address, query
+
+
+def _parted(rest: str) -> tuple[str, str]:
+    """The address, and its query or fragment: both may hold secrets."""
+    address, *options = re.split("[?#]", rest, maxsplit=1)
+    return address, "".join(options)
 
 
 def shown(uri: str) -> str:
@@ -57,4 +71,4 @@ def _secrets(uri: str) -> set[str]:
 
 def hide(text: str) -> str:
     """`text` with every URI in it as `shown` has it."""
-    return re.sub(r"[A-Za-z][\w+.-]*://[^\s'\",\[\]]+", lambda found: shown(found.group()), text)
+    return _URI.sub(lambda found: shown(found.group()), text)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from wetakd.storage.uri import hide, scrub, shown
 
 SECRET = st.text("abcdefXYZ0123456789+/%=_", min_size=8, max_size=30)
+# Signs that belong escaped into a URI, and that people leave as they are.
+BOLD_SECRET = st.text("abXY09+/%=_,;!$&'()*[]{}|<>?#@:", min_size=8, max_size=30)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,24 @@ def test_no_secret_shows(secret: str) -> None:
         assert secret not in shown(uri)
         assert secret not in hide(f"read '{uri}' and ({uri})")
         assert secret not in scrub(f"cannot open {uri}: wrong key {secret}\n{secret}", uri)
+
+
+@given(secret=BOLD_SECRET)
+def test_no_unescaped_secret_shows(secret: str) -> None:
+    for uri in (f"s3://AKIA1:{secret}@bucket/x?region=r", f"http://user:{secret}@host", f"mysql+x://u:{secret}@h:1/d"):
+        for text in (shown(uri), hide(uri), hide(f"read '{uri}' and ({uri})"), hide(f"[s3://a/b,{uri},http://c]")):
+            assert secret not in text
+            assert "AKIA1" not in text
+            assert "user" not in text
+
+
+def test_what_follows_a_number_sign_does_not_show() -> None:
+    assert shown("https://host/x#token=abc") == "https://host/x"
+    assert hide("at https://host/x#token=abc.") == "at https://host/x"
+
+
+def test_a_very_long_word_is_hidden_in_no_time() -> None:
+    assert hide("a" * 1_000_000) == "a" * 1_000_000
 
 
 def test_an_error_stays_readable() -> None:
