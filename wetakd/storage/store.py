@@ -12,10 +12,12 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import re
+import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
@@ -29,7 +31,6 @@ from wetakd.storage.uri import scrub, shown
 
 MANIFEST = "manifest.json"
 Paths: TypeAlias = list[str]
-_LISTING_TRIES = 20
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -215,6 +216,8 @@ class Store:
 
     def _buffer(self, path: str) -> pa.Buffer | None:
         target = self._at(path)
+        if self.is_local and not os.path.isfile(target):
+            return None  # nor a pipe, which would be waited for
         try:
             with self._fs.open_input_file(target) as stream:
                 return stream.read_buffer()
@@ -237,26 +240,20 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all that is in it, its manifest first; what is absent is all right."""
-        target = self._at(path)
-        is_file = self._fs.get_file_info(target).is_file
+        if self.is_local:
+            _remove(Path(self._at(path)))
+            return
+        is_file = self._fs.get_file_info(self._at(path)).is_file
         files = [path] if is_file else [file for file, _ in self._files(path)]
         for file in sorted(files, key=lambda file: not file.endswith(MANIFEST)):
             with contextlib.suppress(FileNotFoundError):
                 self._fs.delete_file(self._at(file))
-        if self.is_local and not is_file and Path(target).is_dir():
-            self._fs.delete_dir(target)
 
     def _files(self, folder: str) -> Iterator[tuple[str, pafs.FileInfo]]:
         root = self._at(folder) if folder else self._root
-        found = self._listed(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+        which = list(_walk(root)) if self.is_local else pafs.FileSelector(root, recursive=True, allow_not_found=True)
+        found = self._fs.get_file_info(which)
         return ((info.path[len(self._root) :].lstrip("/"), info) for info in found if info.is_file)
-
-    def _listed(self, selector: pafs.FileSelector) -> Sequence[pafs.FileInfo]:
-        for _ in range(_LISTING_TRIES - 1):
-            with contextlib.suppress(FileNotFoundError):  # a folder came or went while it was listed
-                infos: Sequence[pafs.FileInfo] = self._fs.get_file_info(selector)
-                return infos
-        return self._fs.get_file_info(selector)  # type: ignore[no-any-return]
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{inside(path)}"
@@ -326,6 +323,34 @@ def inside(path: str) -> str:
     if re.search(r"[\\\x00-\x1f\x7f]", path) or any(part in ("", ".", "..") for part in parts):
         raise UserError(f"path: {path!r} must be a relative path within the storage, such as studies/digits")
     return path
+
+
+def _walk(root: str) -> Iterator[str]:
+    """Paths of what lies below a local folder and is no folder; links are followed, but into no folder twice."""
+    seen = set()
+    for folder, below, names in os.walk(root, onerror=_unless_gone, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in seen:
+            below.clear()
+            continue
+        seen.add(place)
+        yield from (f"{folder}/{name}" for name in names)
+
+
+def _remove(path: Path) -> None:
+    """Delete a local file, or a folder with its manifest first; of a link the link, never what it leads to."""
+    if path.is_symlink() or not path.is_dir():
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+        return
+    (path / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(path, onerror=lambda _, __, error: _unless_gone(error[1]))
+
+
+def _unless_gone(error: BaseException) -> None:
+    """A folder may come and go while it is listed or deleted."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _manifest_bytes(manifest: Manifest) -> bytes:

@@ -247,6 +247,50 @@ def test_files_are_listed_measured_and_deleted(store: Store) -> None:
     assert store.read_file("networks/b") is None
 
 
+def test_to_delete_never_follows_a_link_out_of_the_storage(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "precious/deep").mkdir(parents=True)
+    for path in ("precious/x", "precious/deep/y"):
+        (tmp_path / path).write_bytes(b"x")
+    manifest = store.commit("networks/real", {"a": b"1"}, {})
+    for link in ("networks/folder", "networks/real/checkpoints", f"networks/real/{MANIFEST}.old"):
+        Path(store.uri, link).symlink_to(tmp_path / "precious")
+    Path(store.uri, "networks/file").symlink_to(tmp_path / "precious/x")
+    for path in ("networks/folder", "networks/file", f"networks/real/{manifest.blobs['a'].path}", "networks/real"):
+        store.delete(path)
+    assert store.list("networks") == []
+    assert not list(Path(store.uri, "networks").iterdir())
+    assert (tmp_path / "precious/x").exists()
+    assert (tmp_path / "precious/deep/y").exists()
+
+
+def test_folders_may_lie_on_another_disk(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    Path(store.uri).mkdir()
+    Path(store.uri, "bank").symlink_to(tmp_path / "disk")
+    store.commit("bank/k", {"x": b"abc"}, {})
+    assert [path.rpartition("/")[0] for path in store.list("bank")] == ["bank/k"] * 2
+    assert store.addresses("bank") == ["bank/k"]
+    store.delete("bank/k")
+    assert not list((tmp_path / "disk").iterdir())
+
+
+def test_links_in_a_circle_are_listed_once(store: Store) -> None:
+    store.write("networks/a/x", b"1")
+    for name in ("one", "two", "three"):
+        Path(store.uri, "networks", name).symlink_to("..")
+    assert store.list() == ["networks/a/x"]
+    assert store.size() == 1
+
+
+def test_what_is_no_file_is_none_and_waited_for_by_nobody(store: Store) -> None:
+    store.write("studies/s/x", b"")
+    os.mkfifo(Path(store.uri, "studies/s/lease.json"))
+    Path(store.uri, "studies/s/summary.json").symlink_to("/dev/zero")
+    assert store.read_file("studies/s/lease.json") is None
+    assert store.read_file("studies/s/summary.json") is None
+    assert store.list("studies") == ["studies/s/x"]
+
+
 @pytest.mark.parametrize(
     "path", ["", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a\\..\\b", "a\0b", "./a", "a/", "a\nb"]
 )
