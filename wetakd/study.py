@@ -21,7 +21,7 @@ from wetakd.assignments import student_address
 from wetakd.cluster import capacity
 from wetakd.cluster.ray_cluster import joined
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import stamped, unstamped
+from wetakd.config.study_file import recorded, stamped
 from wetakd.errors import UserError
 from wetakd.plan import Plan
 from wetakd.progress import QuietReporter, Reporter
@@ -159,7 +159,7 @@ class Study:
     def _check_same_file(self) -> None:
         """One study name means one question: a changed file needs a new name, or `--revise`."""
         raw = self.store.read_file(f"{self._folder}/study.yaml")
-        before = unstamped(raw)
+        before = recorded(raw)
         if raw is not None and before is None:  # damaged
             self._record()
         changed = self.config.differences(before) if before is not None else []

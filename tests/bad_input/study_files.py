@@ -332,6 +332,9 @@ _FILES: dict[str, bytes] = {
     "a billion laughs": b"a: &a [x,x,x,x,x,x,x,x,x]\n"
     + b"".join(b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(9))
     + b"study: {name: *j}",
+    "a billion merges": b"a: &a {k: 1, l: 2, m: 3}\n"
+    + b"".join(b"%c: &%c {<<: [%s]}\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(9))
+    + b"study: *j",
 }
 
 

@@ -137,16 +137,16 @@ class StudyConfig(Model):
             ]
         return sorted(set(found) | {pool}, key=lambda subset: (len(subset), [pool.index(name) for name in subset]))
 
-    def differences(self, other_yaml: str) -> list[str]:
-        """Fields in which another file (as `to_yaml` wrote it) asks another question, in dotted form.
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """Fields in which another file (what `to_yaml` wrote, read again) asks another question, in dotted form.
 
         Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
         """
-        mine, other = _leaves(yaml.safe_load(self.to_yaml())), _leaves(yaml.safe_load(other_yaml))
+        mine, theirs = _leaves(yaml.safe_load(self.to_yaml())), _leaves(other)
         return [
             field
-            for field in {**mine, **other}
-            if mine.get(field) != other.get(field)
+            for field in {**mine, **theirs}
+            if mine.get(field) != theirs.get(field)
             and not field.startswith(("storage", "mlflow", "limits", "study.max_concurrent"))
             and ".placement" not in field
         ]

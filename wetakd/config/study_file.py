@@ -46,6 +46,15 @@ class _Loader(yaml.SafeLoader):
                 seen.add(key.value)
         return node
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        # Each key once, its last value: a few lines that merge each other's copies would stand for billions of keys.
+        super().flatten_mapping(node)
+        node.value = list({_identity(key): (key, value) for key, value in node.value}.values())
+
+
+def _identity(key: yaml.Node) -> Any:
+    return (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key
+
 
 def embedded_study() -> str:
     """The YAML text of the study that `wetakd run` runs when no file is named."""
@@ -83,10 +92,16 @@ def stamped(text: str) -> bytes:
     return f"# sha256 {_digest(text)}\n{text}".encode()
 
 
-def unstamped(raw: bytes | None) -> str | None:
-    """The text that `stamped` was given, or None where there is none or it is no longer whole."""
+def recorded(raw: bytes | None) -> dict[str, Any] | None:
+    """What stands in the file that `stamped` made, or None where there is none or it is no longer whole."""
     stamp, _, text = (raw or b"").decode(errors="replace").partition("\n")
-    return text if stamp == f"# sha256 {_digest(text)}" else None
+    if stamp != f"# sha256 {_digest(text)}":
+        return None
+    try:
+        tree = _yaml(text, "recorded study file")
+    except UserError:
+        return None
+    return tree if isinstance(tree, dict) else None
 
 
 def _digest(text: str) -> str:

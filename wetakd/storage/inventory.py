@@ -7,10 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import yaml
-
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check, unstamped
+from wetakd.config.study_file import check, recorded
 from wetakd.errors import UserError
 from wetakd.plan import Plan, Trial, control_weights
 from wetakd.report.arms import recipe_label
@@ -58,13 +56,13 @@ def config_of(store: Store, study: str) -> StudyConfig:
     if study not in names:
         there = ", ".join(names) or "no studies"
         raise UserError(f"study {study!r}: is not on {store.shown}, which has {there}; run it, or name its --storage")
-    text = unstamped(store.read_file(f"studies/{study}/study.yaml"))
-    if text is None:
+    tree = recorded(store.read_file(f"studies/{study}/study.yaml"))
+    if tree is None:
         raise UserError(f"study {study!r}: its file on {store.shown} is missing or damaged; run the study again")
-    tree = yaml.safe_load(text)
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        tree["mlflow"]["tracking_uri"] = os.environ["MLFLOW_TRACKING_URI"]
-    return check(tree)
+    config = check(tree)
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        config = config.model_copy(update={"mlflow": config.mlflow.model_copy(update={"tracking_uri": uri})})
+    return config
 
 
 def _entry(store: Store, name: str) -> StudyEntry:
