@@ -19,6 +19,8 @@ from tests.faults.cluster import Cluster, title
 from tests.faults.studies import NET, Run
 
 POLL_S = 0.05
+# What an undisturbed run makes, by kind.
+_THINGS = {"networks": 3, "bank": 3, "students": 10, "judgements": 10}
 Strike = Callable[[Run, Cluster, random.Random], str | None]
 
 
@@ -96,8 +98,16 @@ def _kill_bank(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
 
 
 def _moment(run: Run, rng: random.Random) -> bool:
-    """Wait for a random moment of the run, about evenly over the time that an undisturbed one works."""
-    ends = time.monotonic() + rng.uniform(0.2, 1.0) * run.duration_s
+    """Wait until a random number of things is done, and a moment more; a clock would come too late once the machine
+    has less to do than when the undisturbed run was timed. What is done on S3 cannot be seen from here.
+    """
+    if run.s3:
+        ends = time.monotonic() + rng.uniform(0.1, 0.5) * run.duration_s
+        return _until(run, lambda: time.monotonic() > ends)
+    least, pause_s = rng.randrange(sum(_THINGS.values())), rng.uniform(0, 1)
+    if not _until(run, lambda: sum(map(run.num_done, _THINGS)) >= least):
+        return False
+    ends = time.monotonic() + pause_s
     return _until(run, lambda: time.monotonic() > ends)
 
 
