@@ -5,6 +5,7 @@ The file has a line a skip, `NODEID -- REASON`, for what a machine may honestly 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,11 @@ ReportT = TypeVar("ReportT", pytest.TestReport, pytest.CollectReport)
 
 _LINES = Path(__file__).with_name("allowed_skips.txt").read_text(encoding="utf-8").splitlines()
 ALLOWED = frozenset(line.strip() for line in _LINES if line.strip() and not line.startswith("#"))
+
+
+def pytest_configure() -> None:
+    """A job in the background of a script begins with Ctrl-C ignored, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
