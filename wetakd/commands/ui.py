@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -43,6 +45,9 @@ def show(tracking_uri: str, experiment: str, study_id: str, port: int, say: Call
         if probe.connect_ex((HOST, port)) == 0:
             raise UserError(f"--port: {port} is taken; pass another, such as --port {port + 1}")
     say(f"starting MLflow on {base} …")
+    if threading.current_thread() is threading.main_thread():
+        # Else SIGTERM would end us and leave the server behind.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
     server = serve(tracking_uri, port)
     try:
         _wait(base, server)
