@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 import wetakd
 from tests.bad_input.study_files import BASE
 from tests.bad_input.way import Way, attempt, call
-from tests.unit import tiny
+from tests.unit import tables, tiny
 from tests.unit.training.test_training_job import job
 from wetakd import bank, cli
 from wetakd.commands.weigh import read_labels, read_scores
+from wetakd.config.study_file import check, stamped
 from wetakd.errors import UserError
 from wetakd.report import results
 from wetakd.storage import inventory
@@ -264,3 +265,23 @@ def test_the_pages_are_served_on_loopback_alone() -> None:
     assert ui.HOST == "127.0.0.1"
     assert cli.commands.commands["ui"].params  # the port is an option, the host is not
     assert "host" not in {option.name for option in cli.commands.commands["ui"].params}
+
+
+def test_export_runs_no_function_that_a_forged_record_names_unless_told_to(tmp_path: Path) -> None:
+    """Whoever can write to the storage can name `torch.hub:load` and a folder there, which runs its hubconf.py."""
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "hubconf.py").write_text(f"open({str(tmp_path / 'exploded')!r}, 'w')\n")
+    options = {"repo_or_dir": str(tmp_path / "hub"), "model": "any", "source": "local", "trust_repo": True}
+    found, store = tables.simulated(), Store(str(tmp_path / "runs"))
+    named = {
+        "study": {"name": found.study},
+        "data": {"source": "callable", "callable": "torch.hub:load", "options": options},
+    }
+    store.write(f"studies/{found.study}/study.yaml", stamped(check(BASE | named).to_yaml()))
+    found.write(store)
+    words = ("export", found.study, "--storage", store.uri, "--to", str(tmp_path / "to"))
+    code, _, complaint = call(*words)
+    assert (code, complaint.count("\n"), (tmp_path / "exploded").exists()) == (2, 1, False)
+    assert "data.callable: 'torch.hub:load' is code" in complaint
+    assert call(*words, "--trust-code")[0] == 2  # such images it cannot be
+    assert (tmp_path / "exploded").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_uri
+from wetakd.errors import UserError
 
 
 @click.command(short_help="Write the winner of STUDY, ready to ship.", epilog=EXIT_CODES)
@@ -15,12 +16,16 @@ from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_uri
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder to write.  [default: STUDY-student]")
 @click.option("--onnx", is_flag=True, help="Write student.onnx too, checked against torch.")
 @click.option("--int8", is_flag=True, help="Write student.int8.onnx too, its accuracy measured; implies --onnx.")
+@click.option("--trust-code", is_flag=True, help="Run the functions that the study's file on storage names.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def export(study: str, storage: str | None, folder: Path | None, onnx: bool, int8: bool, quiet: bool) -> None:
+def export(
+    study: str, storage: str | None, folder: Path | None, onnx: bool, int8: bool, trust_code: bool, quiet: bool
+) -> None:
     """Write the winner of STUDY, ready to ship: weights, MLflow model, and a model card that says how to use it.
 
     The study must be finished, and its images must be where they were: the transform is part of the model, and what is
-    written is checked on them. --onnx and --int8 need the extra `wetakd[onnx]`.
+    written is checked on them. Where the study names functions of your own, --trust-code says that nobody else can have
+    named them: whoever can write to the storage could. --onnx and --int8 need the extra `wetakd[onnx]`.
 
     \b
     Examples:
@@ -34,8 +39,14 @@ def export(study: str, storage: str | None, folder: Path | None, onnx: bool, int
     from wetakd.storage.store import Store
 
     store = Store(storage_uri(storage))
+    config = config_of(store, study)
+    if config.functions and not trust_code:
+        field, function = next(iter(config.functions.items()))
+        raise UserError(
+            f"{field}: {function!r} is code that the study's file on {store.shown} names; pass --trust-code to run it"
+        )
     formats = Formats(onnx=onnx or int8, int8=int8)
     target = folder or Path(f"{study}-student")
-    for path in write(config_of(store, study), store, target, formats, reporter(quiet)):
+    for path in write(config, store, target, formats, reporter(quiet)):
         click.echo(path)
     click.echo(f"\nThe model card says how to use it: {target / 'README.md'}")

@@ -67,7 +67,7 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     elif config.mlflow.enabled:
         lines.append(f"MLflow:  {_next('ui', config)}")
     if result.winner is not None:
-        lines.append(f"Winner:  {_next('export', config)}")
+        lines.append(f"Winner:  {_next('export', config)}{' --trust-code' if config.functions else ''}")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from wetakd.storage.uri import hide
 
 TEACHER = "teacher"
 STUDENT = "student"
+_FUNCTION = re.compile(r"[^/]+:[^/]+")
 
 
 class StudyConfig(Model):
@@ -151,6 +153,14 @@ class StudyConfig(Model):
             and ".placement" not in field
         ]
 
+    @property
+    def functions(self) -> dict[str, str]:
+        """What the file names in the form `package.module:function`, by field: running the file may run it."""
+        leaves = _leaves(self.model_dump(mode="json", exclude={"storage", "mlflow"}))
+        texts = ((field, text) for field, value in leaves.items() for text in _texts(value))
+        named = ((field, text) for field, text in texts if _FUNCTION.fullmatch(text))
+        return {field: text for field, text in named if not text.startswith("torchvision:")}
+
     def to_yaml(self) -> str:
         """The whole file, defaults written out, for the record: URIs without their credentials."""
         return hide(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100))
@@ -162,3 +172,10 @@ def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
         return {path: tree}
     below = (_leaves(child, f"{path}.{key}".strip(".")) for key, child in tree.items())
     return {leaf: value for leaves in below for leaf, value in leaves.items()}
+
+
+def _texts(value: Any) -> list[str]:
+    """Every text in a leaf, which may be a list."""
+    if isinstance(value, list):
+        return [text for part in value for text in _texts(list(part.values()) if isinstance(part, dict) else part)]
+    return [value] if isinstance(value, str) else []
