@@ -1,4 +1,4 @@
-"""Weights for an ensemble of networks: exact search on plain numpy arrays (numpy, scipy and threadpoolctl only)."""
+"""Weights for an ensemble of networks: exact search on plain numpy arrays (numpy and scipy only)."""
 
 from wetakd.weights.contributions import Contributions, contributions
 from wetakd.weights.problem import Problem

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import comb
-from threadpoolctl import threadpool_limits
 
+from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.problem import Problem
 from wetakd.weights.scores import Floats, Integers
 
@@ -38,7 +38,7 @@ def contributions(problem: Problem) -> Contributions:
 def _values(problem: Problem, members_SK: Integers) -> Floats:
     """v(S) of each coalition; a 1 says that the network belongs."""
     majority = np.bincount(problem.scores.labels_N).max() / problem.num_samples
-    with threadpool_limits(1):
+    with one_blas_thread():
         wrong_S = problem.margins.count_wrong(members_SK.astype(np.float64))
     right_S = 1.0 - wrong_S / problem.num_samples
     return np.where(members_SK.any(axis=1), right_S, majority)

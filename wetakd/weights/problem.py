@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.compilation import compile_margins
 from wetakd.weights.focus import Focus
 from wetakd.weights.logloss import LogLoss, log_loss_of, losses_of
@@ -110,5 +110,5 @@ class Problem:
         """
         from wetakd.weights.searching import run  # brings the strategies, which need this module
 
-        with threadpool_limits(1):  # our products are small; a second thread, spinning on a busy core, costs tenfold
+        with one_blas_thread():
             return run(self, strategy, Options(**options), crossfit)
