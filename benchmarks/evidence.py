@@ -68,6 +68,7 @@ RESNETS = {"teacher": 110, "assistants.ta8": 56, "assistants.ta6": 32, "assistan
 ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "constant rate": {"student.recipe.schedule": "constant"},
     "DKD": {"student.distillation.loss": "dkd"},
+    "DKD, beta 1": {"student.distillation.loss": "dkd", "student.distillation.dkd_beta": 1.0},
     "DIST": {"student.distillation.loss": "dist"},
     "standardised logits": {"student.distillation.standardize": True},
 }

@@ -3,15 +3,22 @@
     python benchmarks/packed.py
 
 Packed, P students are one network with grouped convolutions: one launch where there were P, and arithmetic that the
-device may or may not do better. Both sides do the same step (distillation and labels, SGD with momentum) on the same
-random images, in turns, in one process. Prints student-images a second and their ratio; above 1.5 it would be worth a
-module of its own. With a GPU it runs there, in bfloat16 too.
+device may or may not do better. Its rivals are the same students one after the other in one process ("in turn"), and in
+as many processes as there are cores ("side by side", as Tune's actors; on a GPU, P processes share it). All do the same
+step (distillation and labels, SGD with momentum) on the same random images, on one thread a process; the ways take
+turns. Prints student-images a second and ratios; above 1.5 over both rivals it would be worth a module of its own. On a
+CPU seconds are those of the processor, summed over processes, so that other load weighs the same on all; with a GPU the
+clock's.
 """
 
 import argparse
+import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from threading import Barrier
 
 import torch
 from torch import Tensor, nn
@@ -57,20 +64,26 @@ def stepper(num: int, device: str, precision: torch.dtype) -> Callable[[Tensor, 
     return step
 
 
-def rate(steps: list[Callable[[Tensor, Tensor, Tensor], None]], students: int, device: str, num_steps: int) -> float:
-    """Student-images a second, `steps` one after the other on each batch."""
+def seconds(students: int, packed: bool, device: str, precision: torch.dtype, num_steps: int, ready: Barrier) -> float:
+    """What so many students take for `num_steps` batches, packed or one after the other on each."""
+    torch.set_num_threads(1)
+    steps = (
+        [stepper(students, device, precision)] if packed else [stepper(1, device, precision) for _ in range(students)]
+    )
     images = torch.randn(BATCH, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (BATCH,), device=device)
     targets = torch.softmax(torch.randn(BATCH, CLASSES, device=device), dim=1)
+    clock = time.perf_counter if device == "cuda" else time.process_time
     started = 0.0
     for number in range(num_steps + 3):
         if number == 3:
             synchronise(device)
-            started = time.perf_counter()
+            ready.wait()
+            started = clock()
         for step in steps:
             step(images, labels, targets)
     synchronise(device)
-    return num_steps * BATCH * students / (time.perf_counter() - started)
+    return clock() - started
 
 
 def synchronise(device: str) -> None:
@@ -83,23 +96,32 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     has_bfloat16 = device == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
-    for precision in (torch.float32, torch.bfloat16) if has_bfloat16 else (torch.float32,):
-        for num in (2, 4, 8):
-            alone = [stepper(1, device, precision) for _ in range(num)]
-            packed = [stepper(num, device, precision)]
-            rounds = [
-                (rate(alone, num, device, arguments.steps), rate(packed, num, device, arguments.steps))
-                for _ in range(arguments.rounds)
-            ]
-            ratios = [mine / lone for lone, mine in rounds]
-            lone, mine = (statistics.median(side) for side in zip(*rounds, strict=True))
-            print(
-                f"{device} {str(precision).removeprefix('torch.')}, P = {num}: alone {lone:,.0f}, packed {mine:,.0f} "
-                f"student-images a second: x{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            )
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(8, context) as pool, context.Manager() as manager:
+
+        def took(processes: int, students: int, packed: bool, precision: torch.dtype) -> float:
+            """So many processes at once: their processor seconds, or the clock's on a GPU."""
+            ready = manager.Barrier(processes)
+            work = (students // processes, packed, device, precision, arguments.steps, ready)
+            each = [future.result() for future in [pool.submit(seconds, *work) for _ in range(processes)]]
+            return max(each) if device == "cuda" else sum(each)
+
+        for precision in (torch.float32, torch.bfloat16) if has_bfloat16 else (torch.float32,):
+            for num in (2, 4, 8):
+                beside = num if device == "cuda" else min(num, os.cpu_count() or 1)
+                ways = {"packed": (1, num, True), "in turn": (1, num, False), "side by side": (beside, num, False)}
+                rounds = [{way: took(*how, precision) for way, how in ways.items()} for _ in range(arguments.rounds)]
+                print(f"{device} {str(precision).removeprefix('torch.')}, P = {num}, student-images a second:")
+                for way in ways:
+                    rate = statistics.median(num * arguments.steps * BATCH / found[way] for found in rounds)
+                    ratios = [found[way] / found["packed"] for found in rounds]
+                    print(
+                        f"  {way:12s} {rate:9,.0f}   packed: x{statistics.median(ratios):.2f} "
+                        f"({min(ratios):.2f} to {max(ratios):.2f})",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":
