@@ -196,6 +196,6 @@ def _shown(folder: Path) -> dict[str, Any]:
     for run, uid in uid_of.items():
         runs[uid]["params"] |= dict(database.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run,)))
         rows = database.execute("SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY key, step", (run,))
-        runs[uid]["metrics"] += [row for row in rows if row[0] not in VARIABLE and not row[0].endswith("_core_seconds")]
+        runs[uid]["metrics"] += [row for row in rows if not row[0].endswith("_seconds")]
     database.close()
     return runs
