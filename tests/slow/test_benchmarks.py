@@ -18,7 +18,7 @@ RATIO = r"\d+\.\d+x \(\d+\.\d+ to \d+\.\d+"
 SMALL = {
     "distill": ("--families plain --rounds 1 --steps 1 --workers 1 --threads 1", rf"(?m)^usual .* {RATIO}\)$"),
     "evidence": ("", r"\| de ta8\+ta6\+ta4 \| \d+\.\d\d .*\| [+-]?\d+\.\d\d "),
-    "packed": ("--rounds 1 --steps 1", r"P = 8: alone .* x\d+\.\d\d \("),
+    "packed": ("--rounds 1 --steps 1", r"P = 8, .*\n.*\n  in turn .* x\d+\.\d\d \(.*\n  side by side .* x\d+\.\d\d \("),
     "scaling": ("", r"1000 nodes, \d+ students: \d+ steps, \d+ min"),
     "study": ("--trials 4 6 --epochs 1", r"one more trial: -?\d+\.\d+ core-seconds beyond its training"),
     "teachers": ("--rounds 1 --steps 2 --classes 3", r"(?s)on flip and crop.*8 teachers: \d\.\d+ x plain"),
