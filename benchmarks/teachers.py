@@ -2,9 +2,9 @@
 
 Images are random 32x32 colour, batch 128, one thread; trainings take turns epoch by epoch in one process, so that a
 second load on the machine hits all of them, and processor time is what counts. The first lines are the shares of an
-epoch that the bare network (forward, cross-entropy, backward, update, on one resident batch) needs: of an epoch on the
-clean images, and of one on views that are cut and mirrored (every other epoch is the clean view, so two epochs count).
-The teachers' lines are of the clean images, where a teacher weighs most.
+epoch that pass in the network (forward, loss, backward and update, and the forward pass of evaluation): of epochs on
+clean images, on views that are cut and mirrored, and on clean images with eight teachers. The teachers' lines are of
+clean images, where a teacher weighs most.
 
     python benchmarks/teachers.py --rounds 6 --steps 100 --classes 10
 """
@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from statistics import median
 
 import numpy as np
 import torch
-from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
 from wetakd.data.dataset import Dataset, Splits
@@ -47,33 +46,35 @@ def random_dataset(num_fit: int, num_classes: int) -> Dataset:
     )
 
 
-def processor_seconds(work: Callable[[], object]) -> float:
-    """Processor time of `work`."""
-    started = time.process_time()
-    work()
-    return time.process_time() - started
+class NetworkClock:
+    """Processor seconds in networks: in training from the forward pass to the end of the update, else forward alone."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+        register_optimizer_step_post_hook(lambda *_: self._stop())
+
+    def watch(self, model: torch.nn.Module) -> None:
+        """Count `model` in, and with it the optimizer that steps next."""
+        model.register_forward_pre_hook(lambda *_: self._start())
+        model.register_forward_hook(lambda model, *_: None if model.training else self._stop())
+
+    def _start(self) -> None:
+        self._started = time.process_time()
+
+    def _stop(self) -> None:
+        self.seconds += time.process_time() - self._started
 
 
-def train_bare(num_steps: int, num_classes: int) -> None:
-    """So many updates on one batch that is ready."""
-    model = build(ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), num_classes, seed=0)
-    model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    inputs_BCHW = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    labels_B = torch.randint(num_classes, (BATCH,))
-    for _ in range(num_steps):
-        loss = functional.cross_entropy(model(inputs_BCHW), labels_B)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-
-
-def training(dataset: Dataset, views: Views, recipe: RecipeConfig, bank_KVNC: np.ndarray) -> Iterator[Epoch]:
+def training(
+    dataset: Dataset, views: Views, recipe: RecipeConfig, bank_KVNC: np.ndarray, clock: NetworkClock
+) -> Iterator[Epoch]:
     """Epochs of the smallest plain CNN, evenly taught by the networks of the bank."""
     num = len(bank_KVNC)
-    model = ModelConfig(name="plain", options={"depth": 2})
+    model = build(ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), dataset.num_classes, seed=0)
+    clock.watch(model)
     return train(
-        build(model, InputShape(3, 32, 32), dataset.num_classes, seed=0),
+        model,
         dataset,
         views,
         recipe,
@@ -84,9 +85,11 @@ def training(dataset: Dataset, views: Views, recipe: RecipeConfig, bank_KVNC: np
     )
 
 
-def two(epochs: Iterator[Epoch]) -> None:
+def next_epoch(epochs: Iterator[Epoch], clock: NetworkClock) -> tuple[float, float]:
+    """Processor seconds of the next epoch, and those of them that passed in the network."""
+    started, in_network = time.process_time(), clock.seconds
     next(epochs)
-    next(epochs)
+    return time.process_time() - started, clock.seconds - in_network
 
 
 def main() -> None:
@@ -99,28 +102,29 @@ def main() -> None:
     num_fit = arguments.steps * BATCH
     dataset = random_dataset(num_fit, arguments.classes)
     bank = np.random.default_rng(1).normal(0, 3, (8, 1, num_fit, arguments.classes)).astype(np.float16)
-    # Two epochs a round, which is each of two views once; one round more, to warm up.
+    # One round more, to warm up; the views take two epochs a round, for every other one is of the clean images.
     recipe = RecipeConfig(epochs=2 * (arguments.rounds + 1), batch_size=BATCH)
-    trainings = {k: training(dataset, CLEAN, recipe, bank[:k]) for k in NUM_TEACHERS}
-    with_views = training(dataset, VIEWS, recipe, bank[:0])
-    seconds: dict[int, list[float]] = {k: [] for k in trainings}
-    viewed: list[float] = []
-    bare: list[float] = []
+    clock = NetworkClock()
+    trainings = {k: training(dataset, CLEAN, recipe, bank[:k], clock) for k in NUM_TEACHERS}
+    with_views = training(dataset, VIEWS, recipe, bank[:0], clock)
+    taught: dict[int, list[tuple[float, float]]] = {k: [] for k in trainings}
+    viewed: list[tuple[float, float]] = []
     for _ in range(arguments.rounds + 1):
         for k, epochs in trainings.items():
-            seconds[k].append(processor_seconds(partial(two, epochs)))
-        viewed.append(processor_seconds(partial(two, with_views)))
-        bare.append(processor_seconds(lambda: train_bare(2 * arguments.steps, arguments.classes)))
-    for what, whole in (("clean images", seconds[0]), ("flip and crop", viewed)):
-        shares = [alone / epoch for alone, epoch in zip(bare[1:], whole[1:], strict=True)]
-        step_ms = median(whole[1:]) / (2 * arguments.steps) * 1e3
+            taught[k].append(next_epoch(epochs, clock))
+        next(with_views)
+        viewed.append(next_epoch(with_views, clock))
+    for what, rounds in (("clean images", taught[0]), ("flip and crop", viewed), ("8 teachers", taught[8])):
+        shares = [in_network / whole for whole, in_network in rounds[1:]]
+        step_ms = median(whole for whole, _ in rounds[1:]) / arguments.steps * 1e3
         print(
-            f"bare network: {median(shares):.3f} ({min(shares):.3f} to {max(shares):.3f}) of an epoch on {what}, "
+            f"in the network: {median(shares):.3f} ({min(shares):.3f} to {max(shares):.3f}) of an epoch with {what}, "
             f"{step_ms:.2f} ms a step"
         )
+    seconds = {k: [whole for whole, _ in rounds[1:]] for k, rounds in taught.items()}
     for k in NUM_TEACHERS[1:]:
-        ratio = median(seconds[k][1:]) / median(seconds[0][1:])
-        fastest = min(seconds[k][1:]) / min(seconds[0][1:])
+        ratio = median(seconds[k]) / median(seconds[0])
+        fastest = min(seconds[k]) / min(seconds[0])
         print(f"{k} teachers: {ratio:.3f} x plain training (fastest epochs: {fastest:.3f})")
 
 

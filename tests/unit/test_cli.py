@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -214,6 +215,15 @@ def test_an_empty_storage_has_no_studies(monkeypatch: pytest.MonkeyPatch, capsys
     assert call("ls", monkeypatch=monkeypatch) == 0
     assert call("gc", "--dry-run", monkeypatch=monkeypatch) == 0
     assert "0 item(s)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["ls", "gc", "report digits", "ui digits", "sync digits", "export digits"])
+def test_a_storage_that_cannot_be_read_is_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("no storage")
+    assert call(*command.split(), "--storage", "file", monkeypatch=monkeypatch) == 2
+    assert re.fullmatch(r"wetakd: storage: '.*/file' cannot be read .*\n", capsys.readouterr().err)
 
 
 def test_gc_deletes_what_no_study_needs_but_not_in_a_dry_run(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_uri
+from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_at
 from wetakd.errors import UserError
 
 
@@ -36,9 +36,8 @@ def export(
     from wetakd.export.shipping import export as write
     from wetakd.progress import reporter
     from wetakd.storage.inventory import config_of
-    from wetakd.storage.store import Store
 
-    store = Store(storage_uri(storage))
+    store = storage_at(storage)
     config = config_of(store, study)
     if config.functions and not trust_code:
         field, function = next(iter(config.functions.items()))

@@ -7,6 +7,8 @@ import os
 import click
 from click.shell_completion import CompletionItem
 
+from wetakd.storage.store import Store
+
 EXIT_CODES = "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted."
 
 
@@ -15,10 +17,15 @@ def storage_uri(given: str | None) -> str:
     return given or os.environ.get("WETAKD_STORAGE") or "./runs"
 
 
+def storage_at(given: str | None) -> Store:
+    """The storage of `storage_uri`; raises UserError where it cannot be read."""
+    store = Store(storage_uri(given))
+    store.check_readable()
+    return store
+
+
 def _complete_study(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
     """Names of studies, for the shell."""
-    from wetakd.storage.store import Store
-
     folders = Store(storage_uri(context.params.get("storage"))).addresses("studies")
     return [CompletionItem(name) for name in (path.rpartition("/")[2] for path in folders) if name.startswith(begun)]
 

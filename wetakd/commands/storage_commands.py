@@ -6,8 +6,7 @@ import json
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, JSON, STORAGE, STUDY, storage_uri
-from wetakd.storage.store import Store
+from wetakd.commands.options import EXIT_CODES, JSON, STORAGE, STUDY, storage_at
 
 
 @click.command(name="ls", short_help="List the studies on storage.", epilog=EXIT_CODES)
@@ -27,7 +26,7 @@ def list_studies(storage: str | None, as_json: bool) -> None:
     from wetakd.report.wording import size
     from wetakd.storage.inventory import studies
 
-    entries = studies(Store(storage_uri(storage)))
+    entries = studies(storage_at(storage))
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
         return
@@ -54,7 +53,7 @@ def gc(storage: str | None, dry_run: bool) -> None:
     from wetakd.report.wording import size
     from wetakd.storage.inventory import refuse
 
-    store = Store(storage_uri(storage))
+    store = storage_at(storage)
     held, found = store.size(), list(refuse(store))
     for item in found:
         click.echo(f"{size(item.size):>8}  {item.path}  ({item.why})")
@@ -78,7 +77,7 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
     from wetakd.storage.inventory import config_of
     from wetakd.tracking.tracker import sync as send
 
-    store = Store(storage_uri(storage))
+    store = storage_at(storage)
     config = config_of(store, study)
     with store.lease(f"studies/{study}/lease.json"):
         complete = send(config, store, timeout)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, FILE, JSON, OVERRIDES, STORAGE, STUDY, storage_uri
+from wetakd.commands.options import EXIT_CODES, FILE, JSON, OVERRIDES, STORAGE, STUDY, storage_at, storage_uri
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
@@ -102,10 +102,12 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.stages import load_data
 
     config = load(file, overrides)
+    store = Store(config.storage)
+    store.check_readable()
     dataset = load_data(config, reporter(quiet=as_json))
     whole = Plan(config, dataset)
     preflight.check_models(config, dataset, whole)
-    found = forecast(whole, Store(config.storage))
+    found = forecast(whole, store)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
         return
@@ -150,7 +152,7 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
     from wetakd.stages import write_report
     from wetakd.storage.inventory import config_of
 
-    store = Store(storage_uri(storage))
+    store = storage_at(storage)
     config_of(store, study)
     built = build(Results.read(store, study))
     write_report(store, study, built.files())
@@ -175,7 +177,7 @@ def ui(study: str, storage: str | None, port: int) -> None:
     from wetakd.tracking.journal import study_id
     from wetakd.tracking.tracking_uri import tracking_uri_of
 
-    store = Store(storage_uri(storage))
+    store = storage_at(storage)
     config = config_of(store, study)
     tracking_uri = tracking_uri_of(config.mlflow.tracking_uri, store)
     if not config.mlflow.enabled:

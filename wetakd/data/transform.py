@@ -57,7 +57,7 @@ class Transform:
         shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         both = torch.tensor([scale, shift], dtype=torch.float32).to(images_BCHW.device, non_blocking=True)
         scale_C11, shift_C11 = both[0, :, None, None], both[1, :, None, None]
-        return images_BCHW.to(torch.float32) * scale_C11 + shift_C11
+        return images_BCHW.to(torch.float32, copy=True).mul_(scale_C11).add_(shift_C11)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -153,6 +153,17 @@ class Store:
                 "you may write to"
             ) from None
 
+    def check_readable(self) -> None:
+        """Look into the root; raises UserError where that fails. A folder that is not there yet is an empty storage."""
+        try:
+            self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
+        except OSError as error:
+            reason = scrub(str(error), self.uri)
+            raise UserError(
+                f"storage: {self.shown!r} cannot be read ({reason}); give a folder or bucket that answers and that you "
+                "may read"
+            ) from None
+
     # -------------------------------------------------------------------------------------------------- commits
 
     def commit(self, address: str, blobs: Mapping[str, bytes | pa.Buffer], facts: Mapping[str, Any]) -> Manifest:

@@ -13,6 +13,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -340,6 +343,37 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     good = Store(str(tmp_path / "good"))
     good.check_writable()
     assert good.list() == []
+
+
+def test_a_storage_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    Store(str(tmp_path / "not there yet")).check_readable()
+    (tmp_path / "file").write_text("in the way")
+    with closed_bucket() as endpoint:
+        bucket = f"s3://AKIA123:s3cr3t@bucket/x?endpoint_override={endpoint}&scheme=http&region=us-east-1"
+        for uri in (str(tmp_path / "file"), bucket):
+            with pytest.raises(UserError, match=r"storage: .*(file|bucket/x).* cannot be read") as caught:
+                Store(uri).check_readable()
+            assert "\n" not in str(caught.value)
+            assert "s3cr3t" not in str(caught.value)
+
+
+@contextmanager
+def closed_bucket() -> Iterator[str]:
+    """Host and port of a server that lets nobody look into a bucket."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(403)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
