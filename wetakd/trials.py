@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray import tune
+from ray.actor import ActorHandle
 
 from wetakd.assignments import student_address, student_job
 from wetakd.cluster.capacity import worker_resources
-from wetakd.cluster.heartbeat import Process
 from wetakd.cluster.ray_cluster import removing_placement_groups
 from wetakd.config import PlacementConfig, StudyConfig
 from wetakd.data.dataset import Dataset
@@ -167,10 +167,6 @@ class _StudentTrial(tune.Trainable):
         self._epochs = self._train(new_config["student"])
         return True
 
-    def process(self) -> Process:
-        """Where this actor lives."""
-        return Process.here()
-
     def _train(self, index: int) -> Iterator[Epoch]:
         shared = self._shared
         banks = ray.get([shared.bank_refs[key] for key in shared.teacher_keys[index]])
@@ -197,7 +193,7 @@ class _Collector(tune.Callback):
         self._keys = keys
         self._watch = watch
         self._silent_s = silent_s
-        self._processes: dict[str, ray.ObjectRef[Process]] = {}
+        self._actors: dict[str, ActorHandle[Any]] = {}
         self._heard_at: dict[str, float] = {}
         self.last: dict[str, Epoch] = {}
         self.errors: dict[str, str] = {}
@@ -208,9 +204,9 @@ class _Collector(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """From now on it must be heard of; asked before it is busy, its actor says where it lives."""
+        """From now on it must be heard of."""
         key = self._key(trial)
-        self._processes[key] = trial.temporary_state.ray_actor.process.remote()
+        self._actors[key] = trial.temporary_state.ray_actor
         self._heard_at[key] = time.monotonic()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
@@ -224,12 +220,12 @@ class _Collector(tune.Callback):
         if result["failure"] is not None:
             self.errors[key] = result["failure"]
         if result["done"]:
-            self._processes.pop(key, None)
+            self._actors.pop(key, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """All tries are used up, or Tune gives up before they are."""
         key = self._key(trial)
-        self._processes.pop(key, None)
+        self._actors.pop(key, None)
         if trial.should_recover():
             self._lost.append(trial.config["student"])
             return
@@ -246,12 +242,9 @@ class _Collector(tune.Callback):
         self.errors |= {self._keys[student]: "its worker died again and again" for student in students}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """End the processes of trials that were silent for too long: Tune then sees a dead actor and tries again."""
-        for key in [key for key in self._processes if time.monotonic() - self._heard_at[key] > self._silent_s]:
-            told = ray.wait([self._processes[key]], timeout=0)[0]
-            if told:
-                del self._processes[key]
-                ray.get(told[0]).kill()
+        """End the actors of trials that were silent for too long, stopped processes too: Tune then tries again."""
+        for key in [key for key in self._actors if time.monotonic() - self._heard_at[key] > self._silent_s]:
+            ray.kill(self._actors.pop(key))
 
     def _key(self, trial: Any) -> str:
         index: int = trial.config["student"]
