@@ -254,7 +254,7 @@ def train(work: Work, images: str, until: float) -> float | None:
 
 def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifest | None:
     """The finished network, found or made; None where the time is up: what it has learnt lies in a checkpoint."""
-    manifest = training_job.find(store, work.job.address)
+    manifest = store.find_intact(work.job.address)
     if manifest is not None or time.time() > until:
         return manifest
     banks = [table for key in work.teachers if (table := bank.read(store, key)) is not None]

@@ -78,7 +78,7 @@ def _judge_chunk(
 def _judge_student(
     store: Store, key: str, manifest: Manifest, model: ModelConfig, dataset: Dataset, device: str
 ) -> Mapping[str, float]:
-    found = store.find(address(key))
+    found = store.find_intact(address(key))
     if found is not None:
         return found.facts
     network = training_job.load_model(store, manifest, model, dataset)

@@ -146,7 +146,7 @@ class _Foreman:
     def _ensure(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
         trained = False
         for _ in range(_MOST_ROUNDS):
-            manifest = training_job.find(self._store, network_address(node.key))
+            manifest = self._store.find_intact(network_address(node.key))
             if manifest is None:
                 # A bank speaks for the very weights that it was computed from.
                 self._store.delete(bank.address(node.key))

@@ -89,7 +89,7 @@ def train_students(
     for each epoch heard of. A student that fails costs itself only: its `error` says why. A trial that is silent for
     `limits.silent_s` is ended and tried again.
     """
-    missing = [student for key, student in students.items() if training_job.find(store, student_address(key)) is None]
+    missing = [student for key, student in students.items() if store.find_intact(student_address(key)) is None]
     collector = _Collector([student.key for student in missing], watch, config.limits.silent_s)
     if missing:
         shared = _Shared(

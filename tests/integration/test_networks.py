@@ -91,7 +91,7 @@ def test_damaged_weights_and_banks_are_made_again(tmp_path):
 def test_storage_that_the_driver_does_not_share_with_its_workers_is_said_and_not_tried_for_ever(tmp_path, monkeypatch):
     made, store = plan(tmp_path)
     # As where a worker on another machine writes to a folder of its own.
-    monkeypatch.setattr("wetakd.networks.training_job.find", lambda *_: None)
+    monkeypatch.setattr(Store, "find_intact", lambda *_: None)
     with pytest.raises(UserError, match=r"^storage: .* does not have what a worker wrote there .*all nodes share"):
         train(made, store)
 

@@ -137,6 +137,20 @@ def test_a_second_run_does_nothing_and_doubles_nothing(finished: tuple[Path, Any
     assert num_runs() == before
 
 
+def test_what_was_tampered_with_after_the_end_is_made_again(finished: tuple[Path, Any]) -> None:
+    folder, result = finished
+    kinds = {"students": "weights-*", "judgements": "correct-*", "bank": "logits-*"}
+    blobs = [next((folder / "runs" / kind).glob(f"*/{name}")) for kind, name in kinds.items()]
+    sound = [blob.read_bytes() for blob in blobs]
+    for blob, content in zip(blobs, sound, strict=True):
+        blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    again = Study(study(folder)).run()
+    assert (again.num_networks_trained, again.num_students_trained) == (0, 1)
+    for blob, name, content in zip(blobs, kinds.values(), sound, strict=True):
+        assert [made.read_bytes() for made in blob.parent.glob(name)] == [content]
+    pd.testing.assert_frame_equal(results(again.table), results(result.table))
+
+
 def test_a_changed_file_under_an_old_name_is_refused_unless_revised(finished: tuple[Path, Any]) -> None:
     folder, _ = finished
     changed = study(folder, weights={"objective": "log_loss"})

@@ -66,7 +66,7 @@ def test_a_checkpoint_is_committed_with_its_very_weights(kind: str, tmp_path: Pa
         torch.save(state if kind == "state_dict" else {"epoch": 3, "state_dict": state}, path)
     store = Store(str(tmp_path / "runs"))
     imports.adopt(store, "networks/one", from_checkpoint(path), DATA, "teacher")
-    manifest = training_job.find(store, "networks/one")
+    manifest = store.find_intact("networks/one")
     assert manifest is not None
     assert manifest.facts["epochs"] == []
     found = training_job.load_model(store, manifest, tiny.PLAIN_2, DATA).state_dict()

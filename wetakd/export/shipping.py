@@ -68,7 +68,7 @@ def export(config: StudyConfig, store: Store, folder: Path, formats: Formats, re
 
 
 def _student(store: Store, key: str, model: ModelConfig, dataset: Dataset) -> nn.Module:
-    manifest = training_job.find(store, student_address(key))
+    manifest = store.find_intact(student_address(key))
     if manifest is None:
         raise UserError(f"student {key}: is no longer on {store.shown}; run the study again, which trains it anew")
     if manifest.facts.get("data", dataset.fingerprint) != dataset.fingerprint:

@@ -92,7 +92,7 @@ def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None
 
 
 def is_complete(store: Store, plan: Plan) -> bool:
-    """Whether storage holds all that the plan asks for, its results included: to run it would do nothing."""
+    """Whether storage holds all that the plan asks for, undamaged, with its results: to run it would do nothing."""
     try:
         Results.read(store, plan.config.study.name)
         if not _references(store, f"studies/{plan.config.study.name}"):
@@ -104,7 +104,7 @@ def is_complete(store: Store, plan: Plan) -> bool:
         return False
     addresses = [f"{kind}/{node.key}" for node in plan.nodes for kind in ("networks", "bank")]
     addresses += [f"{kind}/{key}" for key in keys for kind in ("students", "judgements")]
-    return all(store.find(address) is not None for address in dict.fromkeys(addresses))
+    return all(store.find_intact(address) is not None for address in dict.fromkeys(addresses))
 
 
 def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:

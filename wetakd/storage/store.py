@@ -189,6 +189,19 @@ class Store:
         intact = all(info.size == ref.size for info, ref in zip(found, refs, strict=True))
         return manifest if intact else None
 
+    def find_intact(self, address: str) -> Manifest | None:
+        """As `find`, with every blob held against its sha256. What is damaged is deleted, to be built again."""
+        manifest = self.find(address)
+        if manifest is None:
+            return None
+        try:
+            for blob in manifest.blobs:
+                self.read(manifest, blob)
+        except Damaged:
+            self.delete(address)
+            return None
+        return manifest
+
     def read(self, manifest: Manifest, blob: str) -> pa.Buffer:
         """The content of a blob, checked against its sha256; memory-mapped where the storage is local.
 

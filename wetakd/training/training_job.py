@@ -23,7 +23,7 @@ from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.errors import UserError
-from wetakd.storage.store import Damaged, Manifest, Store
+from wetakd.storage.store import Manifest, Store
 from wetakd.training.loop import Diverged, Epoch, Targets, World, load_state, state_bytes, train
 from wetakd.training.models import InputShape, build, cost
 
@@ -122,21 +122,6 @@ def _agreed(manifest: Manifest | None, world: World, device: str) -> Manifest | 
     num_found = torch.tensor(int(manifest is not None), device=device)
     dist.all_reduce(num_found)
     return manifest if num_found.item() == world.size else None
-
-
-def find(store: Store, address: str) -> Manifest | None:
-    """The finished network at `address`; None where there is none, or its weights are not those that were committed.
-
-    A damaged one is deleted, to be trained again.
-    """
-    manifest = store.find(address)
-    try:
-        if manifest is not None and _BLOB in manifest.blobs:
-            store.read(manifest, _BLOB)
-    except Damaged:
-        store.delete(address)
-        return None
-    return manifest
 
 
 def _facts(job: TrainingJob, model: nn.Module, dataset: Dataset, epochs: Sequence[Epoch]) -> dict[str, Any]:

@@ -164,6 +164,16 @@ def _damage(content: bytes, data: st.DataObject) -> bytes:
     return content[:at] + data.draw(st.binary(min_size=1, max_size=3)) + content[at:]
 
 
+def test_what_is_damaged_is_deleted_to_be_built_again(store: Store) -> None:
+    manifest = store.commit("networks/k", {"x": b"abc", "y": b"d"}, {})
+    assert store.find_intact("networks/k") == manifest
+    store.write(f"networks/k/{manifest.blobs['y'].path}", b"e")
+    assert store.find("networks/k") == manifest
+    assert store.find_intact("networks/k") is None
+    assert store.list("networks/k") == []
+    assert store.find_intact("networks/k") is None
+
+
 def test_a_missing_blob_is_noticed(store: Store) -> None:
     manifest = store.commit("networks/k", {"x": b"abc", "y": b"d"}, {})
     store.delete(f"networks/k/{manifest.blobs['x'].path}")

@@ -13,7 +13,7 @@ from wetakd import bank
 from wetakd.storage.store import Store
 from wetakd.training import training_job
 from wetakd.training.loop import Diverged, World
-from wetakd.training.training_job import TrainingJob, find, history, run
+from wetakd.training.training_job import TrainingJob, history, run
 
 VIEWS = tiny.CLEAN
 
@@ -47,7 +47,7 @@ def equal(one, other):
 def test_a_job_is_trained_once_and_its_history_is_kept(tmp_path):
     told = list(run(job(tmp_path), tiny.dataset()))
     store = Store(str(tmp_path))
-    manifest = find(store, "networks/first")
+    manifest = store.find_intact("networks/first")
     assert history(manifest) == told
     assert manifest.facts["parameters"] == sum(p.numel() for p in tiny.network().parameters())
     assert [epoch.epoch for epoch in told] == [1, 2, 3]
@@ -67,7 +67,7 @@ def test_a_job_that_stops_early_commits_nothing_and_goes_on_from_there(tmp_path)
     first = list(run(job(tmp_path / "one", stop_after=2), tiny.dataset()))
     store = Store(str(tmp_path / "one"))
     assert [epoch.epoch for epoch in first] == [1, 2]
-    assert find(store, "networks/first") is None
+    assert store.find_intact("networks/first") is None
     assert store.checkpoints("networks/first").load() is not None
     # Stopping where it stands already trains nothing.
     assert list(run(job(tmp_path / "one", stop_after=1), tiny.dataset())) == first[:1]
@@ -79,7 +79,7 @@ def test_a_job_that_stops_early_commits_nothing_and_goes_on_from_there(tmp_path)
 
 def test_one_that_stops_after_its_last_epoch_is_finished(tmp_path):
     list(run(job(tmp_path, stop_after=3), tiny.dataset()))
-    assert find(Store(str(tmp_path)), "networks/first") is not None
+    assert Store(str(tmp_path)).find_intact("networks/first") is not None
 
 
 @pytest.mark.parametrize("mixture", ["probabilities", "logits"])
@@ -102,7 +102,7 @@ def test_divergence_is_hopeless_and_leaves_nothing_behind_as_finished(tmp_path):
     with pytest.raises(Diverged) as caught:
         list(run(job(tmp_path, recipe=wild), tiny.dataset()))
     assert isinstance(caught.value, training_job.HOPELESS)
-    assert find(Store(str(tmp_path)), "networks/first") is None
+    assert Store(str(tmp_path)).find_intact("networks/first") is None
 
 
 def test_damaged_weights_are_deleted_and_trained_again(tmp_path):
@@ -114,7 +114,7 @@ def test_damaged_weights_are_deleted_and_trained_again(tmp_path):
     blob.write_bytes(content)
     store = Store(str(tmp_path))
     assert store.find("networks/first") is not None
-    assert find(store, "networks/first") is None
+    assert store.find_intact("networks/first") is None
     assert store.list("networks/first") == []
     list(run(job(tmp_path), tiny.dataset()))
     assert equal(weights(tmp_path), before)
@@ -134,5 +134,5 @@ def rank(number, folder):
 def test_ranks_that_see_different_things_agree_and_only_rank_0_commits(tmp_path, finished):
     list(run(job(tmp_path / str(finished)), tiny.dataset()))
     torch.multiprocessing.start_processes(rank, (str(tmp_path),), nprocs=2, start_method="spawn")
-    assert find(Store(str(tmp_path / "0")), "networks/first") is not None
-    assert (find(Store(str(tmp_path / "1")), "networks/first") is None) == (finished == 0)
+    assert Store(str(tmp_path / "0")).find_intact("networks/first") is not None
+    assert (Store(str(tmp_path / "1")).find_intact("networks/first") is None) == (finished == 0)
