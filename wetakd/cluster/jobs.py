@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,6 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         """`address`: of the dashboard, http://host:8265."""
-        from ray.job_submission import JobSubmissionClient
-
         if not address.startswith(("http://", "https://")):
             raise UserError(f"--address: {address!r} must be that of the dashboard, such as {DEFAULT_ADDRESS}")
         self._address = address
@@ -74,8 +73,14 @@ class Cluster:
             logging.getLogger(name).setLevel(logging.ERROR)
         # Ray puts the environment above the argument; here it is the other way round.
         os.environ["RAY_API_SERVER_ADDRESS"] = address
+
+    @cached_property
+    def _client(self) -> Any:
+        """Connected when it is first asked, so that what needs no cluster is complained of before."""
+        from ray.job_submission import JobSubmissionClient
+
         with self._answering():
-            self._client: Any = JobSubmissionClient(address)
+            return JobSubmissionClient(self._address)
 
     def submit(self, file: str, overrides: Sequence[str] = (), *, working_dir: str | None = None) -> str:
         """Upload `working_dir` (default: the folder of `file`) and start the study; returns the job's name.

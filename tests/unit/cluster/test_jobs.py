@@ -36,8 +36,14 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 @pytest.mark.parametrize("words", [("status",), ("stop", "job"), ("submit", "study.yaml"), ("status", "job", "--json")])
 def test_a_cluster_that_is_not_there_costs_one_line(
-    words: tuple[str, ...], call: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    call: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (tmp_path / "study.yaml").write_text(embedded_study())
+    monkeypatch.chdir(tmp_path)
     address = f"http://127.0.0.1:{free_port()}"
     assert call(*words, "--address", address) == 2
     said = capsys.readouterr()
@@ -46,6 +52,13 @@ def test_a_cluster_that_is_not_there_costs_one_line(
         f"wetakd: --address: '{address}' does not answer as Ray's dashboard; start the cluster, or open the tunnel "
         "to it\n"
     )
+
+
+def test_a_study_file_that_is_not_there_is_complained_of_before_the_cluster(
+    call: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("submit", "nosuch.yaml", "--address", f"http://127.0.0.1:{free_port()}") == 2
+    assert "nosuch.yaml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["localhost:8265", "ray://host:10001", "auto"])
