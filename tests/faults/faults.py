@@ -158,8 +158,10 @@ def _damage(how: Callable[[bytes, random.Random], bytes | None]) -> Strike:
             victim.unlink()
         else:
             victim.write_bytes(damaged)
-        run.rebuilt.forget()
-        return f"{victim.relative_to(run.runs)} was damaged"
+        path = victim.relative_to(run.runs)
+        if len(path.parts) > 2:
+            run.rebuilt.excuse(path.parts[1])
+        return f"{path} was damaged"
 
     return strike
 

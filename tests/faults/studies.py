@@ -129,6 +129,7 @@ class Rebuilt:
     def __init__(self, runs: Path) -> None:
         self._runs, self._stopped = runs, threading.Event()
         self._seen: dict[Path, int] = {}
+        self._excused: set[str] = set()
         self.paths: list[str] = []
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -141,11 +142,12 @@ class Rebuilt:
                     continue
                 if self._seen.setdefault(path, changed) != changed:
                     self._seen[path] = changed
-                    self.paths.append(str(path.relative_to(self._runs)))
+                    if path.parent.name not in self._excused:
+                        self.paths.append(str(path.relative_to(self._runs)))
 
-    def forget(self) -> None:
-        """What was damaged on purpose may be made again."""
-        self._seen.clear()
+    def excuse(self, key: str) -> None:
+        """What was damaged on purpose may be made again: all that lies under this key."""
+        self._excused.add(key)
 
     def stop(self) -> None:
         """Watch no more."""
