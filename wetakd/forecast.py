@@ -9,7 +9,7 @@ from wetakd import bank
 from wetakd.assignments import network_address, student_address
 from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.config import NetworkConfig, StudentConfig
-from wetakd.plan import Plan
+from wetakd.plan import Plan, Trial
 from wetakd.report.wording import NOTHING, short, size
 from wetakd.storage.inventory import student_key
 from wetakd.storage.store import Store
@@ -52,6 +52,7 @@ class Forecast:
     bank_bytes: int
     bank_passes: int
     naive_passes: int
+    """Of a loop that asks its teachers at every step, if no two students are equal and none is stopped early."""
 
     @property
     def text(self) -> str:
@@ -70,8 +71,8 @@ class Forecast:
             f"  weights   at most {self.num_searches:,} searches",
             f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once; "
             f"{self.num_students_found:,} found",
-            f"  saved     {self.naive_passes:,} teacher and assistant passes, which a loop that",
-            "            asks them anew at every step would need for the same students",
+            f"  saved     at most {self.naive_passes:,} passes of teacher and assistants, which",
+            "            a loop that asks them anew at every step would need",
         ]
         return "\n".join(lines)
 
@@ -88,8 +89,6 @@ def forecast(plan: Plan, store: Store) -> Forecast:
     config, dataset = plan.config, plan.dataset
     num_views = config.views.num
     names = config.networks
-    mixed = [trial for trial in plan.trials if trial.arm.assistants]
-    epochs = config.student.recipe.epochs
     return Forecast(
         study=config.study.name,
         num_images={split: len(getattr(dataset.splits, split)) for split in ("fit", "weigh", "choose", "test")},
@@ -102,8 +101,12 @@ def forecast(plan: Plan, store: Store) -> Forecast:
         num_students_found=_num_students_found(plan, store),
         bank_bytes=len(plan.nodes) * bank.num_bytes(dataset, num_views),
         bank_passes=sum(node.config.logits is None for node in plan.nodes) * bank.num_rows(dataset, num_views),
-        naive_passes=sum(len(trial.arm.assistants) for trial in mixed) * epochs * len(dataset.splits.fit),
+        naive_passes=sum(_num_teacher_epochs(plan, trial) for trial in plan.trials) * len(dataset.splits.fit),
     )
+
+
+def _num_teacher_epochs(plan: Plan, trial: Trial) -> int:
+    return len(trial.arm.assistants) * plan.student_config(trial.arm.point).recipe.epochs
 
 
 def _num_students_found(plan: Plan, store: Store) -> int:

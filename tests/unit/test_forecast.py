@@ -39,6 +39,13 @@ def test_bank_and_trials_grow_as_the_cost_model_says(tmp_path: Path) -> None:
     assert fewer_views.bank_passes == 4 * (one.num_images["fit"] + clean)
 
 
+def test_every_swept_number_of_epochs_counts_for_itself(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    one = forecast(plan("student.recipe.epochs=8"), store)
+    swept = forecast(plan("study.sweep={student.recipe.epochs: {grid: [4, 16]}}"), store)
+    assert 8 * swept.naive_passes == (4 + 16) * one.naive_passes
+
+
 def test_networks_on_storage_are_found(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan()
     node = study.node_of[0, "ta6"]
