@@ -17,6 +17,8 @@ from ray.autoscaler.v2 import scheduler
 from ray.autoscaler.v2.instance_manager import config as node_config
 from ray.core.generated import autoscaler_pb2, common_pb2
 
+from wetakd.bank import BYTES_PER_LOGIT, BYTES_PER_ROW
+
 AWS = Path(__file__).parents[1] / "cluster" / "aws.yaml"
 # Ray generates these at run time, so that no type checker knows what is in them.
 messages: Any = autoscaler_pb2
@@ -106,7 +108,8 @@ class Study:
     """Sizes that decide how many bytes a node holds."""
 
     name: str
-    num_images: int
+    num_fit: int
+    num_held_out: int
     bytes_per_image: int
     num_classes: int
     num_views: int
@@ -114,19 +117,20 @@ class Study:
 
     @property
     def dataset(self) -> int:
-        """Bytes of the decoded images."""
-        return self.num_images * self.bytes_per_image
+        """Bytes of the decoded images and their labels."""
+        return (self.num_fit + self.num_held_out) * (self.bytes_per_image + 8)
 
     @property
     def banks(self) -> int:
-        """Bytes of all logits at most: two a class, for every image, view and network."""
-        return 2 * self.num_images * self.num_classes * self.num_views * self.num_networks
+        """Bytes of all banks: views are kept of the images that students train on, of the others the clean image."""
+        num_rows = self.num_views * self.num_fit + self.num_held_out
+        return num_rows * (self.num_classes * BYTES_PER_LOGIT + BYTES_PER_ROW) * self.num_networks
 
 
 STUDIES = (
-    Study("CIFAR-10, cifar10.yaml", 60_000, 3 * 32 * 32, 10, 4, 4),
-    Study("CIFAR-100, cifar100.yaml", 60_000, 3 * 32 * 32, 100, 4, 4),
-    Study("1.28 million images of 64 x 64, 1,000 classes", 1_331_000, 3 * 64 * 64, 1000, 4, 4),
+    Study("CIFAR-10, cifar10.yaml", 40_000, 20_000, 3 * 32 * 32, 10, 4, 4),
+    Study("CIFAR-100, cifar100.yaml", 40_000, 20_000, 3 * 32 * 32, 100, 8, 4),
+    Study("1.28 million images of 64 x 64, 1,000 classes", 1_025_000, 306_000, 3 * 64 * 64, 1000, 4, 4),
 )
 
 
