@@ -13,7 +13,7 @@ from wetakd.config import ModelConfig
 from wetakd.config.study_file import check
 from wetakd.progress import QuietReporter
 from wetakd.training import training_job
-from wetakd.training.loop import predict
+from wetakd.training.inference import predict
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import numpy as np
 import psutil
@@ -157,10 +156,8 @@ def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_pat
             # As Ctrl-C would: the signal reaches the driver's main thread.
             signal.raise_signal(signal.SIGINT)
 
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         train_networks(made, store, ray.put(made.dataset), interrupt)
-    assert time.monotonic() - began < 90
     studies.wait_for_cpus(2)
     assert max(heard) < 400
     assert store.find(network_address(made.node_of[0, "teacher"].key)) is None

@@ -102,8 +102,9 @@ def test_a_server_that_dies_in_mid_study_stops_nothing_and_misses_nothing(server
     server.kill()
     begin = time.monotonic()
     tell(tracker, range(20, 30))
-    assert time.monotonic() - begin < 1, "no call waits"
+    told_s = time.monotonic() - begin
     assert not tracker.flush(2.0)
+    assert told_s < (time.monotonic() - begin) / 2, "no call waits for the server"
     assert tracker.problem is not None
     with pytest.raises(UserError, match=r"mlflow\.tracking_uri: .* does not answer"):
         check(server.uri)

@@ -13,7 +13,7 @@ from tests.unit import tiny
 from wetakd import bank
 from wetakd.data.views import Views
 from wetakd.storage.store import Store
-from wetakd.training.loop import predict
+from wetakd.training.inference import predict
 
 VIEWS = Views(num=3, flip=True, crop_padding=1, seed=4)
 

@@ -4,6 +4,7 @@ import io
 import re
 import time
 
+import pytest
 from rich.console import Console
 
 from wetakd.progress import EpochCounter, LineReporter, QuietReporter, TerminalReporter, duration, share
@@ -68,11 +69,12 @@ def test_a_terminal_gets_a_bar_and_keeps_one_line() -> None:
     assert stream.getvalue().splitlines()[-1] == "[not markup]"
 
 
-def test_silence_is_silent() -> None:
+def test_silence_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     reporter = QuietReporter()
     reporter.say("nothing")
     with reporter.stage("students", 4) as stage:
         stage.step(1, "nothing")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_durations_and_shares_read_well() -> None:

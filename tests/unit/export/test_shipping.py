@@ -23,7 +23,7 @@ from wetakd.export.shipping import Formats
 from wetakd.progress import QuietReporter
 from wetakd.storage.store import Store
 from wetakd.training import training_job
-from wetakd.training.loop import predict
+from wetakd.training.inference import predict
 
 RECIPE = {"epochs": 1, "batch_size": 64, "lr": 0.05, "precision": "float32"}
 NET = {"model": {"name": "plain", "options": {"depth": 2}}, "recipe": RECIPE}

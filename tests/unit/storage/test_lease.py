@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from wetakd.errors import UserError
-from wetakd.storage.lease import Holder, Lease
+from wetakd.storage.lease import SILENT_S, Holder, Lease
 from wetakd.storage.store import Store
 
 PATH = "studies/digits/lease.json"
@@ -63,7 +63,7 @@ def test_a_second_live_driver_is_refused_at_once(store: Store, driver: subproces
     expected = rf"study digits: another driver \(pid {driver.pid} on host {socket.gethostname()}\) is running it; "
     with pytest.raises(UserError, match=expected), store.lease(PATH):
         pass
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < SILENT_S / 10
     assert holder(store).pid == driver.pid
 
 
@@ -85,7 +85,7 @@ def test_a_killed_driver_is_in_nobodys_way(store: Store, driver: subprocess.Pope
     time.sleep(0.2)  # a zombie until its parent waits for it: dead all the same
     begin = time.monotonic()
     with store.lease(PATH) as lease:
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < SILENT_S / 10
         assert holder(store).pid == os.getpid()
         lease.check()
 
@@ -108,13 +108,15 @@ def test_a_holder_elsewhere_that_beats_is_refused_however_wrong_its_clock(store:
         pass
 
 
-@pytest.mark.parametrize(("age_s", "at_most_s"), [(500, 2.0), (-500, 4.0)])
-def test_a_silent_holder_elsewhere_is_taken_over(store: Store, age_s: float, at_most_s: float) -> None:
-    elsewhere(store, age_s=age_s)
-    begin = time.monotonic()
-    with Lease(store, PATH, silent_s=3):
-        assert 1.0 < time.monotonic() - begin < at_most_s
-        assert holder(store).pid == os.getpid()
+def test_a_silent_holder_elsewhere_is_taken_over_sooner_where_its_clock_says_so_too(store: Store) -> None:
+    waited_s = []
+    for age_s in (500, -500):
+        elsewhere(store, age_s=age_s)
+        begin = time.monotonic()
+        with Lease(store, PATH, silent_s=3):
+            waited_s.append(time.monotonic() - begin)
+            assert holder(store).pid == os.getpid()
+    assert 1.0 < waited_s[0] < waited_s[1]
 
 
 def test_the_holder_keeps_beating_and_learns_that_it_lost(store: Store) -> None:

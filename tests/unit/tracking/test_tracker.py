@@ -96,8 +96,9 @@ def forget_what_was_sent(store: Store, study: str) -> None:
 def test_a_study_is_shown(tracker: MlflowTracker, study: str, uri: str) -> None:
     begin = time.monotonic()
     tell(tracker)
-    assert time.monotonic() - begin < 1, "no call waits"
+    told_s = time.monotonic() - begin
     assert tracker.flush(FLUSH_S)
+    assert told_s < (time.monotonic() - begin) / 2, "no call waits for what is sent"
     assert tracker.problem is None
     assert tracker.num_unsent == 0
     found = runs(uri, study)

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize._differentialevolution import DifferentialEvolutionSolver
 
 from wetakd.weights import Options, Problem
-from wetakd.weights.evolution import DifferentialEvolution, latin_hypercube, paper_call
+from wetakd.weights.evolution import DifferentialEvolution, latin_hypercube, tutorial_call
 
 from .worlds import make_probabilities, naive_count
 
@@ -24,7 +24,7 @@ def test_the_scipy_engine_is_bit_equal_to_the_naive_objective(num_networks, num_
         wrong = problem.losses(weights_K[None], "accuracy")[0]
         return 1.0 - (300 - wrong) / 300
 
-    naive, ours = paper_call(naive_energy, num_networks, seed), paper_call(energy, num_networks, seed)
+    naive, ours = tutorial_call(naive_energy, num_networks, seed), tutorial_call(energy, num_networks, seed)
     found = DifferentialEvolution().find(problem, Options(seed=seed, engine="scipy"))
     assert naive.x.tobytes() == ours.x.tobytes() == found.weights_K.tobytes()
     assert naive.population.tobytes() == ours.population.tobytes()
