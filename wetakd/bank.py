@@ -31,6 +31,7 @@ BYTES_PER_ROW = 8 + 2
 # Of float32 logits that a network is asked for at a time; 268,435 rows of 1,000 classes.
 _SLICE_BYTES = 2**30
 _BLOB = "logits.arrow"
+_PROBED = 32  # rows at either end of a block that `verify` computes again
 _CLEAN_SPLITS = ("weigh", "choose", "test")
 
 
@@ -67,7 +68,7 @@ def compute(
 
     Raises FloatingPointError where a logit is not finite or leaves the range of float16: the network diverged.
     """
-    from wetakd.training.loop import predict
+    from wetakd.training.inference import predict
 
     def logits_of(sample_ids: np.ndarray, view: int) -> np.ndarray:
         return predict(model, dataset, sample_ids, views=views, view=view, device=device)
@@ -131,19 +132,17 @@ def view(table: pa.Table) -> Logits:
     return Logits(fit_VNC=logits_RC[:num_fit].reshape(layout["num_views"], layout["fit"], num_classes), **clean)
 
 
-def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views, num_samples: int = 32) -> float:
+def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views) -> float:
     """Largest difference between stored and recomputed logits over the first and last rows of every block.
 
     float16 keeps 11 bits, so a sound bank stays within 0.001 x the largest logit.
     """
-    from wetakd.training.loop import predict
+    from wetakd.training.inference import predict
 
     stored_RC = table.column("logits").chunk(0).flatten().to_numpy(zero_copy_only=True).reshape(table.num_rows, -1)
     worst, start = 0.0, 0
     for sample_ids, number in _blocks(dataset, views.num):
-        probe = np.unique(
-            np.r_[: min(num_samples, len(sample_ids)), max(0, len(sample_ids) - num_samples) : len(sample_ids)]
-        )
+        probe = np.unique(np.r_[: min(_PROBED, len(sample_ids)), max(0, len(sample_ids) - _PROBED) : len(sample_ids)])
         fresh_NC = predict(model, dataset, sample_ids[probe], views=views, view=number)
         worst = max(worst, float(np.abs(fresh_NC - stored_RC[start + probe]).max(initial=0.0)))
         start += len(sample_ids)

@@ -30,13 +30,14 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from wetakd import bank
-from wetakd.config import TEACHER, NetworkConfig
+from wetakd.config import NetworkConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.errors import UserError
 from wetakd.storage.store import Store
 from wetakd.storage.uri import scrub, shown
-from wetakd.training.models import InputShape, build, cost
+from wetakd.training.models import build, cost
 from wetakd.training.snapshots import state_bytes
+from wetakd.training.training_job import input_shape
 
 _BLOB = "weights.safetensors"
 # Where training scripts like to keep a state_dict within their checkpoints.
@@ -50,7 +51,7 @@ def adopt(store: Store, address: str, network: NetworkConfig, dataset: Dataset, 
     if network.logits is not None:
         store.commit(address, {}, facts | {"parameters": None, "macs": None})
         return
-    model, shape = load_checkpoint(network, dataset, name), _shape(dataset)
+    model, shape = load_checkpoint(network, dataset, name), input_shape(dataset)
     size = cost(model, shape)
     store.commit(address, {_BLOB: state_bytes(model)}, facts | {"parameters": size.parameters, "macs": size.macs})
 
@@ -70,11 +71,10 @@ def digest(network: NetworkConfig, name: str) -> str:
 
 def _place(network: NetworkConfig, name: str) -> tuple[str, str]:
     """The file, and the field that names it."""
-    block = name if name == TEACHER else f"assistants.{name}"
     if network.logits is not None:
-        return network.logits, f"{block}.logits"
+        return network.logits, f"{block_of(name)}.logits"
     assert network.checkpoint is not None, "only for networks from elsewhere"
-    return network.checkpoint, f"{block}.checkpoint"
+    return network.checkpoint, f"{block_of(name)}.checkpoint"
 
 
 def _read(path: str, field: str) -> bytes:
@@ -90,10 +90,6 @@ def _read(path: str, field: str) -> bytes:
         raise UserError(f"{field}: {shown(path)!r} cannot be read: {reason}") from None
 
 
-def _shape(dataset: Dataset) -> InputShape:
-    return InputShape(dataset.transform.channels, dataset.transform.height, dataset.transform.width)
-
-
 def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.Module:
     """The network with the weights of its checkpoint.
 
@@ -102,7 +98,7 @@ def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.M
     """
     path, field = _place(network, name)
     model = build(
-        network.model, _shape(dataset), dataset.num_classes, seed=0, field=field.replace("checkpoint", "model")
+        network.model, input_shape(dataset), dataset.num_classes, seed=0, field=field.replace("checkpoint", "model")
     )
     state = _state_dict(_read(path, field), f"{field}: {shown(path)!r}")
     try:

@@ -27,7 +27,7 @@ from wetakd.report.statistics import classification_scores
 from wetakd.searches import Pool
 from wetakd.storage.store import Manifest, Store
 from wetakd.training import training_job
-from wetakd.training.loop import predict
+from wetakd.training.inference import predict
 from wetakd.trials import TrainedStudent
 
 Mixture = tuple[int, tuple[str, ...], tuple[float, ...]]

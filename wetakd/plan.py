@@ -26,6 +26,7 @@ from wetakd.config import (
     StudentConfig,
     StudyConfig,
     Sweep,
+    block_of,
 )
 from wetakd.data.dataset import Dataset
 from wetakd.imports import digest
@@ -156,8 +157,9 @@ class Plan:
             network = self.config.networks[name]
             teachers = self.config.teachers_of(name)
             seed = seed_of("network", self.config.study.seed, replicate, name)
-            field = f"{name if name == TEACHER else f'assistants.{name}'}.recipe.precision"
-            precision = resolve_precision(network.recipe.precision, device_of(network.placement), field=field)
+            precision = resolve_precision(
+                network.recipe.precision, device_of(network.placement), field=f"{block_of(name)}.recipe.precision"
+            )
             teacher_keys = tuple(keys[teacher] for teacher in teachers)
             if network.is_imported:
                 keys[name] = self._import_key(name, network)

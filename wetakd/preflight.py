@@ -9,7 +9,7 @@ import ray
 from pydantic import ValidationError
 
 from wetakd import imports
-from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig
+from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.errors import UserError
@@ -44,7 +44,7 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
     shape = input_shape(dataset)
     Views.of(config.views).check_size(shape.height, shape.width)
     for name, network in config.networks.items():
-        path = name if name == "teacher" else f"assistants.{name}"
+        path = block_of(name)
         if network.is_imported:
             imports.check(network, dataset, config.views.num, name)
             continue

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from wetakd.config import STUDENT, TEACHER, NetworkConfig, PlacementConfig, StudyConfig
+from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudyConfig, block_of
 from wetakd.errors import UserError
 
 # An autoscaler looks every 5 seconds by default; starting a node may hold it up for some more.
@@ -78,8 +78,7 @@ class Request:
 def requests(config: StudyConfig) -> list[Request]:
     """What the file asks of the cluster."""
     networks = [
-        Request(f"{name if name == TEACHER else f'assistants.{name}'}.placement", net.placement, num_workers(net))
-        for name, net in config.networks.items()
+        Request(f"{block_of(name)}.placement", net.placement, num_workers(net)) for name, net in config.networks.items()
     ]
     return [*networks, Request(f"{STUDENT}.placement", config.student.placement, 1)]
 

@@ -36,6 +36,7 @@ _CHATTY = (
     "ray._private.runtime_env.packaging",
 )
 _POLL_S = 0.5
+_STOP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,11 @@ class Cluster:
         with self._answering(job):
             return _state(self._client.get_job_info(job))
 
-    def stop(self, job: str, timeout_s: float = 60.0) -> JobState:
-        """Ask a job to end and wait for it; what it has finished stays on storage."""
+    def stop(self, job: str) -> JobState:
+        """Ask a job to end and wait for it, a minute at most; what it has finished stays on storage."""
         with self._answering(job):
             self._client.stop_job(job)
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + _STOP_S
         while not (state := self.job(job)).is_over and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         return state

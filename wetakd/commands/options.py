@@ -7,9 +7,13 @@ import os
 import click
 from click.shell_completion import CompletionItem
 
+from wetakd.cluster.jobs import DEFAULT_ADDRESS
 from wetakd.storage.store import Store
 
-EXIT_CODES = "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted, 143 ended by "
+    "SIGTERM."
+)
 
 
 def storage_uri(given: str | None) -> str:
@@ -46,7 +50,7 @@ STORAGE = click.option(
 ADDRESS = click.option(
     "--address",
     envvar="RAY_API_SERVER_ADDRESS",
-    default="http://127.0.0.1:8265",
+    default=DEFAULT_ADDRESS,
     show_default=True,
     metavar="URL",
     help="The cluster's dashboard; default also from RAY_API_SERVER_ADDRESS.",

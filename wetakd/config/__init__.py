@@ -26,7 +26,7 @@ from wetakd.config._networks import (
     StudentConfig,
 )
 from wetakd.config._study import Contrast, HalvingConfig, LimitsConfig, MlflowConfig, StudyBlock, Sweep, WeightsConfig
-from wetakd.config._whole import STUDENT, TEACHER, StudyConfig
+from wetakd.config._whole import STUDENT, TEACHER, StudyConfig, block_of
 
 __all__ = [
     "ELSEWHERE",
@@ -56,4 +56,5 @@ __all__ = [
     "TransformConfig",
     "ViewsConfig",
     "WeightsConfig",
+    "block_of",
 ]

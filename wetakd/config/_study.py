@@ -105,7 +105,9 @@ class StudyBlock(Model):
     subsets: Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...] | tuple[_Names, ...] = Field(
         "all", description="`all`, a list of counts such as [2, 3], or a list of lists of names"
     )
-    pool: _Names | None = Field(None, description="assistants that may be mixed; default: all of them")
+    pool: _Names | None = Field(
+        None, description="assistants that may be mixed; default: all but those with `trained_on` train or unknown"
+    )
     pool_includes_teacher: bool = Field(False, description="let the teacher join the pool")
     controls: tuple[Control, ...] = Field(
         ("none", "teacher", "single", "dgkd"),

@@ -22,6 +22,11 @@ STUDENT = "student"
 _FUNCTION = re.compile(r"[^/]+:[^/]+")
 
 
+def block_of(name: str) -> str:
+    """The block of the file that describes the network `name`, as messages call it."""
+    return name if name == TEACHER else f"assistants.{name}"
+
+
 class StudyConfig(Model):
     """A whole study file."""
 
@@ -47,10 +52,10 @@ class StudyConfig(Model):
             for teacher in self.teachers_of(name):
                 if teacher not in self.networks:
                     raise ValueError(
-                        f"{self._path(name)}.taught_by: {teacher!r} is not a network; choose from {list(self.networks)}"
+                        f"{block_of(name)}.taught_by: {teacher!r} is not a network; choose from {list(self.networks)}"
                     )
             if isinstance(network.workers, tuple) and network.workers[0] > network.workers[1]:
-                raise ValueError(f"{self._path(name)}.workers: {list(network.workers)} must be [min, max], min <= max")
+                raise ValueError(f"{block_of(name)}.workers: {list(network.workers)} must be [min, max], min <= max")
         self.training_order()
         self._check_pool()
         return self
@@ -79,10 +84,6 @@ class StudyConfig(Model):
         wanted, num_pool = self.study.subsets, len(self.pool)
         counts = range(1, num_pool + 1) if wanted == "all" else wanted
         return sum(math.comb(num_pool, item) if isinstance(item, int) else 1 for item in counts)
-
-    @staticmethod
-    def _path(name: str) -> str:
-        return name if name == TEACHER else f"assistants.{name}"
 
     @property
     def networks(self) -> dict[str, NetworkConfig]:

@@ -223,9 +223,10 @@ def _free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return max(0, min(free, limit - used + int(statistics.get("inactive_file", 0))))
 
 
-def _machine_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
+def _machine_memory() -> int:
     try:
-        return next(int(line.split()[1]) for line in meminfo.read_text().splitlines() if "MemAvailable" in line) * 1024
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
     except (OSError, StopIteration):  # not Linux
         import psutil
 

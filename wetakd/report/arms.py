@@ -82,9 +82,10 @@ class Arm:
         found = self.estimate(column)
         return None if found is None else found.mean
 
-    def minus(self, other: Arm, column: str = "student_test_accuracy") -> Estimate | None:
-        """Paired difference to another arm; None where they share no finished pair."""
-        return paired_difference(self.values(column), other.values(column), by_replicate=self.by_replicate)
+    def minus(self, other: Arm) -> Estimate | None:
+        """Paired difference in test accuracy to another arm; None where they share no finished pair."""
+        ours, theirs = self.values("student_test_accuracy"), other.values("student_test_accuracy")
+        return paired_difference(ours, theirs, by_replicate=self.by_replicate)
 
     @property
     def student_keys(self) -> tuple[tuple[int, int, str], ...]:

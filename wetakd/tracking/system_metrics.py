@@ -20,13 +20,13 @@ _PREFIX = "system/"
 
 
 @contextmanager
-def sampled(tracker: Tracker, uid: str, every_s: float = EVERY_S) -> Iterator[None]:
-    """Note `sample()` in run `uid` every `every_s` seconds, going on after the steps of an earlier driver."""
+def sampled(tracker: Tracker, uid: str) -> Iterator[None]:
+    """Note `sample()` in run `uid` every `EVERY_S` seconds, going on after the steps of an earlier driver."""
     over = threading.Event()
 
     def keep_sampling() -> None:
         step = tracker.next_step(uid, f"{_PREFIX}cluster_nodes")
-        while not over.wait(every_s):
+        while not over.wait(EVERY_S):
             try:
                 values = sample()
             except (ray.exceptions.RayError, ConnectionError) as error:  # the study itself says what is wrong

@@ -23,7 +23,7 @@ from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views, as_tensor
 from wetakd.errors import UserError
-from wetakd.training.inference import Pixels, logits, predict
+from wetakd.training.inference import Pixels, logits
 from wetakd.training.objective import Objective, Targets
 from wetakd.training.schedules import learning_rate
 from wetakd.training.snapshots import Checkpoints, Learner, load_state, state_bytes
@@ -36,7 +36,6 @@ __all__ = [
     "Targets",
     "World",
     "load_state",
-    "predict",
     "resolve_precision",
     "state_bytes",
     "train",

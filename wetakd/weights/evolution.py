@@ -128,11 +128,11 @@ def _scipy(problem: Problem, options: Options) -> Found:
         return loss
 
     with suppress(_OutOfBudgetError):
-        best_K = paper_call(energy, problem.num_networks, options.seed).x
+        best_K = tutorial_call(energy, problem.num_networks, options.seed).x
     return Found(best_K, evaluations)
 
 
-def paper_call(energy: Callable[[Floats], float], num_networks: int, seed: int) -> OptimizeResult:
+def tutorial_call(energy: Callable[[Floats], float], num_networks: int, seed: int) -> OptimizeResult:
     """The call that at least ten public repositories make; `polish` is off, as accuracy has no gradient.
 
     The rest is scipy's own: best1bin, 15 members a network, dither from 0.5 to 1, crossover 0.7, a Latin hypercube.
