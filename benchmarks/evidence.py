@@ -49,7 +49,8 @@ try:
     from wetakd.plan import Plan, Trial, control_weights, device_of
     from wetakd.report.statistics import estimate, paired_difference
     from wetakd.report.wording import difference, mean_and_width
-    from wetakd.storage.store import Manifest, Store, key_of
+    from wetakd.storage.canonical import key_of
+    from wetakd.storage.store import Manifest, Store
     from wetakd.training import training_job
     from wetakd.training.inference import predict
     from wetakd.training.loop import resolve_precision

@@ -30,7 +30,7 @@ from wetakd.config import (
 )
 from wetakd.data.dataset import Dataset
 from wetakd.imports import digest
-from wetakd.storage.store import key_of
+from wetakd.storage.canonical import key_of
 from wetakd.training.loop import RECIPE_VERSION, resolve_precision
 from wetakd.training.models import source_digest
 from wetakd.weights import place_of

@@ -96,6 +96,7 @@ class Study:
             dataset = stages.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if not self._revised and inventory.is_complete(self.store, plan):
+                self._record()
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(stages.TRACKING_S)
                 return StudyResult(results, build(results), tracked, time.monotonic() - started)
@@ -137,10 +138,10 @@ class Study:
                 stack.enter_context(joined(self.config))
                 preflight.check_storage(self.config)
                 capacity.check(self.config, self._reporter.say)
-            self._record()
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")
             inventory.remember(self.store, plan)
+            self._record()
             book = Logbook(tracker, self.config)
             stack.push(lambda kind, *_: book.abandon() if kind else None)
             book.begin(plan.dataset)
@@ -150,7 +151,7 @@ class Study:
             yield Ground(self.config, self.store, lease, plan.dataset, dataset_ref, plan, tracker, book, self._reporter)
 
     def _record(self) -> None:
-        self.store.write(f"{self._folder}/study.yaml", stamped(self.config.to_yaml()))
+        self.store.write(f"{self._folder}/{inventory.RECORD}", stamped(self.config.to_yaml()))
 
     @property
     def _folder(self) -> str:
@@ -158,7 +159,7 @@ class Study:
 
     def _check_same_file(self) -> None:
         """One study name means one question: a changed file needs a new name, or `--revise`."""
-        raw = self.store.read_file(f"{self._folder}/study.yaml")
+        raw = self.store.read_file(f"{self._folder}/{inventory.RECORD}")
         before = recorded(raw)
         if raw is not None and before is None:  # damaged
             self._record()

@@ -54,7 +54,10 @@ def export(config: StudyConfig, store: Store, folder: Path, formats: Formats, re
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file())):
         raise UserError(f"--to: {str(folder)!r} is there already and no earlier export; name another folder")
     dataset = load_data(config, reporter)
-    block = Plan(config, dataset).student_config(results.winner.point)
+    plan = Plan(config, dataset)
+    if results.winner.point not in plan.points:  # whoever writes there could name any function, to be called here
+        raise UserError(f"study {results.study!r}: its results on {store.shown} answer another file; run it again")
+    block = plan.student_config(results.winner.point)
     student = _student(store, results.winner.student_key, block.model, dataset)
     folder.mkdir(parents=True, exist_ok=True)
     with reporter.stage("export", 1.0):

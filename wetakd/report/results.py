@@ -10,7 +10,6 @@ studies/NAME/summary.json           the winner, and what the tables do not say
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 
 from wetakd.errors import UserError
 from wetakd.report.statistics import Winner, arm_order
+from wetakd.storage.canonical import sealed, unsealed
 from wetakd.storage.store import Store
 
 _TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -150,7 +150,7 @@ class Results:
         for name, data in tables.items():
             store.write(self._path(f"{name}.parquet"), data)
         summary = self.summary() | {"sha256": {name: _sha256(data) for name, data in tables.items()}}
-        store.write(self._path(SUMMARY), json.dumps(summary, indent=2).encode())
+        store.write(self._path(SUMMARY), sealed(summary))
 
     def summary(self) -> dict[str, Any]:
         """The part that is no table, JSON-safe."""
@@ -172,7 +172,7 @@ class Results:
         if text is None:
             raise UserError(f"study {study!r}: {store.shown} holds no results of it; `wetakd ls` shows what it holds")
         try:
-            return cls._of(json.loads(text), store, study)
+            return cls._of(unsealed(text), store, study)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
                 f"study {study!r}: its results on {store.shown} are damaged; run it again, which does only what is lost"

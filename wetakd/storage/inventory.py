@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,10 +12,13 @@ from wetakd.errors import UserError
 from wetakd.plan import Plan, Trial, control_weights
 from wetakd.report.arms import recipe_label
 from wetakd.report.results import SUMMARY, Results
+from wetakd.storage.canonical import sealed, unsealed
 from wetakd.storage.store import Store
 
 ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
 _REFERENCES = "addresses.json"
+RECORD = "study.yaml"
+"""The study file that a study was run with, in its folder."""
 # What a running attempt has just written is not refuse.
 _STRAY_AGE_S = 3600.0
 _TRAIN_AGE_S = 24 * 3600.0
@@ -56,7 +58,7 @@ def config_of(store: Store, study: str) -> StudyConfig:
     if study not in names:
         there = ", ".join(names) or "no studies"
         raise UserError(f"study {study!r}: is not on {store.shown}, which has {there}; run it, or name its --storage")
-    tree = recorded(store.read_file(f"studies/{study}/study.yaml"))
+    tree = recorded(store.read_file(f"studies/{study}/{RECORD}"))
     if tree is None:
         raise UserError(f"study {study!r}: its file on {store.shown} is missing or damaged; run the study again")
     config = check(tree)
@@ -88,7 +90,7 @@ def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None
         "judgements": list(student_keys),
     }
     addresses = sorted({f"{kind}/{key}" for kind in ADDRESSED for key in keys[kind]})
-    store.write(f"studies/{plan.config.study.name}/{_REFERENCES}", json.dumps(addresses, indent=0).encode())
+    store.write(f"studies/{plan.config.study.name}/{_REFERENCES}", sealed({"addresses": addresses}))
 
 
 def is_complete(store: Store, plan: Plan) -> bool:
@@ -119,13 +121,15 @@ def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:
 
 
 def _references(store: Store, folder: str) -> list[str]:
+    raw = store.read_file(f"{folder}/{_REFERENCES}")
+    if raw is None and store.read_file(f"{folder}/{RECORD}") is None:
+        return []  # it has not begun
     try:
-        addresses: list[str] = json.loads(store.read_file(f"{folder}/{_REFERENCES}") or b"[]")
-        if not isinstance(addresses, list):
-            raise ValueError
-    except ValueError:
+        addresses: list[str] = unsealed(raw or b"")["addresses"]
+    except (ValueError, KeyError):
         raise UserError(
-            f"{folder}/{_REFERENCES}: is damaged: nobody knows what the study needs; run it again, or delete {folder}"
+            f"{folder}/{_REFERENCES}: is missing or damaged: nobody knows what the study needs; run it again, or "
+            f"delete {folder}"
         ) from None
     return addresses
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import math
 import os
 import re
 import shutil
@@ -26,6 +24,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from wetakd.errors import UserError
+from wetakd.storage.canonical import plain, sealed, unsealed
 from wetakd.storage.lease import Lease
 from wetakd.storage.uri import scrub, shown
 
@@ -54,34 +53,6 @@ class Manifest:
     address: str
     blobs: Mapping[str, BlobRef]
     facts: Mapping[str, Any]
-
-
-def key_of(payload: Mapping[str, Any]) -> str:
-    """32 hex digits that depend on every value of `payload` and on nothing else.
-
-    Floats count by their shortest exact text, so 0.1 + 0.2 and 0.3 differ, and so do 1 and 1.0. Raises ValueError
-    on NaN and infinity, TypeError on what JSON does not have.
-    """
-    return hashlib.sha256(_canonical(payload).encode()).hexdigest()[:32]
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON has it: mappings with text keys, lists, text, numbers, true, false, null."""
-    if isinstance(value, Mapping):
-        if wrong := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"a key must be text, not {wrong[0]!r}")
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"a number must be finite, not {value}")
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")
 
 
 class Store:
@@ -174,7 +145,7 @@ class Store:
             path = f"{PurePosixPath(name).stem}-{attempt}{PurePosixPath(name).suffix}"
             self.write(f"{address}/{path}", content)
             refs[name] = BlobRef(path, len(content), hashlib.sha256(content).hexdigest())
-        manifest = Manifest(address, refs, _plain(facts))
+        manifest = Manifest(address, refs, plain(facts))
         self.write(f"{address}/{MANIFEST}", _manifest_bytes(manifest))
         return manifest
 
@@ -378,22 +349,17 @@ def _unless_gone(error: BaseException) -> None:
 
 
 def _manifest_bytes(manifest: Manifest) -> bytes:
-    body = {
-        "address": manifest.address,
-        "blobs": {name: vars(ref) for name, ref in manifest.blobs.items()},
-        "facts": manifest.facts,
-    }
-    digest = hashlib.sha256(_canonical(body).encode()).hexdigest()
-    return json.dumps({"digest": digest, **body}, sort_keys=True, indent=1, allow_nan=False).encode()
+    blobs = {name: vars(ref) for name, ref in manifest.blobs.items()}
+    return sealed({"address": manifest.address, "blobs": blobs, "facts": manifest.facts})
 
 
 def _parse_manifest(address: str, raw: bytes) -> Manifest | None:
     """The manifest in `raw`, or None unless it is byte for byte what `_manifest_bytes` writes for `address`."""
     try:
-        body = json.loads(raw)
+        body = unsealed(raw)
         blobs = {str(name): BlobRef(**ref) for name, ref in body["blobs"].items()}
         manifest = Manifest(address, blobs, body["facts"])
         intact = _manifest_bytes(manifest) == raw and not any("/" in inside(ref.path) for ref in blobs.values())
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return manifest if intact else None

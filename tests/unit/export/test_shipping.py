@@ -140,6 +140,22 @@ def test_other_images_than_the_student_was_trained_on_are_refused(finished: Stor
         export(tmp_path, CONFIG.model_copy(update={"data": data}), finished)
 
 
+def test_a_point_that_the_study_does_not_sweep_builds_nothing(
+    finished: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "planted"
+    package.mkdir()
+    (package / "planted.py").write_text(f"open({str(tmp_path / 'exploded')!r}, 'w')\ndef network(*_, **__): ...\n")
+    monkeypatch.syspath_prepend(str(package))
+    results, store = tables.simulated(), Store(str(tmp_path / "runs"))
+    assert results.winner is not None
+    point = json.dumps({"student.model.name": "planted:network"})
+    replace(results, winner=replace(results.winner, point=point)).write(store)
+    with pytest.raises(UserError, match="answer another file; run it again"):
+        export(tmp_path / "to", CONFIG, store)
+    assert not (tmp_path / "exploded").exists()
+
+
 def test_a_study_without_winner_or_results_says_so(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with pytest.raises(UserError, match="holds no results of it"):

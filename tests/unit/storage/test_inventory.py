@@ -59,9 +59,15 @@ def test_a_study_without_a_summary_has_only_begun(tmp_path: Path) -> None:
 def test_a_damaged_list_of_references_deletes_nothing(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     remember(store, plan())
-    for damaged in (b"", b"{}", b"[1"):
-        store.write("studies/digits/addresses.json", damaged or b"\0")
-        with pytest.raises(UserError, match="damaged"):
+    whole = store.read_file("studies/digits/addresses.json") or b""
+    key = plan().nodes[0].key.encode()
+    store.write("studies/digits/study.yaml", b"of a study that has begun")
+    for damaged in (b"", b"{}", b"[1", whole.replace(key, b"0" * len(key)), None):
+        if damaged is None:
+            store.delete("studies/digits/addresses.json")
+        else:
+            store.write("studies/digits/addresses.json", damaged)
+        with pytest.raises(UserError, match="missing or damaged"):
             list(refuse(store))
 
 

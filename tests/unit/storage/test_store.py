@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
 import os
 import pickle
 import subprocess
@@ -24,14 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wetakd.errors import UserError
-from wetakd.storage.store import MANIFEST, Damaged, Store, StoredCheckpoints, key_of
+from wetakd.storage.store import MANIFEST, Damaged, Store, StoredCheckpoints
 
 FACTS = {"accuracy": 0.1 + 0.2, "epochs": 3, "name": "ta", "none": None, "list": [1, 2.5]}
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
 
 
 @pytest.fixture
@@ -42,37 +36,6 @@ def store(tmp_path: Path) -> Store:
 def files(store: Store, address: str) -> dict[str, Path]:
     """Local files of an address, by name without the attempt: `manifest`, `weights`, ..."""
     return {path.name.partition("-")[0].partition(".")[0]: path for path in Path(store.uri, address).glob("*.*")}
-
-
-# ------------------------------------------------------------------------------------------------------------ keys
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.dictionaries(st.text(), JSON))
-def test_a_key_depends_on_values_and_not_on_order(payload: dict[str, object]) -> None:
-    key = key_of(payload)
-    assert len(key) == 32
-    assert set(key) <= set("0123456789abcdef")
-    assert key == key_of(dict(reversed(payload.items()))) == key_of(json.loads(json.dumps(payload)))
-    assert key != key_of({**payload, "one more": 1})
-
-
-def test_a_key_tells_apart_what_differs() -> None:
-    different = [0.3, 0.1 + 0.2, 1, 1.0, True, "1", None, [1], [[1]], {}, {"a": 1}, {"a": None}, -0.0, 0.0]
-    assert len({key_of({"x": value}) for value in different}) == len(different)
-    assert key_of({"x": (1, 2)}) == key_of({"x": [1, 2]})
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, [1, -math.inf]])
-def test_a_key_refuses_what_equals_nothing(value: object) -> None:
-    with pytest.raises(ValueError, match="finite"):
-        key_of({"lr": value})
-
-
-@pytest.mark.parametrize("value", [b"bytes", object(), {1: "a"}, {1, 2}])
-def test_a_key_refuses_what_json_lacks(value: object) -> None:
-    with pytest.raises(TypeError):
-        key_of({"x": value})
 
 
 # --------------------------------------------------------------------------------------------------------- commits

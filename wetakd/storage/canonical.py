@@ -1,0 +1,56 @@
+"""JSON with one spelling for each value: keys, and files that carry a digest of themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def key_of(payload: Mapping[str, Any]) -> str:
+    """32 hex digits that depend on every value of `payload` and on nothing else.
+
+    Floats count by their shortest exact text, so 0.1 + 0.2 and 0.3 differ, and so do 1 and 1.0. Raises ValueError
+    on NaN and infinity, TypeError on what JSON does not have.
+    """
+    return _digest(payload)[:32]
+
+
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """A JSON file that says `content` and its own digest; raises as `key_of` does."""
+    body = plain(content)
+    return json.dumps({"digest": _digest(body), **body}, sort_keys=True, indent=1, allow_nan=False).encode()
+
+
+def unsealed(raw: bytes) -> dict[str, Any]:
+    """The content of what `sealed` wrote; raises ValueError unless `raw` is that, byte for byte."""
+    try:
+        body: dict[str, Any] = json.loads(raw)
+        del body["digest"]
+        if sealed(body) == raw:
+            return body
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise ValueError("the file is not as it was sealed")
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: mappings with text keys, lists, text, numbers, true, false, null."""
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"a key must be text, not {wrong[0]!r}")
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a number must be finite, not {value}")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")
