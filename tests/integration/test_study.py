@@ -140,6 +140,8 @@ def test_a_second_run_does_nothing_and_doubles_nothing(finished: tuple[Path, Any
 def test_what_was_tampered_with_after_the_end_is_made_again(finished: tuple[Path, Any]) -> None:
     folder, result = finished
     kinds = {"students": "weights-*", "judgements": "correct-*", "bank": "logits-*"}
+    record = folder / "runs/studies/small/study.yaml"
+    recorded = record.read_bytes()
     blobs = [next((folder / "runs" / kind).glob(f"*/{name}")) for kind, name in kinds.items()]
     sound = [blob.read_bytes() for blob in blobs]
     for blob, content in zip(blobs, sound, strict=True):
@@ -149,6 +151,9 @@ def test_what_was_tampered_with_after_the_end_is_made_again(finished: tuple[Path
     for blob, name, content in zip(blobs, kinds.values(), sound, strict=True):
         assert [made.read_bytes() for made in blob.parent.glob(name)] == [content]
     pd.testing.assert_frame_equal(results(again.table), results(result.table))
+    record.unlink()
+    Study(study(folder)).run()
+    assert record.read_bytes() == recorded
 
 
 def test_a_changed_file_under_an_old_name_is_refused_unless_revised(finished: tuple[Path, Any]) -> None:
@@ -171,6 +176,12 @@ def test_a_revised_study_answers_the_new_question_and_is_then_the_one_on_record(
     assert revised.results.primary == ("random_search", "uniform")
     again = Study(smaller).run()
     pd.testing.assert_frame_equal(again.table, revised.table)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    runs = client.search_runs(["1"], f"tags.`wetakd.question` = '{smaller.question}'", max_results=1000)
+    kinds = [run.data.tags["kind"] for run in runs]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"study": 1, "teacher": 1, "assistant": 2, "trial": 8}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.info.run_id for run in runs if run.data.tags["kind"] == "trial"} == set(again.table["mlflow_run_id"])
 
 
 def test_a_request_that_the_cluster_can_never_meet_fails_before_anything_trains(

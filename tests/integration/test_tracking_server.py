@@ -73,7 +73,7 @@ def test_runs_nest_and_a_journal_sent_twice_doubles_nothing(server: MlflowServer
     check(server.uri)
     for _ in range(3):
         forget_what_was_sent(store, "nest")
-        tracker = MlflowTracker(store, "nest", server.uri, "nest")
+        tracker = MlflowTracker(store, "nest", server.uri, "nest", "asked")
         tell(tracker, range(3))
         tracker.dataset("study", name="digits", digest="f" * 64, source="digits", profile={"fit": 1000})
         tracker.artifact("study", "tables/trials.csv", b"a,b")
@@ -95,7 +95,7 @@ def test_runs_nest_and_a_journal_sent_twice_doubles_nothing(server: MlflowServer
 
 
 def test_a_server_that_dies_in_mid_study_stops_nothing_and_misses_nothing(server: MlflowServer, store: Store) -> None:
-    tracker = MlflowTracker(store, "outage", server.uri, "outage")
+    tracker = MlflowTracker(store, "outage", server.uri, "outage", "asked")
     tell(tracker, range(2))
     assert tracker.flush(FLUSH_S), tracker.problem
     tell(tracker, range(2, 20))
@@ -123,7 +123,7 @@ def test_a_server_that_dies_in_mid_study_stops_nothing_and_misses_nothing(server
 def test_a_server_away_for_good_is_synced_by_another_process(server: MlflowServer, store: Store) -> None:
     server.kill()
     try:
-        tracker = MlflowTracker(store, "late", server.uri, "late")
+        tracker = MlflowTracker(store, "late", server.uri, "late", "asked")
         tell(tracker, range(3))
         tracker.artifact("study", "study.yaml", b"study: {}")
         tracker.close("study", "FINISHED")
@@ -135,7 +135,7 @@ def test_a_server_away_for_good_is_synced_by_another_process(server: MlflowServe
         "import sys\n"
         "from wetakd.storage.store import Store\n"
         "from wetakd.tracking.tracker import MlflowTracker\n"
-        "tracker = MlflowTracker(Store(sys.argv[1]), 'late', sys.argv[2], 'late')\n"
+        "tracker = MlflowTracker(Store(sys.argv[1]), 'late', sys.argv[2], 'late', 'asked')\n"
         "assert tracker.num_unsent > 0 and tracker.flush(60) and tracker.num_unsent == 0\n"
         "tracker.stop()\n"
     )
@@ -161,7 +161,7 @@ LOG_MODEL = (
     "from wetakd.tracking.tracker import MlflowTracker\n"
     "from wetakd.tracking.tracking_uri import check\n"
     "check(sys.argv[2])\n"
-    "tracker = MlflowTracker(Store(sys.argv[1]), 's', sys.argv[2], 'models')\n"
+    "tracker = MlflowTracker(Store(sys.argv[1]), 's', sys.argv[2], 'models', 'asked')\n"
     "tracker.open('study', name='s')\n"
     "tracker.model('study', sys.argv[3], name='student', description='# A card', register_as='shipped')\n"
     "tracker.close('study', 'FINISHED')\n"

@@ -15,22 +15,25 @@ from urllib.parse import quote
 
 from wetakd.errors import UserError
 from wetakd.storage.uri import shown
-from wetakd.tracking.mlflow_writer import STUDY_ID_TAG, connect
+from wetakd.tracking.mlflow_writer import QUESTION_TAG, STUDY_ID_TAG, connect
 from wetakd.tracking.tracking_uri import cause, check, silent
 
 HOST = "127.0.0.1"
 _START_S = 120.0
 
 
-def link(base: str, experiment_id: str, study_id: str) -> str:
+def link(base: str, experiment_id: str, study_id: str, question: str) -> str:
     """The trials of one study, flat (sorting by a metric unfolds the nesting), best first, as charts."""
-    search = quote(f"tags.`{STUDY_ID_TAG}` = '{study_id}' and tags.kind = 'trial'", safe="")
+    which = f"tags.`{STUDY_ID_TAG}` = '{study_id}' and tags.`{QUESTION_TAG}` = '{question}' and tags.kind = 'trial'"
+    search = quote(which, safe="")
     order = quote("metrics.`student_choose_accuracy`", safe="")
     query = f"searchFilter={search}&orderByKey={order}&orderByAsc=false&compareRunsMode=CHART"
     return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def show(tracking_uri: str, experiment: str, study_id: str, port: int, say: Callable[[str], None]) -> None:
+def show(
+    tracking_uri: str, experiment: str, study_id: str, question: str, port: int, say: Callable[[str], None]
+) -> None:
     """Print the link to a study; over a local database, serve it on loopback until interrupted.
 
     Raises UserError where the port is taken, or MLflow does not answer or does not know the experiment.
@@ -38,7 +41,7 @@ def show(tracking_uri: str, experiment: str, study_id: str, port: int, say: Call
     check(tracking_uri)
     identity = _experiment_id(tracking_uri, experiment)
     if tracking_uri.startswith(("http://", "https://")):
-        say(link(shown(tracking_uri), identity, study_id))
+        say(link(shown(tracking_uri), identity, study_id, question))
         return
     base = f"http://{HOST}:{port}"
     with socket.socket() as probe:
@@ -51,7 +54,7 @@ def show(tracking_uri: str, experiment: str, study_id: str, port: int, say: Call
     server = serve(tracking_uri, port)
     try:
         _wait(base, server)
-        say(f"{link(base, identity, study_id)}\nCtrl-C ends it.")
+        say(f"{link(base, identity, study_id, question)}\nCtrl-C ends it.")
         server.wait()
     except KeyboardInterrupt:
         pass

@@ -15,6 +15,7 @@ from wetakd.config._base import Model, Name, Text
 from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
 from wetakd.config._networks import NetworkConfig, StudentConfig
 from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
+from wetakd.storage.canonical import key_of
 from wetakd.storage.uri import hide
 
 TEACHER = "teacher"
@@ -145,14 +146,13 @@ class StudyConfig(Model):
 
         Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
         """
-        mine, theirs = _leaves(yaml.safe_load(self.to_yaml())), _leaves(other)
-        return [
-            field
-            for field in {**mine, **theirs}
-            if mine.get(field) != theirs.get(field)
-            and not field.startswith(("storage", "mlflow", "limits", "study.max_concurrent"))
-            and ".placement" not in field
-        ]
+        mine, theirs = _asked(yaml.safe_load(self.to_yaml())), _asked(other)
+        return [field for field in {**mine, **theirs} if mine.get(field) != theirs.get(field)]
+
+    @property
+    def question(self) -> str:
+        """8 hex digits that are the same for two files between which there are no `differences`."""
+        return key_of(_asked(yaml.safe_load(self.to_yaml())))[:8]
 
     @property
     def functions(self) -> dict[str, str]:
@@ -165,6 +165,15 @@ class StudyConfig(Model):
     def to_yaml(self) -> str:
         """The whole file, defaults written out, for the record: URIs without their credentials."""
         return hide(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100))
+
+
+def _asked(tree: Any) -> dict[str, Any]:
+    """What of a file decides its results, by dotted path."""
+    return {
+        field: value
+        for field, value in _leaves(tree).items()
+        if not field.startswith(("storage", "mlflow", "limits", "study.max_concurrent")) and ".placement" not in field
+    }
 
 
 def _leaves(tree: Any, path: str = "") -> dict[str, Any]:

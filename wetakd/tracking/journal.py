@@ -2,7 +2,8 @@
 
 Object stores cannot append, so events lie in segments. The last segment is written again, longer and under a new
 name, until it is full; the shorter one goes afterwards. Two segments may therefore hold the same event for a moment:
-its number tells. Each line carries a checksum, and a torn line is passed over.
+its number tells. Each line carries a checksum, and a torn line is passed over; `is_whole` then says no. The id stands
+in the acknowledgements, too: who loses it would begin every run anew.
 
     studies/NAME/journal/id                                      tells this study from all others of its name
     studies/NAME/journal/segments/<first event>-<random>.log     one event a line
@@ -15,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import threading
 import time
 import uuid
@@ -25,10 +25,12 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from wetakd.storage.canonical import sealed, unsealed
 from wetakd.storage.store import Damaged, Store
 
 FLUSH_S = 1.0
 _SEGMENT_BYTES = 256 * 1024
+_ID = "id"
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,28 @@ class Event:
 
 
 def study_id(store: Store, study: str) -> str | None:
-    """The id that the study's first driver made up; None where none has, or the file is torn."""
-    raw = store.read_file(_id_path(study)) or b""
-    return raw.decode() if re.fullmatch(rb"[0-9a-f]{32}", raw) else None
+    """The id that the study's first driver made up; None where none has, or all that says so is damaged."""
+    folder = _folder(study)
+    for path in (f"{folder}/{_ID}", *_acknowledgements(store, folder)):
+        if known := _content(store, path).get("study_id"):
+            return str(known)
+    return None
 
 
-def _id_path(study: str) -> str:
-    return f"studies/{study}/journal/id"
+def _folder(study: str) -> str:
+    return f"studies/{study}/journal"
+
+
+def _acknowledgements(store: Store, folder: str) -> list[str]:
+    return [path for path in store.list(folder) if PurePosixPath(path).name.startswith("sent-")]
+
+
+def _content(store: Store, path: str) -> dict[str, Any]:
+    """A sealed file; empty where it is missing or damaged."""
+    try:
+        return unsealed(store.read_file(path) or b"")
+    except ValueError:
+        return {}
 
 
 class Journal:
@@ -73,15 +90,18 @@ class Journal:
 
     def __init__(self, store: Store, study: str, flush_s: float = FLUSH_S) -> None:
         self._store, self._flush_s = store, flush_s
-        self._folder = f"studies/{study}/journal"
-        if (known := study_id(store, study)) is None:
-            known = uuid.uuid4().hex
-            store.write(_id_path(study), known.encode())
-        self.study_id = known
+        self._folder = _folder(study)
+        self.study_id = study_id(store, study) or uuid.uuid4().hex
+        if not _content(store, f"{self._folder}/{_ID}"):
+            store.write(f"{self._folder}/{_ID}", sealed({"study_id": self.study_id}))
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._pending: list[bytes] = []
         self._tail, self._tail_path, self._tail_first = b"", "", 0
-        self.durable = max([event.seq for event in self.read()] + self._acknowledgements(), default=0)
+        known = [event.seq for event in self.read()]
+        # A torn segment must not make us use a number twice that some destination has seen.
+        self.durable = max(known + [self._sent(path) for path in _acknowledgements(store, self._folder)], default=0)
+        self.is_whole = len(known) == self.durable
+        """Whether no event was lost before this driver began."""
         self._last = self.durable
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="wetakd-journal", daemon=True)
@@ -165,22 +185,14 @@ class Journal:
 
     def acknowledge(self, destination: str, seq: int) -> None:
         """Note that `destination` has all events up to `seq`."""
-        self._store.write(f"{self._folder}/sent-{destination}.json", json.dumps({"seq": seq}).encode())
+        self._store.write(f"{self._folder}/sent-{destination}.json", sealed({"seq": seq, "study_id": self.study_id}))
 
     def acknowledged(self, destination: str) -> int:
         """Number of the last event that `destination` has; 0 where nothing (readable) says so."""
         return self._sent(f"{self._folder}/sent-{destination}.json")
 
-    def _acknowledgements(self) -> list[int]:
-        """A torn segment must not make us use a number twice that some destination has seen."""
-        files = [path for path in self._store.list(self._folder) if PurePosixPath(path).name.startswith("sent-")]
-        return [self._sent(path) for path in files]
-
     def _sent(self, path: str) -> int:
-        try:
-            return int(json.loads(self._store.read_file(path) or b"{}").get("seq", 0))
-        except (ValueError, TypeError, AttributeError):
-            return 0
+        return int(_content(self._store, path).get("seq", 0))
 
     # ------------------------------------------------------------------------------------------------ the thread
 

@@ -37,6 +37,8 @@ log = logging.getLogger("wetakd.tracking")
 
 # A study's name is for people: others may have one of the same name at the same server.
 UID_TAG, STUDY_TAG, STUDY_ID_TAG = "wetakd.uid", "wetakd.study", "wetakd.study_id"
+# Another question under the same name (`--revise`) has runs of its own.
+QUESTION_TAG = "wetakd.question"
 _POLL_S, _LONGEST_WAIT_S = 0.5, 30.0
 _EVENTS_A_BATCH, _METRICS_A_CALL, _PARAMS_A_CALL = 1000, 1000, 100
 # Answers that would come again however often we ask: a run that somebody deleted, a value that MLflow refuses.
@@ -65,6 +67,7 @@ class MlflowWriter:
         self.problem: str | None = None
         self._is_well = False
         self._refused: set[str] = set()
+        self._there: dict[tuple[str, str], set[int]] = {}
         self._wake, self._stop = threading.Event(), threading.Event()
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=self._keep_sending, name="wetakd-mlflow", daemon=True)
@@ -141,7 +144,8 @@ class MlflowWriter:
                 page_token=token,
             )
             for run in page:
-                found.setdefault(run.data.tags.get(UID_TAG, ""), run.info.run_id)
+                tags = run.data.tags
+                found.setdefault(f"{tags.get(UID_TAG)}@{tags.get(QUESTION_TAG)}", run.info.run_id)
             token = page.token
             if not token:
                 return found
@@ -170,7 +174,16 @@ class MlflowWriter:
             self._tolerate(uid, partial(self._log_metrics, uid), metrics[begin : begin + _METRICS_A_CALL])
 
     def _log_metrics(self, uid: str, metrics: list[Metric]) -> None:
+        if not self._journal.is_whole:  # what was lost there is said again, at another time, and would stand twice
+            metrics = [metric for metric in metrics if metric.step not in self._steps_there(uid, metric.key)]
         self._mlflow.log_batch(self._run(uid), metrics=metrics, synchronous=True)
+
+    def _steps_there(self, uid: str, key: str) -> set[int]:
+        """Steps of a metric that the server had when it was first asked."""
+        if (uid, key) not in self._there:
+            history = self._mlflow.get_metric_history(self._run(uid), key)
+            self._there[uid, key] = {metric.step for metric in history}
+        return self._there[uid, key]
 
     def _tolerate(self, uid: str, send: Callable[[_What], None], what: _What) -> None:
         """Send it, and pass over what can never be sent: one bad value must not hold up the rest."""
@@ -183,7 +196,7 @@ class MlflowWriter:
                 raise
             if uid not in self._refused:
                 self._refused.add(uid)
-                log.warning("MLflow refuses part of run %s: %s", uid, scrub(str(error), self._uri))
+                log.warning("MLflow refuses part of run %s: %s", asked_by(uid)[0], scrub(str(error), self._uri))
 
     @property
     def _mlflow(self) -> MlflowClient:
@@ -213,7 +226,8 @@ class MlflowWriter:
             self._mlflow.log_batch(run_id, params=entries[begin : begin + _PARAMS_A_CALL], synchronous=True)
 
     def _create(self, event: Event) -> str:
-        tags = {UID_TAG: event.uid, STUDY_TAG: self._study, STUDY_ID_TAG: self._journal.study_id}
+        uid, question = asked_by(event.uid)
+        tags = {UID_TAG: uid, QUESTION_TAG: question, STUDY_TAG: self._study, STUDY_ID_TAG: self._journal.study_id}
         tags["mlflow.source.name"] = "wetakd"
         parent = self.run_ids.get(event.data["parent"] or "")
         if parent:
@@ -277,6 +291,12 @@ _SENDERS: dict[str, Callable[[MlflowWriter, Event], None]] = {
     "model": MlflowWriter._model,
     "close": MlflowWriter._close,
 }
+
+
+def asked_by(uid: str) -> tuple[str, str]:
+    """A journal's `uid@question` in its parts."""
+    name, _, question = uid.rpartition("@")
+    return name, question
 
 
 def _is_final(error: MlflowException, tracking_uri: str) -> bool:

@@ -1,7 +1,8 @@
 """What a study tells MLflow, said once: the journal first, MLflow whenever it answers.
 
-A run is known by a `uid` of ours (`study`, `network:...`, `trial:...`). Saying the same thing again changes nothing,
-across drivers too: what was said stands in the journal. Only the driver speaks; nothing here imports MLflow.
+A run is known by a `uid` of ours (`study`, `network:...`, `trial:...`) and the question that the study asked: a revised
+study has runs of its own. Saying the same thing again changes nothing, across drivers too: what was said stands in the
+journal. Only the driver speaks; nothing here imports MLflow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from wetakd.config import StudyConfig
 from wetakd.storage.store import Store
 from wetakd.storage.uri import hide, scrub
 from wetakd.tracking.journal import Event, Journal
-from wetakd.tracking.mlflow_writer import MlflowWriter
+from wetakd.tracking.mlflow_writer import MlflowWriter, asked_by
 from wetakd.tracking.tracking_uri import check, tracking_uri_of
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -146,13 +147,18 @@ class _Said:
 class MlflowTracker:
     """Keeps what is said in the journal of a study, and has it sent to MLflow by one thread."""
 
-    def __init__(self, store: Store, study: str, tracking_uri: str, experiment: str) -> None:
+    def __init__(self, store: Store, study: str, tracking_uri: str, experiment: str, question: str) -> None:
+        """`question`: `StudyConfig.question`. What another one left running is over."""
         self._storage_uri = store.uri
+        self._question = question
         self._journal = Journal(store, study)
         self._lock = threading.Lock()
         self._said: dict[str, _Said] = {}
         for event in self._journal.read():
             self._said.setdefault(event.uid, _Said()).hear(event)
+        for asked, said in self._said.items():
+            if said.status == "RUNNING" and asked_by(asked)[1] != question:
+                said.hear(self._journal.append("close", asked, {"status": "KILLED"}))
         self._writer = MlflowWriter(self._journal, study, tracking_uri, experiment)
 
     def open(
@@ -166,14 +172,15 @@ class MlflowTracker:
     ) -> None:
         """Begin a run, or go on with it. A param that was said with another value keeps the first, and is tagged."""
         texts = {key: _text(value, _LONGEST_PARAM) for key, value in params.items()}
+        above = None if parent is None else self._asked(parent)
         with self._lock:
-            said = self._said.setdefault(uid, _Said())
+            said = self._said.setdefault(self._asked(uid), _Said())
             changed = sorted(key for key, text in texts.items() if said.params.get(key, text) != text)
             fresh = {key: text for key, text in texts.items() if key not in said.params}
             wanted = dict(tags) | ({CHANGED_TAG: ", ".join(changed)} if changed else {})
             new_tags = _new(wanted, said.tags)
             if fresh or new_tags or said.status != "RUNNING":
-                self._note("open", uid, {"name": name, "parent": parent, "params": fresh, "tags": new_tags})
+                self._note("open", uid, {"name": name, "parent": above, "params": fresh, "tags": new_tags})
 
     def metrics(self, uid: str, values: Mapping[str, float], step: int = 0) -> None:
         """Note numbers at a step >= 0; the first value of each (uid, key, step) stands."""
@@ -239,7 +246,7 @@ class MlflowTracker:
 
     def run_id(self, uid: str) -> str | None:
         """The server's id of the run, once known."""
-        return self._writer.run_ids.get(uid)
+        return self._writer.run_ids.get(self._asked(uid))
 
     @property
     def experiment_id(self) -> str | None:
@@ -264,10 +271,13 @@ class MlflowTracker:
             log.warning("the journal cannot be written: %s", scrub(str(error), self._storage_uri))
         self._writer.stop()
 
+    def _asked(self, uid: str) -> str:
+        return f"{uid}@{self._question}"
+
     def _run(self, uid: str) -> _Said:
-        if uid not in self._said:
+        if self._asked(uid) not in self._said:
             raise KeyError(f"run {uid!r} was never opened")
-        return self._said[uid]
+        return self._said[self._asked(uid)]
 
     def _note_once(self, kind: str, uid: str, data: Mapping[str, Any]) -> None:
         with self._lock:
@@ -275,7 +285,7 @@ class MlflowTracker:
                 self._note(kind, uid, data)
 
     def _note(self, kind: str, uid: str, data: Mapping[str, Any]) -> None:
-        self._said[uid].hear(self._journal.append(kind, uid, data))
+        self._run(uid).hear(self._journal.append(kind, self._asked(uid), data))
 
 
 @contextmanager
@@ -286,7 +296,7 @@ def connected(config: StudyConfig, store: Store) -> Iterator[Tracker]:
         return
     tracking_uri = tracking_uri_of(config.mlflow.tracking_uri, store)
     check(tracking_uri)
-    tracker = MlflowTracker(store, config.study.name, tracking_uri, config.mlflow.experiment)
+    tracker = MlflowTracker(store, config.study.name, tracking_uri, config.mlflow.experiment, config.question)
     try:
         yield tracker
     except BaseException:

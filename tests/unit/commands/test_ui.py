@@ -50,26 +50,27 @@ def test_a_server_on_loopback_is_asked_directly_whatever_the_proxy(base: str, mo
 
 
 def test_the_link_filters_and_sorts_the_trials_of_one_study() -> None:
-    address = urlsplit(link("http://127.0.0.1:5000/", "7", "0123abcd"))
+    address = urlsplit(link("http://127.0.0.1:5000/", "7", "0123abcd", "aced"))
     page, _, query = address.fragment.partition("?")
     assert page == "/experiments/7/runs"
     asked = parse_qs(query)
-    assert asked["searchFilter"] == ["tags.`wetakd.study_id` = '0123abcd' and tags.kind = 'trial'"]
+    (which,) = asked["searchFilter"]
+    assert which == "tags.`wetakd.study_id` = '0123abcd' and tags.`wetakd.question` = 'aced' and tags.kind = 'trial'"
     assert asked["orderByKey"] == ["metrics.`student_choose_accuracy`"]
     assert asked["orderByAsc"] == ["false"]
 
 
 def test_a_servers_link_has_no_credentials(base: str) -> None:
     said: list[str] = []
-    show(base.replace("//", "//me:s3cr3t@"), "e", "0123abcd", 5000, said.append)
-    assert said == [link(base, "7", "0123abcd")]
+    show(base.replace("//", "//me:s3cr3t@"), "e", "0123abcd", "aced", 5000, said.append)
+    assert said == [link(base, "7", "0123abcd", "aced")]
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_server_that_fails_costs_one_line_without_credentials(base: str, is_there: bool) -> None:
     address = base if is_there else f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UserError, match=r"^mlflow\.tracking_uri: 'http://127\.0\.0\.1:\d+' does not answer") as error:
-        show(address.replace("//", "//me:s3cr3t@"), "hang-up", "0123abcd", 5000, print)
+        show(address.replace("//", "//me:s3cr3t@"), "hang-up", "0123abcd", "aced", 5000, print)
     assert "s3cr3t" not in str(error.value)
     assert error.value.__suppress_context__
 

@@ -17,6 +17,7 @@ from wetakd.plan import Arm, Student, Trial
 from wetakd.storage.store import Store
 from wetakd.tracking.journal import Event, Journal
 from wetakd.tracking.logbook import _TRIAL_METRICS, STUDY, Logbook
+from wetakd.tracking.mlflow_writer import asked_by
 from wetakd.tracking.tracker import Tracker, connected
 from wetakd.training.loop import Epoch
 from wetakd.trials import TrainedStudent
@@ -113,6 +114,6 @@ def break_off(config: StudyConfig, num: int) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         drive()
-    closed = [event.uid for event in events(config) if event.kind == "close"]
+    closed = [asked_by(event.uid)[0] for event in events(config) if event.kind == "close"]
     assert closed[:2] == [first, STUDY], "the run that stands for all comes first, should time be short"
     assert statuses(config) == {STUDY: "KILLED", first: "FINISHED"} | dict.fromkeys(others, "KILLED")

@@ -43,7 +43,7 @@ def study(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def tracker(store: Store, study: str, uri: str) -> Iterator[MlflowTracker]:
-    tracker = MlflowTracker(store, study, uri, study)
+    tracker = MlflowTracker(store, study, uri, study, "asked")
     yield tracker
     tracker.stop()
 
@@ -127,7 +127,7 @@ def test_a_study_is_shown(tracker: MlflowTracker, study: str, uri: str) -> None:
 def test_the_journal_sent_twice_doubles_nothing(store: Store, study: str, uri: str) -> None:
     for _ in range(3):
         forget_what_was_sent(store, study)
-        tracker = MlflowTracker(store, study, uri, study)
+        tracker = MlflowTracker(store, study, uri, study, "asked")
         tell(tracker)
         tracker.metrics("study", {"nan": float("nan"), "inf": float("inf"), "small": 5e-324}, step=1)
         assert tracker.flush(FLUSH_S)
@@ -142,13 +142,13 @@ def test_the_journal_sent_twice_doubles_nothing(store: Store, study: str, uri: s
 
 
 def test_a_second_driver_goes_on_with_the_same_runs(store: Store, study: str, uri: str) -> None:
-    first = MlflowTracker(store, study, uri, study)
+    first = MlflowTracker(store, study, uri, study, "asked")
     first.open("study", name="digits", params={"num_seeds": 2})
     first.metrics("study", {"loss": 1.0}, step=1)
     assert first.flush(FLUSH_S)
     first.close("study", "KILLED")
     first.stop()
-    second = MlflowTracker(store, study, uri, study)
+    second = MlflowTracker(store, study, uri, study, "asked")
     second.open("study", name="digits", params={"num_seeds": 2})
     assert second.flush(FLUSH_S)
     assert runs(uri, study)["study"].info.status == "RUNNING"
@@ -162,6 +162,46 @@ def test_a_second_driver_goes_on_with_the_same_runs(store: Store, study: str, ur
     assert curve(uri, found["study"], "loss") == [(1, 1.0), (2, 0.5)]
     assert len(curve(uri, found["trial:0"], "loss")) == 5
     assert found["study"].info.status == "FINISHED"
+
+
+def test_what_a_damaged_journal_makes_us_say_again_stands_once(store: Store, study: str, uri: str) -> None:
+    for _ in range(2):
+        tracker = MlflowTracker(store, study, uri, study, "asked")
+        tell(tracker)
+        tracker.metrics("trial:0", {"loss": 9.0}, step=4)
+        assert tracker.flush(FLUSH_S)
+        tracker.stop()
+        for path in store.list(f"studies/{study}/journal"):
+            if "/segments/" in path or path.endswith("/id"):
+                store.delete(path)
+    found = runs(uri, study)
+    assert sorted(found) == ["study", "trial:0", "trial:1"]
+    assert [step for step, _ in curve(uri, found["trial:0"], "loss")] == [1, 2, 3, 4]
+    assert [found[uid].info.status for uid in sorted(found)] == ["FINISHED", "FINISHED", "FAILED"]
+
+
+def test_another_question_has_runs_of_its_own_and_ends_those_of_the_last(store: Store, study: str, uri: str) -> None:
+    first = MlflowTracker(store, study, uri, study, "old")
+    first.open("study", name="digits", params={"num_seeds": 2})
+    first.metrics("study", {"loss": 1.0})
+    first.stop()  # as a driver that was killed: nothing is closed
+    second = MlflowTracker(store, study, uri, study, "new")
+    second.open("study", name="digits", params={"num_seeds": 3})
+    second.open("trial:0", name="t", parent="study")
+    second.metrics("study", {"loss": 0.5})
+    second.close("study", "FINISHED")
+    assert second.flush(FLUSH_S)
+    second.stop()
+    experiment = client(uri).get_experiment_by_name(study)
+    found = {
+        (run.data.tags["wetakd.question"], run.data.tags["wetakd.uid"]): run
+        for run in client(uri).search_runs([experiment.experiment_id])
+    }
+    assert sorted(found) == [("new", "study"), ("new", "trial:0"), ("old", "study")]
+    old, new = found["old", "study"], found["new", "study"]
+    assert (old.info.status, old.data.metrics, old.data.params) == ("KILLED", {"loss": 1.0}, {"num_seeds": "2"})
+    assert (new.info.status, new.data.metrics, new.data.params) == ("FINISHED", {"loss": 0.5}, {"num_seeds": "3"})
+    assert found["new", "trial:0"].data.tags["mlflow.parentRunId"] == new.info.run_id
 
 
 def test_saying_it_again_costs_nothing(tracker: MlflowTracker, store: Store, study: str) -> None:
@@ -220,7 +260,7 @@ def test_a_run_that_somebody_deleted_is_passed_over(tracker: MlflowTracker, stud
 
 def test_an_emptied_server_gets_the_whole_story_again(store: Store, study: str, uri: str) -> None:
     for _ in range(2):
-        tracker = MlflowTracker(store, study, uri, study)
+        tracker = MlflowTracker(store, study, uri, study, "asked")
         tell(tracker)
         assert tracker.flush(FLUSH_S)
         tracker.stop()
@@ -234,7 +274,7 @@ def test_an_emptied_server_gets_the_whole_story_again(store: Store, study: str, 
 def test_two_studies_of_one_name_have_runs_of_their_own(tmp_path: Path, study: str, uri: str) -> None:
     """Two users of one server; or one who deletes ./runs and starts again."""
     for folder in ("mine", "yours"):
-        tracker = MlflowTracker(Store(str(tmp_path / folder)), study, uri, study)
+        tracker = MlflowTracker(Store(str(tmp_path / folder)), study, uri, study, "asked")
         tell(tracker)
         tracker.tags("study", {"folder": folder})
         assert tracker.flush(FLUSH_S)
@@ -274,7 +314,7 @@ def test_a_run_must_be_opened_first(tracker: MlflowTracker) -> None:
 
 def test_a_server_that_is_away_stops_nothing_and_loses_nothing(store: Store, study: str, uri: str) -> None:
     away = f"http://user:s3cr3t@127.0.0.1:{free_port()}"
-    tracker = MlflowTracker(store, study, away, study)
+    tracker = MlflowTracker(store, study, away, study, "asked")
     tell(tracker)
     begin = time.monotonic()
     while tracker.problem is None and time.monotonic() - begin < FLUSH_S:
