@@ -88,6 +88,12 @@ def test_models_are_frozen() -> None:
         ({"student__distillation__alpha": 5.0}, "student.distillation.ce_weight", "must be given"),
         ({"student__distillation__temperature": 0}, "student.distillation.temperature", "greater than 0"),
         ({"student__placement": {"cpus": 0}}, "student.placement.cpus", "asks for nothing"),
+        ({"student__placement": {"cpus": 1e-5}}, "student.placement.cpus", "0.0001 or more"),
+        ({"student__placement": {"resources": {"fast": 1e-5}}}, "student.placement.resources.fast", "0.0001 or more"),
+        ({"student__placement": {"resources": {"CPU": 2}}}, "student.placement.resources", "set cpus and gpus"),
+        ({"student__placement": {"labels": {"a b": "c"}}}, "student.placement.labels", "a b=c"),
+        ({"student__placement": {"labels": {"ray.io/zone": "in(a"}}}, "student.placement.labels", "in(a"),
+        ({"mlflow": {"register_as": "a/b"}}, "mlflow.register_as", "pattern"),
         ({"storage": 5}, "storage", "string"),
     ],
 )

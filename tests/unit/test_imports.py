@@ -1,7 +1,10 @@
 """Networks from elsewhere: their weights or logits go in as they are, and whatever does not fit is said in one line."""
 
+import contextlib
 import io
+import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +174,47 @@ def test_files_that_are_no_logits_are_told_in_one_line(tmp_path: Path) -> None:
             imports.logits_table(from_logits(path), DATA, 1, "teacher")
 
 
+def bent(whole: bytes, num: int) -> Iterator[bytes]:
+    """Files cut short, and files in which one to eight bytes were changed."""
+    generator = np.random.default_rng(0)
+    yield from (whole[:cut] for cut in (0, 1, 10, 80, len(whole) // 2, len(whole) - 1))
+    for _ in range(num):
+        changed = bytearray(whole)
+        for place in generator.integers(len(whole), size=generator.integers(1, 9)):
+            changed[place] ^= int(generator.integers(1, 256))
+        yield bytes(changed)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "packed.npz", "parquet"])
+def test_damaged_logits_are_one_line(kind: str, tmp_path: Path) -> None:
+    path = write_logits(kind.rpartition(".")[2], tmp_path, logits())
+    if kind.startswith("packed"):
+        np.savez_compressed(path, logits=logits()[0])
+    for content in bent(path.read_bytes(), 150):
+        path.write_bytes(content)
+        with contextlib.suppress(UserError):  # a changed number goes unseen; nothing else may escape
+            imports.logits_table(from_logits(path), DATA, 1, "teacher")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_damaged_checkpoint_is_one_line(legacy: bool, tmp_path: Path) -> None:
+    path = tmp_path / "it.pt"
+    torch.save(tiny.network().state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    for content in (b"\x80\x02.", *bent(path.read_bytes(), 100)):
+        path.write_bytes(content)
+        with contextlib.suppress(UserError):
+            imports.check(from_checkpoint(path), DATA, 1, "teacher")
+    torch.save({0: torch.zeros(1)}, path)
+    with pytest.raises(UserError, match="holds no state_dict"):
+        imports.check(from_checkpoint(path), DATA, 1, "teacher")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(UserError, match=r"^teacher\.logits: .* is no file"):
+        imports.check(from_logits(tmp_path / "pipe.npy"), DATA, 1, "teacher")
+
+
 def test_the_key_follows_the_content_of_the_file_and_not_its_name(tmp_path: Path) -> None:
     def key(name: str) -> str:
         teacher = {"logits": str(tmp_path / name), "trained_on": "other"}
@@ -227,6 +271,12 @@ def wrong(student_BC: Tensor, target_BC: Tensor, labels_B: Tensor, temperature: 
     return student_BC
 
 
+def torn_backward(student_BC: Tensor, target_BC: Tensor, labels_B: Tensor, temperature: float) -> Tensor:
+    probabilities_BC = torch.sigmoid(student_BC)
+    probabilities_BC += 1
+    return probabilities_BC.sum()
+
+
 def test_a_loss_of_ones_own_is_what_is_minimised() -> None:
     data, logits_VNC = tiny.dataset(), tiny.bank(tiny.dataset())
     targets = Targets((logits_VNC,), (1.0,))
@@ -243,7 +293,12 @@ def test_a_loss_of_ones_own_is_what_is_minimised() -> None:
 
 @pytest.mark.parametrize(
     ("loss", "says"),
-    [("nowhere:it", "no module"), (f"{__name__}:wrong", r"returned \[4, 3\]"), (f"{__name__}:DATA", "not a function")],
+    [
+        ("nowhere:it", "no module"),
+        (f"{__name__}:wrong", r"returned \[4, 3\]"),
+        (f"{__name__}:torn_backward", "raised RuntimeError"),
+        (f"{__name__}:DATA", "not a function"),
+    ],
 )
 def test_a_loss_that_is_none_is_told_in_one_line(loss: str, says: str) -> None:
     config = tiny.KD.model_copy(update={"loss": loss})

@@ -21,7 +21,7 @@ from typing import Any
 
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
-from wetakd.storage.uri import hide
+from wetakd.storage.uri import hide, shown
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # What a shell says about where studies go is said to the job, too.
@@ -68,7 +68,7 @@ class Cluster:
     def __init__(self, address: str) -> None:
         """`address`: of the dashboard, http://host:8265."""
         if not address.startswith(("http://", "https://")):
-            raise UserError(f"--address: {address!r} must be that of the dashboard, such as {DEFAULT_ADDRESS}")
+            raise UserError(f"--address: {shown(address)!r} must be that of the dashboard, such as {DEFAULT_ADDRESS}")
         self._address = address
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -81,7 +81,10 @@ class Cluster:
         from ray.job_submission import JobSubmissionClient
 
         with self._answering():
-            return JobSubmissionClient(self._address)
+            try:
+                return JobSubmissionClient(self._address)
+            except (RuntimeError, KeyError, TypeError, ValueError) as error:
+                raise ConnectionError("some other server") from error
 
     def submit(self, file: str, overrides: Sequence[str] = (), *, working_dir: str | None = None) -> str:
         """Upload `working_dir` (default: the folder of `file`) and start the study; returns the job's name.
@@ -159,13 +162,13 @@ class Cluster:
         except AuthenticationError as error:
             reason = str(error).strip().splitlines()[0].rstrip(".: ")
             raise UserError(
-                f"--address: {self._address!r} wants another token ({reason}); set RAY_AUTH_MODE=token, and "
+                f"--address: {shown(self._address)!r} wants another token ({reason}); set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN_PATH to the cluster's token file"
             ) from None
         except (ConnectionError, requests.RequestException, aiohttp.ClientError):
             raise UserError(
-                f"--address: {self._address!r} does not answer as Ray's dashboard; start the cluster, or open the "
-                "tunnel to it"
+                f"--address: {shown(self._address)!r} does not answer as Ray's dashboard; start the cluster, or open "
+                "the tunnel to it"
             ) from None
         except RuntimeError as error:
             if folder and ("status code 413" in str(error) or "exceeds the maximum size" in str(error)):

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 from wetakd.config import DataConfig
 from wetakd.data.sources import Source, Stored, find_columns, open_source
 from wetakd.errors import UserError
+from wetakd.storage.uri import shown
 
 NAMED = ("digits", "cifar10", "cifar100")
 _TEST_NAMES = ("test", "val", "valid", "validation")
@@ -147,7 +148,7 @@ def _parquet(train: str, test: str | None) -> dict[str, Any]:
 
 def name_of(place: str) -> str:
     """A name for a study of what lies at `place`."""
-    last = re.split(r"[/:]", place.rstrip("/").removesuffix(".parquet"))[-1]
+    last = re.split(r"[/:]", shown(place).partition("?")[0].rstrip("/").removesuffix(".parquet"))[-1]
     return re.sub(r"[^A-Za-z0-9_-]+", "-", last).strip("-_")[:62] or "mine"
 
 

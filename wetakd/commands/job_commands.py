@@ -9,6 +9,7 @@ import click
 
 from wetakd.cluster.jobs import DEFAULT_ADDRESS, Cluster, JobState
 from wetakd.commands.options import ADDRESS, EXIT_CODES, JSON, OVERRIDES
+from wetakd.storage.uri import shown
 
 
 @click.command(short_help="Run a study as a job of a Ray cluster.", epilog=EXIT_CODES)
@@ -35,7 +36,7 @@ def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str
     try:
         return _shown(cluster.follow(job, lambda text: click.echo(text, nl=False)))
     except KeyboardInterrupt:
-        which = job if address == DEFAULT_ADDRESS else f"{job} --address {address}"
+        which = job if address == DEFAULT_ADDRESS else f"{job} --address {shown(address)}"
         hint = f"look at it with `wetakd status {which}`, end it with `wetakd stop {which}`"
         click.echo(f"wetakd: the job goes on; {hint}", err=True)
         return 130

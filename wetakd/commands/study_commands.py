@@ -16,6 +16,7 @@ from wetakd.config import StudyConfig
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
 from wetakd.storage.store import Store
+from wetakd.storage.uri import hide
 
 if TYPE_CHECKING:
     from wetakd.study import StudyResult
@@ -111,7 +112,11 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
         return
-    words = ["wetakd run", *([quote(file)] if file else []), *(f"--set {quote(override)}" for override in overrides)]
+    words = [
+        "wetakd run",
+        *([quote(file)] if file else []),
+        *(f"--set {quote(hide(override))}" for override in overrides),
+    ]
     click.echo(f"{found.text}\n\nNext: {' '.join(words)}")
 
 
@@ -185,4 +190,4 @@ def ui(study: str, storage: str | None, port: int) -> None:
     identity = study_id(store, study)
     if identity is None:
         raise UserError(f"study {study!r}: has told MLflow nothing yet; run it first")
-    pages.show(tracking_uri, config.mlflow.experiment, identity, port, click.echo)
+    pages.show(tracking_uri, config.mlflow.experiment, identity, config.question, port, click.echo)

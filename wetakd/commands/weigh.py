@@ -12,9 +12,6 @@ own Parquet file will do. Nothing is ever unpickled.
 
 import json
 import textwrap
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +26,6 @@ from wetakd.weights.scores import Kind
 
 Array = NDArray[Any]
 FORMATS = (".npy", ".npz", ".parquet")
-DAMAGED = (
-    *(OSError, ValueError, EOFError, KeyError, NotImplementedError, MemoryError, SyntaxError),
-    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
-)
 WIDTH = 80
 
 
@@ -76,6 +69,8 @@ def read_scores(path: str) -> tuple[list[str], Array]:
             return [f"network {k}" for k in range(len(array))], array
         if array.ndim != 2:
             raise UserError(f"{path}: {name} has shape {array.shape}, not (samples, classes)")
+        if array.dtype.kind not in "fiub":
+            raise UserError(f"{path}: {name} holds {array.dtype}, not numbers")
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         raise UserError(f"{path}: networks differ in shape: {shapes}")
@@ -100,7 +95,7 @@ def _read(path: str, wanted: str) -> dict[str, Array]:
         arrays = _read_parquet(path, wanted) if suffix == ".parquet" else _read_numpy(path)
     except UserError:
         raise
-    except DAMAGED as error:
+    except Exception as error:  # numpy's and zip's readers of damaged bytes raise anything
         reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable {suffix} file ({reason})") from error
     if not arrays:

@@ -143,7 +143,9 @@ class MlflowConfig(Model):
     enabled: bool = Field(True, description="whether MLflow hears of the study at all")
     tracking_uri: Text | None = Field(None, description="default: SQLite beside a local storage")
     experiment: Text = Field("wetakd", description="name of the experiment")
-    register_as: Text | None = Field(None, description="register the winner under this model name")
+    register_as: Annotated[str, Field(pattern=r"^[^/:]+$")] | None = Field(
+        None, description="register the winner under this model name, without / and :"
+    )
     system_metrics: bool = Field(False, description="also log how busy the driver's machine and the cluster are")
 
 

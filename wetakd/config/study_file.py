@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from wetakd.config import StudyConfig
 from wetakd.errors import UserError
+from wetakd.storage.uri import hide
 
 _MOST_VALUES = 100_000
 _MOST_BITS = 1024
@@ -74,7 +75,7 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> StudyConfig:
     for override in overrides:
         field, equals, text = override.partition("=")
         if not equals or not field:
-            raise UserError(f"--set {override!r}: must read field=value, such as --set student.recipe.epochs=5")
+            raise UserError(f"--set {hide(override)!r}: must read field=value, such as --set student.recipe.epochs=5")
         _set(tree, field, _yaml(text, f"--set {field}"))
     return check(tree)
 

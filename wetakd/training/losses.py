@@ -76,6 +76,8 @@ def check_own_loss(config: DistillationConfig, num_classes: int, *, field: str) 
     find_callable(config.loss, f"{field}.loss")
     try:
         loss = distillation_loss(student_BC, student_BC.detach().flip(0), labels_B, config)
+        if isinstance(loss, Tensor) and loss.requires_grad and loss.shape == ():
+            torch.autograd.backward(loss)
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"{field}.loss: {config.loss!r} raised {reason}") from error

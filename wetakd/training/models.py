@@ -201,7 +201,10 @@ def check_training(module: nn.Module, name: str, shape: InputShape, num_classes:
             f"{field}: {name} in training returns {got} for two images; it must be logits of [2, {num_classes}] with a "
             "gradient"
         )
-    torch.autograd.backward(nn.functional.cross_entropy(logits, torch.arange(2, device=device)))
+    try:
+        torch.autograd.backward(nn.functional.cross_entropy(logits, torch.arange(2, device=device) % num_classes))
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{field}: {name} cannot be trained, its backward pass raised {_brief(error)}") from error
 
 
 def _forward_zero(module: nn.Module, shape: InputShape) -> Any:

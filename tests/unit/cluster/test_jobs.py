@@ -1,7 +1,9 @@
 """`wetakd submit`, `status` and `stop` without a cluster; with one: tests/integration/test_job_submission.py."""
 
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,14 +46,32 @@ def test_a_cluster_that_is_not_there_costs_one_line(
 ) -> None:
     (tmp_path / "study.yaml").write_text(embedded_study())
     monkeypatch.chdir(tmp_path)
-    address = f"http://127.0.0.1:{free_port()}"
-    assert call(*words, "--address", address) == 2
+    port = free_port()
+    assert call(*words, "--address", f"http://me:s3cr3t@127.0.0.1:{port}") == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
-        f"wetakd: --address: '{address}' does not answer as Ray's dashboard; start the cluster, or open the tunnel "
-        "to it\n"
+        f"wetakd: --address: 'http://127.0.0.1:{port}' does not answer as Ray's dashboard; start the cluster, or open "
+        "the tunnel to it\n"
     )
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, b"nothing here"), (200, b"{}"), (200, b"[]"), (200, b"<html>")])
+def test_a_server_that_is_not_rays_costs_one_line(status: int, body: bytes) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match="does not answer as Ray's dashboard"):
+            jobs.Cluster(f"http://127.0.0.1:{server.server_port}").jobs()
+        server.shutdown()
 
 
 def test_a_study_file_that_is_not_there_is_complained_of_before_the_cluster(
@@ -61,10 +81,11 @@ def test_a_study_file_that_is_not_there_is_complained_of_before_the_cluster(
     assert "nosuch.yaml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["localhost:8265", "ray://host:10001", "auto"])
+@pytest.mark.parametrize("address", ["localhost:8265", "ray://me:s3cr3t@host:10001", "auto"])
 def test_an_address_that_is_no_dashboards_is_refused(address: str) -> None:
-    with pytest.raises(UserError, match=r"^--address: '.*' must be that of the dashboard, such as http://127"):
+    with pytest.raises(UserError, match=r"^--address: '.*' must be that of the dashboard, such as http://127") as told:
         jobs.Cluster(address)
+    assert "s3cr3t" not in str(told.value)
 
 
 def details(**fields: object) -> SimpleNamespace:

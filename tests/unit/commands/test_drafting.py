@@ -158,6 +158,27 @@ def test_without_a_terminal_it_asks_nothing_and_writes_over_nothing() -> None:
     assert init("digits", "--yes").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--to", "."), "--to: '.' must be a file"),
+        (("--to", "no/such/folder.yaml"), "folder that is there"),
+        (("--name", "bad name"), "study.name"),
+    ],
+)
+def test_a_place_or_name_that_will_not_do_leaves_nothing_behind(words: tuple[str, ...], says: str) -> None:
+    before = set(Path().iterdir())
+    told = init("digits", "--yes", *words)
+    assert isinstance(told.exception, UserError)
+    assert says in str(told.exception)
+    assert set(Path().iterdir()) == before
+
+
+def test_a_name_holds_no_credentials() -> None:
+    uri = "s3://AKIA1:s3cr3t@bucket/birds.parquet?access_key=AKIA2&secret_key=s3cr3t"
+    assert drafting.name_of(uri) == "birds"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_gets_a_script_that_names_the_command(shell: str) -> None:
     told = CliRunner().invoke(commands, ["completion", shell])

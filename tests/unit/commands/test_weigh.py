@@ -95,6 +95,7 @@ def test_what_does_not_fit_is_one_line(tmp_path):
     pq.write_table(pa.table({"x": [1.0, 2.0]}), tmp_path / "plain.parquet")
     pq.write_table(pa.table({"a": [[1.0, 2.0], [1.0]]}), tmp_path / "ragged.parquet")
     (tmp_path / "text.npy").write_text("0.1 0.9")
+    np.savez(tmp_path / "dates.npz", a=np.zeros((2, 3)), b=np.zeros((2, 3), "datetime64[s]"))
     cases = [
         (lambda: read_scores(str(tmp_path / "text.npy")), r"\(object\) data\)$"),  # no advice to load it unsafely
         (lambda: read_scores(str(tmp_path / "none.npy")), "no such file"),
@@ -102,6 +103,7 @@ def test_what_does_not_fit_is_one_line(tmp_path):
         (lambda: read_scores(str(tmp_path / "uneven.npz")), "differ in shape"),
         (lambda: read_scores(str(tmp_path / "flat.npz")), "not \\(samples, classes\\)"),
         (lambda: read_scores(str(tmp_path / "empty.npz")), "no array"),
+        (lambda: read_scores(str(tmp_path / "dates.npz")), "b holds datetime64"),
         (lambda: read_scores(str(tmp_path / "plain.parquet")), "no column of lists"),
         (lambda: read_scores(str(tmp_path / "ragged.parquet")), "same length"),
         (lambda: read_labels(str(tmp_path / "plain.parquet")), "no column 'label'"),

@@ -30,6 +30,10 @@ def test_what_is_harmless_shows_as_it_is(uri: str) -> None:
     assert shown(uri) == uri
 
 
+def test_a_quotation_mark_belongs_to_a_secret_or_ends_the_uri() -> None:
+    assert hide("'s3://b?sig=a'b'c', 's3://b?region=r': more") == "'s3://b', 's3://b?region=r': more"
+
+
 @given(secret=SECRET)
 def test_no_secret_shows(secret: str) -> None:
     for uri in (

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.unit import tiny
 from wetakd.config import ModelConfig
 from wetakd.errors import UserError
-from wetakd.training.models import RESNET_DEPTHS, InputShape, build, cost, evaluating, source_digest
+from wetakd.training.models import RESNET_DEPTHS, InputShape, build, check_training, cost, evaluating, source_digest
 from wetakd.training.snapshots import state_bytes
 
 COLOUR = InputShape(3, 32, 32)
@@ -211,6 +211,24 @@ def test_a_mistake_is_one_line_that_begins_with_the_field(name, options, starts,
     assert message.startswith(field + starts)
     assert holds in message
     assert "\n" not in message
+
+
+class Careless(nn.Module):
+    """Changes in place what its backward pass needs."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, num_classes)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        logits_BC = torch.sigmoid(self.linear(images_BCHW.flatten(1)))
+        logits_BC += 1
+        return logits_BC
+
+
+def test_a_backward_pass_that_fails_is_one_line():
+    with pytest.raises(UserError, match=r"^teacher\.model: careless cannot be trained, its backward pass"):
+        check_training(Careless(10), "careless", DIGIT, 10, field="teacher.model")
 
 
 def test_source_digest_follows_the_files(tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def _checked_arrays(callable_name: str, name: str, images: Any, labels: Any) -> 
     prefix = f"data.callable: {callable_name!r} gave {name}"
     try:
         images, labels = np.asarray(images), np.asarray(labels)
-    except ValueError as error:
+    except Exception as error:  # whatever conversion the object brings along
         raise UserError(f"{prefix}images or labels that are no array: {_one_line(error)}") from error
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
         raise UserError(f"{prefix}images as {_described(images)}; uint8 of shape NCHW, NHWC or NHW is needed")
