@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tests.unit.pictures import (
     GIVEN_TEST,
@@ -230,6 +231,8 @@ def returns(what: str) -> Any:
         "names": (images, np.array(["cat"] * 30)),
         "columns": (images, labels[:, None]),
         "empty": (images[:0], labels[:0]),
+        "gradient": (torch.ones(30, 6, 6, 3, requires_grad=True), labels),
+        "bfloat16": (images, torch.zeros(30, dtype=torch.bfloat16)),
     }[what]
 
 
@@ -254,6 +257,8 @@ NOT_A_FUNCTION = 3
         (user("returns", what="names"), "labels as <U3 of shape"),
         (user("returns", what="columns"), r"labels as int32 of shape \(30, 1\)"),
         (user("returns", what="empty"), "data.callable: has no images"),
+        (user("returns", what="gradient"), "images or labels that are no array: RuntimeError"),
+        (user("returns", what="bfloat16"), "images or labels that are no array: TypeError"),
     ],
 )
 def test_a_users_function_that_does_not_do_is_refused(data: CallableData, message: str) -> None:
