@@ -76,11 +76,11 @@ def _place(network: NetworkConfig, name: str) -> tuple[str, str]:
 
 
 def _read(path: str, field: str) -> bytes:
+    local = Path(path).expanduser()
+    if "://" not in path and local.exists() and not local.is_file():
+        raise UserError(f"{field}: {path!r} is no file")  # a pipe would be waited for
     try:
         if "://" not in path:
-            local = Path(path).expanduser()
-            if local.exists() and not local.is_file():
-                raise UserError(f"{field}: {path!r} is no file")  # a pipe would be waited for
             return local.read_bytes()
         filesystem, inside = fs.FileSystem.from_uri(path)
         with filesystem.open_input_stream(inside) as stream:
@@ -126,7 +126,7 @@ def _state_dict(data: bytes, where: str) -> Mapping[str, Tensor]:
         if isinstance(state, dict) and isinstance(state.get(nest), dict):
             state = state[nest]
     tensors = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
-    if not state or not tensors:
+    if not tensors or not state:
         raise UserError(f"{where} holds no state_dict: tensors by name are needed")
     # DistributedDataParallel and DataParallel put this before every name.
     wrapped = all(key.startswith(_WRAPPED) for key in state)

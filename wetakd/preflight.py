@@ -9,6 +9,8 @@ import ray
 from pydantic import ValidationError
 
 from wetakd import imports
+from wetakd.cluster.capacity import requests
+from wetakd.cluster.ray_cluster import check_placement
 from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
@@ -37,6 +39,12 @@ def check_storage(config: StudyConfig) -> None:
         f"storage: {config.storage!r} is a relative path, but {why}; give s3://..., gs://... or the absolute path of a "
         "folder that all nodes share"
     )
+
+
+def check_placements(config: StudyConfig) -> None:
+    """Refuse what Ray would refuse only when a worker starts, students' hours later."""
+    for request in requests(config):
+        check_placement(request.placement, request.field)
 
 
 def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:

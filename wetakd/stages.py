@@ -181,6 +181,7 @@ def judge(
     networks_table = tables.networks_table(networks, network_scores)
     return Results(
         study=ground.config.study.name,
+        question=ground.config.question,
         trials=tables.add_test_scores(table, student_scores, ensemble_scores),
         networks=networks_table,
         curves=tables.curves_table(networks, outcomes),

@@ -95,7 +95,7 @@ class Study:
         with self._claimed() as lease, connected(self.config, self.store) as tracker:
             dataset = stages.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
-            if not self._revised and inventory.is_complete(self.store, plan):
+            if not self._revised and tracker.has_ended(STUDY) and inventory.is_complete(self.store, plan):
                 self._record()
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(stages.TRACKING_S)
@@ -124,6 +124,7 @@ class Study:
     def _claimed(self) -> Iterator[Lease]:
         """The storage, writable and ours alone, with this very question or none under the study's name."""
         preflight.check_storage(self.config)
+        preflight.check_placements(self.config)
         self.store.check_writable()
         with self.store.lease(f"{self._folder}/lease.json") as lease:
             self._check_same_file()

@@ -55,6 +55,7 @@ def simulated(
     trials = pd.DataFrame(rows, columns=TRIALS.names)
     return Results(
         study=study,
+        question="0a1b2c3d",
         trials=trials,
         networks=_networks(rng, pool, replicates),
         curves=_curves(trials, pool, replicates),

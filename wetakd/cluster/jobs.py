@@ -21,7 +21,7 @@ from typing import Any
 
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
-from wetakd.storage.uri import hide, shown
+from wetakd.storage.uri import hide, scrub, shown
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # What a shell says about where studies go is said to the job, too.
@@ -68,7 +68,8 @@ class Cluster:
     def __init__(self, address: str) -> None:
         """`address`: of the dashboard, http://host:8265."""
         if not address.startswith(("http://", "https://")):
-            raise UserError(f"--address: {shown(address)!r} must be that of the dashboard, such as {DEFAULT_ADDRESS}")
+            plain = address.rpartition("@")[2]
+            raise UserError(f"--address: {plain!r} must be that of the dashboard, such as {DEFAULT_ADDRESS}")
         self._address = address
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -84,7 +85,10 @@ class Cluster:
             try:
                 return JobSubmissionClient(self._address)
             except (RuntimeError, KeyError, TypeError, ValueError) as error:
-                raise ConnectionError("some other server") from error
+                reason = scrub(f"{type(error).__name__}: {error}", self._address)
+                raise UserError(
+                    f"--address: {shown(self._address)!r} does not answer as Ray's dashboard ({reason})"
+                ) from error
 
     def submit(self, file: str, overrides: Sequence[str] = (), *, working_dir: str | None = None) -> str:
         """Upload `working_dir` (default: the folder of `file`) and start the study; returns the job's name.

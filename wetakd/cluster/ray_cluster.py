@@ -22,6 +22,7 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 
 from wetakd.cluster.capacity import is_growing, num_workers, worker_resources
 from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
+from wetakd.errors import UserError
 
 _MOST_GROUPS = 16
 """Worker groups that may wait together for an autoscaler: each has a process beside the driver."""
@@ -98,6 +99,19 @@ def task_options(placement: PlacementConfig, retries: int) -> dict[str, Any]:
         "retry_exceptions": [OSError],  # storage that was away for a moment
         "scheduling_strategy": "SPREAD",
     }
+
+
+@ray.remote
+def _nothing() -> None:
+    pass
+
+
+def check_placement(placement: PlacementConfig, field: str) -> None:
+    """Raise UserError for what Ray would refuse only when a worker starts; needs no cluster."""
+    try:
+        _nothing.options(**task_options(placement, retries=0))
+    except ValueError as error:
+        raise UserError(f"{field}: Ray refuses it: {str(error).strip().splitlines()[0]}") from None
 
 
 class Slots:

@@ -33,26 +33,24 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
       wetakd init data/train.parquet --test data/test.parquet --name birds
       wetakd init my_package.data:load --to study.yaml --yes
     """
-    import yaml
-
     from wetakd.commands import drafting
-    from wetakd.config.study_file import check
+    from wetakd.config.study_file import check_text
 
     if place is None:
         place = "digits" if yes else _ask("Where are the images (folder, Parquet, module:function, or digits)")
     name = name or drafting.name_of(place)
     target = Path(file or f"{name}.yaml")
+    if target.is_dir() or not target.parent.is_dir():
+        raise UserError(f"--to: {str(target)!r} must be a file in a folder that is there")
     if (
         target.exists()
         and not yes
         and not (_can_ask() and click.confirm(f"{target} is there. Write over it?", err=True))
     ):
         raise UserError(f"--to: {str(target)!r} is there already; name another file, or pass --yes to write over it")
-    if target.is_dir() or not target.parent.is_dir():
-        raise UserError(f"--to: {str(target)!r} must be a file in a folder that is there")
     found = drafting.look(place, test)
     text = drafting.study_file(place, found, name, str(target))
-    check(yaml.safe_load(text))
+    check_text(text, f"study file {str(target)!r}")
     target.write_text(text, encoding="utf-8")
     click.echo(f"{target}: {found}.\nNext: wetakd plan {target}")
 

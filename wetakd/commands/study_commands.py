@@ -103,6 +103,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.stages import load_data
 
     config = load(file, overrides)
+    preflight.check_placements(config)
     store = Store(config.storage)
     store.check_readable()
     dataset = load_data(config, reporter(quiet=as_json))

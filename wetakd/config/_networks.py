@@ -12,10 +12,6 @@ from wetakd.config._base import Fraction, Model, NonNegative, Plain, Positive, T
 
 _Workers = Annotated[int, Field(ge=1, le=4096)]
 LOSSES = ("kd", "dkd", "dist")
-# What Ray refuses once a worker starts, which may be hours later.
-_LEAST = 1e-4
-_RAYS_OWN = {"CPU", "GPU", "memory", "object_store_memory"}
-_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 ELSEWHERE = "elsewhere"
 """Name of the model behind logits that came from elsewhere."""
 
@@ -104,18 +100,6 @@ class PlacementConfig(Model):
     def _check(self) -> PlacementConfig:
         if not (self.cpus or self.gpus or self.resources):
             raise ValueError("cpus: 0 with nothing else asks for nothing; give cpus, gpus or resources")
-        custom = {f"resources.{name}": amount for name, amount in self.resources.items()}
-        for field, amount in {"cpus": self.cpus, "gpus": self.gpus, **custom}.items():
-            if 0 < amount < _LEAST:
-                raise ValueError(f"{field}: {amount:g} is less than Ray can tell from nothing; give {_LEAST:g} or more")
-        if own := _RAYS_OWN & set(self.resources):
-            raise ValueError(f"resources: {min(own)!r} is not a custom resource; set cpus and gpus instead")
-        for name, value in self.labels.items():
-            if not _LABEL.fullmatch(name.rpartition("/")[2]) or not _LABEL.fullmatch(value):
-                raise ValueError(
-                    f"labels: {name}={value} is no label of Ray's: up to 63 letters, digits, '-', '_' and '.', a "
-                    "letter or digit first and last"
-                )
         return self
 
 

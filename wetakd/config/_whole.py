@@ -147,11 +147,13 @@ class StudyConfig(Model):
         Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
         """
         mine, theirs = _asked(yaml.safe_load(self.to_yaml())), _asked(other)
-        return [field for field in {**mine, **theirs} if mine.get(field) != theirs.get(field)]
+        return [
+            field for field in {**mine, **theirs} if key_of({"": mine.get(field)}) != key_of({"": theirs.get(field)})
+        ]
 
     @property
     def question(self) -> str:
-        """8 hex digits that are the same for two files between which there are no `differences`."""
+        """8 hex digits, the same for two files exactly if there are no `differences` between them."""
         return key_of(_asked(yaml.safe_load(self.to_yaml())))[:8]
 
     @property
@@ -168,11 +170,12 @@ class StudyConfig(Model):
 
 
 def _asked(tree: Any) -> dict[str, Any]:
-    """What of a file decides its results, by dotted path."""
+    """What of a file decides its results, by dotted path; a field that says nothing is as good as none."""
+    elsewhere = ("storage", "mlflow", "limits", "study.max_concurrent")
     return {
         field: value
         for field, value in _leaves(tree).items()
-        if not field.startswith(("storage", "mlflow", "limits", "study.max_concurrent")) and ".placement" not in field
+        if value is not None and not field.startswith(elsewhere) and ".placement" not in field
     }
 
 

@@ -80,6 +80,11 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> StudyConfig:
     return check(tree)
 
 
+def check_text(text: str, where: str) -> StudyConfig:
+    """As `check`, of YAML; `where` it stands is named if it is none."""
+    return check(_yaml(text, where))
+
+
 def check(tree: Any) -> StudyConfig:
     """Build a StudyConfig from plain data; raises UserError with one line for the first thing that is wrong."""
     try:

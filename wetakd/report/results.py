@@ -129,6 +129,8 @@ class Results:
     """Everything that the report of a study is built from."""
 
     study: str
+    question: str
+    """`StudyConfig.question` of the file that it answers."""
     trials: pd.DataFrame
     networks: pd.DataFrame
     curves: pd.DataFrame
@@ -156,6 +158,7 @@ class Results:
         """The part that is no table, JSON-safe."""
         return {
             "study": self.study,
+            "question": self.question,
             "num_classes": self.num_classes,
             "primary": list(self.primary),
             "pool": list(self.pool),
@@ -185,6 +188,7 @@ class Results:
             raise ValueError("a table is not what was written")
         return cls(
             study=study,
+            question=summary["question"],
             **{name: _frame(data) for name, data in tables.items()},
             num_classes=summary["num_classes"],
             primary=tuple(summary["primary"]),

@@ -19,8 +19,10 @@ def key_of(payload: Mapping[str, Any]) -> str:
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
-    """A JSON file that says `content` and its own digest; raises as `key_of` does."""
+    """A JSON file that says `content` and its own digest, for which `digest` is kept; raises as `key_of` does."""
     body = plain(content)
+    if "digest" in body:
+        raise ValueError("digest: is the seal's own name")
     return json.dumps({"digest": _digest(body), **body}, sort_keys=True, indent=1, allow_nan=False).encode()
 
 

@@ -96,8 +96,8 @@ def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None
 def is_complete(store: Store, plan: Plan) -> bool:
     """Whether storage holds all that the plan asks for, undamaged, with its results: to run it would do nothing."""
     try:
-        Results.read(store, plan.config.study.name)
-        if not _references(store, f"studies/{plan.config.study.name}"):
+        results = Results.read(store, plan.config.study.name)
+        if results.question != plan.config.question or not _references(store, f"studies/{plan.config.study.name}"):
             return False
     except UserError:
         return False
@@ -122,7 +122,7 @@ def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:
 
 def _references(store: Store, folder: str) -> list[str]:
     raw = store.read_file(f"{folder}/{_REFERENCES}")
-    if raw is None and store.read_file(f"{folder}/{RECORD}") is None:
+    if raw is None and not any(store.read_file(f"{folder}/{name}") is not None for name in (RECORD, SUMMARY)):
         return []  # it has not begun
     try:
         addresses: list[str] = unsealed(raw or b"")["addresses"]

@@ -11,7 +11,7 @@ _HIDDEN = "***"
 # Credentials may hold any sign, up to the last "@"; they and the options end where another URI begins.
 _URI = re.compile(
     r"""[A-Za-z][\w+.-]{0,30}://(?:(?:(?!://)[^\s"])*@)?[^\s'",\[\]?#]*"""
-    r"""(?:[?#](?:(?!,[A-Za-z][\w+.-]{0,30}://)(?:[^\s'"]|'(?=\w)))*)?"""
+    r"""(?:[?#](?:(?!,[A-Za-z][\w+.-]{0,30}://)(?:[^\s'"]|'(?![\s,)\]}:;.]|$)))*)?"""
 )
 
 

@@ -2,7 +2,7 @@
 
 Object stores cannot append, so events lie in segments. The last segment is written again, longer and under a new
 name, until it is full; the shorter one goes afterwards. Two segments may therefore hold the same event for a moment:
-its number tells. Each line carries a checksum, and a torn line is passed over; `is_whole` then says no. The id stands
+its number tells. Each line carries a checksum, and a torn line is passed over and stands in `lost`. The id stands
 in the acknowledgements, too: who loses it would begin every run anew.
 
     studies/NAME/journal/id                                      tells this study from all others of its name
@@ -100,8 +100,8 @@ class Journal:
         known = [event.seq for event in self.read()]
         # A torn segment must not make us use a number twice that some destination has seen.
         self.durable = max(known + [self._sent(path) for path in _acknowledgements(store, self._folder)], default=0)
-        self.is_whole = len(known) == self.durable
-        """Whether no event was lost before this driver began."""
+        self.lost = frozenset(range(1, self.durable + 1)).difference(known)
+        """Numbers of the events that were lost before this driver began."""
         self._last = self.durable
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="wetakd-journal", daemon=True)

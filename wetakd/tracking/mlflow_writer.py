@@ -61,13 +61,14 @@ class MlflowWriter:
         self._journal, self._study, self._uri, self._experiment = journal, study, tracking_uri, experiment
         self._destination = hashlib.sha256(f"{shown(tracking_uri)}\n{experiment}".encode()).hexdigest()[:16]
         self._client: MlflowClient | None = None
-        self.sent = journal.acknowledged(self._destination)
+        self.sent = self.sent_before = journal.acknowledged(self._destination)
         self.experiment_id: str | None = None
         self.run_ids: dict[str, str] = {}
         self.problem: str | None = None
         self._is_well = False
         self._refused: set[str] = set()
         self._there: dict[tuple[str, str], set[int]] = {}
+        self._created: set[str] = set()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=self._keep_sending, name="wetakd-mlflow", daemon=True)
@@ -174,12 +175,14 @@ class MlflowWriter:
             self._tolerate(uid, partial(self._log_metrics, uid), metrics[begin : begin + _METRICS_A_CALL])
 
     def _log_metrics(self, uid: str, metrics: list[Metric]) -> None:
-        if not self._journal.is_whole:  # what was lost there is said again, at another time, and would stand twice
+        if self._journal.lost:  # what was lost there is said again, at another time, and would stand twice
             metrics = [metric for metric in metrics if metric.step not in self._steps_there(uid, metric.key)]
         self._mlflow.log_batch(self._run(uid), metrics=metrics, synchronous=True)
 
     def _steps_there(self, uid: str, key: str) -> set[int]:
-        """Steps of a metric that the server had when it was first asked."""
+        """Steps of a metric that the server had when it was first asked; of a run that we made just now, none."""
+        if uid in self._created:
+            return set()
         if (uid, key) not in self._there:
             history = self._mlflow.get_metric_history(self._run(uid), key)
             self._there[uid, key] = {metric.step for metric in history}
@@ -218,6 +221,7 @@ class MlflowWriter:
             self._mlflow.update_run(self._run(event.uid), status="RUNNING")
         else:
             self.run_ids[event.uid] = self._create(event)
+            self._created.add(event.uid)
         run_id = self._run(event.uid)
         if tags:
             self._mlflow.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()], synchronous=True)

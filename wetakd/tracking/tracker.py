@@ -86,6 +86,9 @@ class Tracker(Protocol):
     def problem(self) -> str | None:
         """Why nothing can be sent at the moment, in one line; None while all is well."""
 
+    def has_ended(self, uid: str) -> bool:
+        """Whether the run was closed by a study that came to its end, and nothing was lost that no server has."""
+
     def stop(self) -> None:
         """Make all that was said durable and end the threads; say nothing afterwards."""
 
@@ -104,6 +107,10 @@ class NullTracker:
     def next_step(self, uid: str, key: str) -> int:
         """0: no metric was noted."""
         return 0
+
+    def has_ended(self, uid: str) -> bool:
+        """True: there is nothing to say again."""
+        return True
 
     def flush(self, timeout_s: float) -> bool:
         """True: nothing is all there is."""
@@ -160,6 +167,7 @@ class MlflowTracker:
             if said.status == "RUNNING" and asked_by(asked)[1] != question:
                 said.hear(self._journal.append("close", asked, {"status": "KILLED"}))
         self._writer = MlflowWriter(self._journal, study, tracking_uri, experiment)
+        self._has_all = max(self._journal.lost, default=0) <= self._writer.sent_before
 
     def open(
         self,
@@ -234,6 +242,11 @@ class MlflowTracker:
         with self._lock:
             if self._run(uid).status != status:
                 self._note("close", uid, {"status": status})
+
+    def has_ended(self, uid: str) -> bool:
+        """Whether the run was closed by a study that came to its end, and nothing was lost that no server has."""
+        said = self._said.get(self._asked(uid), _Said())
+        return said.status in ("FINISHED", "FAILED") and self._has_all
 
     def flush(self, timeout_s: float) -> bool:
         """Whether everything said is at the server within the time."""

@@ -81,7 +81,7 @@ def test_a_study_file_that_is_not_there_is_complained_of_before_the_cluster(
     assert "nosuch.yaml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["localhost:8265", "ray://me:s3cr3t@host:10001", "auto"])
+@pytest.mark.parametrize("address", ["localhost:8265", "ray://me:s3cr3t@host:10001", "me:s3cr3t@host:8265", "auto"])
 def test_an_address_that_is_no_dashboards_is_refused(address: str) -> None:
     with pytest.raises(UserError, match=r"^--address: '.*' must be that of the dashboard, such as http://127") as told:
         jobs.Cluster(address)

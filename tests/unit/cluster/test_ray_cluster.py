@@ -3,14 +3,16 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wetakd.cluster import ray_cluster
 from wetakd.cluster.capacity import num_workers, worker_resources
-from wetakd.cluster.ray_cluster import Slots, task_options
+from wetakd.cluster.ray_cluster import Slots, check_placement, task_options
 from wetakd.config import ModelConfig, NetworkConfig, PlacementConfig
 from wetakd.config.study_file import load
+from wetakd.errors import UserError
 
 
 def network(workers=1, **placement) -> NetworkConfig:
@@ -134,3 +136,25 @@ def test_a_first_token_is_never_readable_for_others_and_is_kept(
     assert len(first) == 32
     ray_cluster.guard_token()
     assert token.read_text() == first
+
+
+@pytest.mark.parametrize(
+    ("placement", "says"),
+    [
+        ({"cpus": 1e-5}, "num_cpus"),
+        ({"resources": {"fast": 1e-5}}, "fast"),
+        ({"resources": {"CPU": 2}}, "num_cpus"),
+        ({"labels": {"a b": "c"}}, "a b"),
+        ({"labels": {"-x/c": "d"}}, "-x"),
+        ({"labels": {"zone": "in(a"}}, r"in\(a"),
+    ],
+)
+def test_what_ray_would_refuse_hours_later_is_refused_at_once(placement: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=rf"^student\.placement: Ray refuses it: .*{says}") as told:
+        check_placement(PlacementConfig(**placement), "student.placement")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("labels", [{"zone": "in(a, b)"}, {"zone": "!in(a)"}, {"ray.io/zone": "!a"}, {"zone": ""}])
+def test_rays_selectors_may_be_used(labels: dict[str, str]) -> None:
+    check_placement(PlacementConfig(gpus=0.5, resources={"fast": 1}, labels=labels), "student.placement")

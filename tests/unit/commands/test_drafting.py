@@ -164,6 +164,7 @@ def test_without_a_terminal_it_asks_nothing_and_writes_over_nothing() -> None:
         (("--to", "."), "--to: '.' must be a file"),
         (("--to", "no/such/folder.yaml"), "folder that is there"),
         (("--name", "bad name"), "study.name"),
+        (("--name", "a: b"), "study file 'a: b.yaml': is not valid YAML"),
     ],
 )
 def test_a_place_or_name_that_will_not_do_leaves_nothing_behind(words: tuple[str, ...], says: str) -> None:

@@ -180,6 +180,41 @@ def test_what_a_damaged_journal_makes_us_say_again_stands_once(store: Store, stu
     assert [found[uid].info.status for uid in sorted(found)] == ["FINISHED", "FINISHED", "FAILED"]
 
 
+@pytest.mark.parametrize("num_lost", [1, 5, 100])
+def test_what_was_lost_before_it_was_sent_is_said_again(store: Store, study: str, uri: str, num_lost: int) -> None:
+    first = MlflowTracker(store, study, f"http://127.0.0.1:{free_port()}", study, "asked")
+    assert not first.has_ended("study")
+    tell(first)
+    assert first.has_ended("study")
+    first.stop()
+    (segment,) = store.list(f"studies/{study}/journal/segments")
+    lines = (store.read_file(segment) or b"").splitlines(keepends=True)
+    store.write(segment, b"".join(lines[:-num_lost]))
+    second = MlflowTracker(store, study, uri, study, "asked")
+    assert not second.has_ended("study")
+    tell(second)
+    assert second.flush(FLUSH_S)
+    second.stop()
+    found = runs(uri, study)
+    assert [found[uid].info.status for uid in ("study", "trial:0", "trial:1")] == ["FINISHED", "FINISHED", "FAILED"]
+    assert [step for step, _ in curve(uri, found["trial:1"], "loss")] == [1, 2, 3]
+
+
+def test_a_gap_that_no_server_saw_is_no_end(store: Store, study: str, uri: str) -> None:
+    tracker = MlflowTracker(store, study, f"http://127.0.0.1:{free_port()}", study, "asked")
+    tell(tracker)
+    tracker.stop()
+    (segment,) = store.list(f"studies/{study}/journal/segments")
+    store.write(segment, (store.read_file(segment) or b"").replace(b'"loss', b'"lost', 1))
+    for has_ended in (False, True):
+        tracker = MlflowTracker(store, study, uri, study, "asked")
+        assert tracker.has_ended("study") is has_ended
+        tell(tracker)
+        assert tracker.flush(FLUSH_S)
+        tracker.stop()
+    assert sorted(step for step, _ in curve(uri, runs(uri, study)["trial:0"], "loss")) == [1, 2, 3]
+
+
 def test_another_question_has_runs_of_its_own_and_ends_those_of_the_last(store: Store, study: str, uri: str) -> None:
     first = MlflowTracker(store, study, uri, study, "old")
     first.open("study", name="digits", params={"num_seeds": 2})
