@@ -16,13 +16,13 @@ from tests.unit.tiny import CLEAN, RECIPE, bank, every_step, run, timeless, with
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.views import Views
 from wetakd.errors import UserError
+from wetakd.training.inference import predict
 from wetakd.training.loop import (
     Diverged,
     Epoch,
     Targets,
     World,
     positions,
-    predict,
     resolve_precision,
     state_bytes,
     train,

@@ -5,9 +5,9 @@ from tests.unit import tiny
 from tests.unit.tiny import KD, bank, run, timeless
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.views import Views
+from wetakd.training.inference import predict
 from wetakd.training.loop import (
     Targets,
-    predict,
     state_bytes,
 )
 
