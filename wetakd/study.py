@@ -96,7 +96,7 @@ class Study:
             dataset = stages.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if not self._revised and tracker.has_ended(STUDY) and inventory.is_complete(self.store, plan):
-                self._record()
+                self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(stages.TRACKING_S)
                 return StudyResult(results, build(results), tracked, time.monotonic() - started)

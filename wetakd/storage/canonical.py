@@ -15,7 +15,7 @@ def key_of(payload: Mapping[str, Any]) -> str:
     Floats count by their shortest exact text, so 0.1 + 0.2 and 0.3 differ, and so do 1 and 1.0. Raises ValueError
     on NaN and infinity, TypeError on what JSON does not have.
     """
-    return _digest(payload)[:32]
+    return _digest(plain(payload))[:32]
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
@@ -39,7 +39,7 @@ def unsealed(raw: bytes) -> dict[str, Any]:
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -146,7 +146,7 @@ class Store:
             self.write(f"{address}/{path}", content)
             refs[name] = BlobRef(path, len(content), hashlib.sha256(content).hexdigest())
         manifest = Manifest(address, refs, plain(facts))
-        self.write(f"{address}/{MANIFEST}", _manifest_bytes(manifest))
+        self.write(f"{address}/{MANIFEST}", sealed(_body(manifest)))
         return manifest
 
     def find(self, address: str) -> Manifest | None:
@@ -348,18 +348,18 @@ def _unless_gone(error: BaseException) -> None:
         raise error
 
 
-def _manifest_bytes(manifest: Manifest) -> bytes:
+def _body(manifest: Manifest) -> dict[str, Any]:
     blobs = {name: vars(ref) for name, ref in manifest.blobs.items()}
-    return sealed({"address": manifest.address, "blobs": blobs, "facts": manifest.facts})
+    return {"address": manifest.address, "blobs": blobs, "facts": manifest.facts}
 
 
 def _parse_manifest(address: str, raw: bytes) -> Manifest | None:
-    """The manifest in `raw`, or None unless it is byte for byte what `_manifest_bytes` writes for `address`."""
+    """The manifest in `raw`, or None unless it is byte for byte what `Store.commit` writes for `address`."""
     try:
         body = unsealed(raw)
         blobs = {str(name): BlobRef(**ref) for name, ref in body["blobs"].items()}
         manifest = Manifest(address, blobs, body["facts"])
-        intact = _manifest_bytes(manifest) == raw and not any("/" in inside(ref.path) for ref in blobs.values())
+        intact = _body(manifest) == body and not any("/" in inside(ref.path) for ref in blobs.values())
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return manifest if intact else None

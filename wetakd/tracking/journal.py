@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import threading
 import time
@@ -63,7 +64,7 @@ class Event:
 def study_id(store: Store, study: str) -> str | None:
     """The id that the study's first driver made up; None where none has, or all that says so is damaged."""
     folder = _folder(study)
-    for path in (f"{folder}/{_ID}", *_acknowledgements(store, folder)):
+    for path in itertools.chain([f"{folder}/{_ID}"], _acknowledgements(store, folder)):
         if known := _content(store, path).get("study_id"):
             return str(known)
     return None
@@ -73,8 +74,9 @@ def _folder(study: str) -> str:
     return f"studies/{study}/journal"
 
 
-def _acknowledgements(store: Store, folder: str) -> list[str]:
-    return [path for path in store.list(folder) if PurePosixPath(path).name.startswith("sent-")]
+def _acknowledgements(store: Store, folder: str) -> Iterator[str]:
+    """Paths; the folder is listed when the first is asked for."""
+    yield from (path for path in store.list(folder) if PurePosixPath(path).name.startswith("sent-"))
 
 
 def _content(store: Store, path: str) -> dict[str, Any]:
