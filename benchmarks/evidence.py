@@ -44,7 +44,7 @@ try:
     from wetakd.config.study_file import load as load_study
     from wetakd.data.dataset import Dataset, Splits, load_dataset
     from wetakd.data.transform import Transform
-    from wetakd.ensembles import ensemble_problem, searched
+    from wetakd.ensembles import SearchFailure, ensemble_problem, searched
     from wetakd.errors import UserError
     from wetakd.plan import Plan, Trial, control_weights, device_of
     from wetakd.report.statistics import estimate, paired_difference
@@ -358,8 +358,8 @@ def weights_of(plan: Plan, trial: Trial, problem: Problem) -> tuple[float, ...]:
     if not trial.arm.is_searched:
         return control_weights(trial)
     result = searched(problem, plan.search(trial), plan.config.weights)
-    if isinstance(result, str):
-        raise UserError(result)
+    if isinstance(result, SearchFailure):
+        raise UserError(result.reason)
     return tuple(result.weights.tolist())
 
 

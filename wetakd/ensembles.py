@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from wetakd.bank import Logits
 from wetakd.config import WeightsConfig
 from wetakd.data.dataset import Dataset
+from wetakd.errors import UserError
 from wetakd.plan import Search
+from wetakd.training.failures import may_pass
 from wetakd.weights import STRATEGIES, Problem, SearchResult
+from wetakd.weights.strategies import strategy_named
+
+
+@dataclass(frozen=True)
+class SearchFailure:
+    """Why a strategy of another package found no weights."""
+
+    reason: str
+    is_recorded: bool
+    """Whether another try would end the same way."""
 
 
 def ensemble_problem(logits: Sequence[Logits], dataset: Dataset, config: WeightsConfig, split: str) -> Problem:
@@ -20,9 +33,12 @@ def ensemble_problem(logits: Sequence[Logits], dataset: Dataset, config: Weights
     return Problem(scores_KNC, labels_N, scores_are="logits", temperature=config.temperature, mixture=config.mixture)
 
 
-def searched(problem: Problem, search: Search, config: WeightsConfig) -> SearchResult | str:
+def searched(problem: Problem, search: Search, config: WeightsConfig) -> SearchResult | SearchFailure:
     """What a strategy finds; why it failed, where it is another package's: that costs its rows, not the study."""
+    is_there = False
     try:
+        strategy_named(search.strategy)
+        is_there = True
         return problem.search(
             strategy=search.strategy,
             seed=search.seed,
@@ -33,4 +49,6 @@ def searched(problem: Problem, search: Search, config: WeightsConfig) -> SearchR
     except Exception as error:
         if search.strategy in STRATEGIES:
             raise  # ours, with its traceback
-        return f"strategy {search.strategy} failed: {type(error).__name__}: {error}".strip().splitlines()[0]
+        reason = f"strategy {search.strategy} failed: {type(error).__name__}: {error}".strip().splitlines()[0]
+        # Weights that are not on the simplex are a UserError, and they are the strategy's own.
+        return SearchFailure(reason, is_there and (isinstance(error, UserError) or not may_pass(error)))

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.train import TrainingFailedError
+from ray.train import TrainingFailedError, WorkerGroupError
 
 from wetakd import bank, imports
 from wetakd.assignments import network_address, network_job
@@ -27,9 +27,12 @@ from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.errors import UserError
 from wetakd.plan import NetworkNode, Plan, device_of
+from wetakd.storage import failures
+from wetakd.storage.failures import Failure
 from wetakd.storage.store import Damaged, Manifest, Store
 from wetakd.train_runs import Inputs, end_groups, train_here, train_in_group
 from wetakd.training import training_job
+from wetakd.training.failures import RECORDED, UserFunctionError, errors_of, user_function
 from wetakd.training.loop import Epoch
 from wetakd.training.training_job import HOPELESS
 
@@ -136,24 +139,38 @@ class _Foreman:
             cause = error.cause if isinstance(error, RayTaskError) else error
             if isinstance(cause, UserError):
                 raise cause from None
-            return TrainedNetwork(node, error=str(cause) or type(cause).__name__)
+            return self._failed(node, cause)
         except RayTaskError:
             raise  # ours, with its traceback
         except (RayError, TrainingFailedError) as error:
+            if (cause := _user_error(error)) is not None:
+                return self._failed(node, cause)
             lost = f"its workers died more than {self._config.limits.retries} times"
             return TrainedNetwork(node, error=f"{lost}: {_last_line(error)}")
+
+    def _failed(self, node: NetworkNode, error: BaseException) -> TrainedNetwork:
+        """A network without a result; what would happen again is recorded."""
+        reason = str(error) or type(error).__name__
+        if isinstance(error, RECORDED):
+            address = network_address(node.key)
+            manifest = self._store.find(address)
+            epochs = manifest.facts["epochs"] if manifest else getattr(error, "epochs", ())
+            failures.record(self._store, address, Failure(reason, epochs))
+        return TrainedNetwork(node, error=reason)
 
     def _ensure(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
         trained = False
         for _ in range(_MOST_ROUNDS):
             manifest = self._store.find_intact(network_address(node.key))
+            table = bank.read(self._store, node.key) if manifest is not None else None
+            if table is None and (known := failures.find(self._store, network_address(node.key))) is not None:
+                return TrainedNetwork(node, error=known.reason)
             if manifest is None:
                 # A bank speaks for the very weights that it was computed from.
                 self._store.delete(bank.address(node.key))
                 self._train(node, teacher_banks)
                 trained = not node.config.is_imported
                 continue
-            table = bank.read(self._store, node.key)
             if table is None:
                 self._fill_bank(node, manifest)
                 continue
@@ -248,7 +265,15 @@ def _fill_bank(
     store = Store(store_uri)
     with training_job.memory_errors():
         network = training_job.load_model(store, manifest, model, dataset)
-        bank.write(store, key, bank.compute(network, dataset, views, device, voice.alive))
+        with errors_of(user_function(model.name)):
+            table = bank.compute(network, dataset, views, device, voice.alive)
+        bank.write(store, key, table)
+
+
+def _user_error(error: Exception) -> UserFunctionError | None:
+    """What the user's function raised on a worker of a group, if that is why the group failed."""
+    raised = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
+    return next((found for found in raised if isinstance(found, UserFunctionError)), None)
 
 
 def _last_line(error: Exception) -> str:

@@ -22,9 +22,11 @@ from wetakd.cluster.heartbeat import Voice
 from wetakd.cluster.ray_cluster import task_options
 from wetakd.config import PlacementConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
-from wetakd.ensembles import ensemble_problem, searched
+from wetakd.ensembles import SearchFailure, ensemble_problem, searched
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Search, Trial
+from wetakd.storage import failures
+from wetakd.storage.failures import Failure
 from wetakd.storage.store import Store
 from wetakd.weights import Contributions, Problem, SearchResult, contributions
 
@@ -129,9 +131,12 @@ def _search_pool(
         if manifest is not None:
             found[search.key] = SearchResult.from_dict(dict(manifest.facts))
             continue
-        result = searched(problem, search, config)
-        if isinstance(result, str):
-            failed[search.key] = result
+        known = failures.find(store, address(search.key))
+        result = SearchFailure(known.reason, is_recorded=False) if known else searched(problem, search, config)
+        if isinstance(result, SearchFailure):
+            failed[search.key] = result.reason
+            if result.is_recorded:
+                failures.record(store, address(search.key), Failure(result.reason))
             continue
         found[search.key] = result
         store.commit(address(search.key), {}, result.to_dict())

@@ -80,13 +80,22 @@ class Study:
     """One study: a configuration, and where to show what happens.
 
     `revise`: accept a file that differs from the one that this study name was first run with.
+    `retry_failed`: remove the recorded failures of this study first, so that they are tried again.
     """
 
-    def __init__(self, config: StudyConfig, *, reporter: Reporter | None = None, revise: bool = False) -> None:
+    def __init__(
+        self,
+        config: StudyConfig,
+        *,
+        reporter: Reporter | None = None,
+        revise: bool = False,
+        retry_failed: bool = False,
+    ) -> None:
         self.config = config
         self.store = Store(config.storage)
         self._reporter = reporter or QuietReporter()
         self._revise = revise
+        self._retry_failed = retry_failed
         self._revised = False
 
     def run(self) -> StudyResult:
@@ -95,6 +104,8 @@ class Study:
         with self._claimed() as lease, connected(self.config, self.store) as tracker:
             dataset = stages.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
+            if self._retry_failed:
+                inventory.forget_failures(self.store, plan)
             if not self._revised and tracker.has_ended(STUDY) and inventory.is_complete(self.store, plan):
                 self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)

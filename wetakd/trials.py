@@ -25,9 +25,12 @@ from wetakd.config import PlacementConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Student
+from wetakd.storage import failures
+from wetakd.storage.failures import Failure
 from wetakd.storage.scratch import scratch
 from wetakd.storage.store import Manifest, Store
 from wetakd.training import training_job
+from wetakd.training.failures import RECORDED
 from wetakd.training.loop import Epoch
 from wetakd.training.training_job import HOPELESS, TrainingJob
 
@@ -86,11 +89,19 @@ def train_students(
     """Train the students (by key) that storage lacks; returns all of them.
 
     `until`: keys of students that stop after so many epochs, for now. `watch(key, epoch)` is called in the driver
-    for each epoch heard of. A student that fails costs itself only: its `error` says why. A trial that is silent for
-    `limits.silent_s` is ended and tried again.
+    for each epoch heard of. A student that fails costs itself only: its `error` says why. What would happen again is
+    recorded, and students with such a record are not trained. A trial that is silent for `limits.silent_s` is ended
+    and tried again.
     """
-    missing = [student for key, student in students.items() if store.find_intact(student_address(key)) is None]
-    collector = _Collector([student.key for student in missing], watch, config.limits.silent_s)
+    absent = [key for key in students if store.find_intact(student_address(key)) is None]
+    known = {key: found for key in absent if (found := failures.find(store, student_address(key))) is not None}
+    missing = [students[key] for key in absent if key not in known]
+    collector = _Collector(
+        [student.key for student in missing],
+        watch,
+        config.limits.silent_s,
+        lambda key, failure: failures.record(store, student_address(key), failure),
+    )
     if missing:
         shared = _Shared(
             dataset_ref,
@@ -100,7 +111,19 @@ def train_students(
         )
         _tune_all(shared, config, collector)
     new = {student.key for student in missing}
-    return {key: _outcome(student, key in new, store, collector) for key, student in students.items()}
+    return {
+        key: _failed_before(student, known[key], until.get(key))
+        if key in known
+        else _outcome(student, key in new, store, collector)
+        for key, student in students.items()
+    }
+
+
+def _failed_before(student: Student, failure: Failure, until: int | None) -> TrainedStudent:
+    """A recorded failure; a student that stops before it failed is as it was then, whatever storage holds."""
+    if until is not None and until <= len(failure.epochs):
+        return TrainedStudent(student, stopped_at=Epoch.from_dict(failure.epochs[until - 1]))
+    return TrainedStudent(student, error=failure.reason)
 
 
 def _outcome(student: Student, trained: bool, store: Store, collector: _Collector) -> TrainedStudent:
@@ -182,15 +205,19 @@ class _StudentTrial(tune.Trainable):
                 if time.monotonic() > deadline:
                     return {"heard": heard, "failure": None, "done": False}
         except HOPELESS as error:  # it would strike again: an error row, not another try
-            return {"heard": heard, "failure": str(error) or type(error).__name__, "done": True}
+            failure = Failure(str(error) or type(error).__name__, getattr(error, "epochs", ()))
+            return {"heard": heard, "failure": failure, "done": True, "recorded": isinstance(error, RECORDED)}
         return {"heard": heard, "failure": None, "done": True}
 
 
 class _Collector(tune.Callback):
     """Hears what trials report, in the driver, and ends those that report nothing for too long."""
 
-    def __init__(self, keys: Sequence[str], watch: Watch, silent_s: float) -> None:
+    def __init__(
+        self, keys: Sequence[str], watch: Watch, silent_s: float, record: Callable[[str, Failure], None]
+    ) -> None:
         self._keys = keys
+        self._record = record
         self._watch = watch
         self._silent_s = silent_s
         self._actors: dict[str, ActorHandle[Any]] = {}
@@ -218,7 +245,9 @@ class _Collector(tune.Callback):
                 self.last[key] = epoch
                 self._watch(key, epoch)
         if result["failure"] is not None:
-            self.errors[key] = result["failure"]
+            self.errors[key] = result["failure"].reason
+            if result["recorded"]:
+                self._record(key, result["failure"])
         if result["done"]:
             self._actors.pop(key, None)
 

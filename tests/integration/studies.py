@@ -82,6 +82,33 @@ def loud(num_classes: int, in_channels: int) -> nn.Module:
     return _Loud(num_classes, in_channels)
 
 
+class _Failing(_Slow):
+    """In a worker of Ray: writes a line into a file, then raises."""
+
+    def __init__(self, num_classes: int, in_channels: int, marker: str, error: str) -> None:
+        super().__init__(num_classes, in_channels)
+        self.marker, self.error = Path(marker), error
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        if self.training and is_worker():
+            with self.marker.open("a") as file:
+                file.write("tried\n")
+            raise {"bug": ValueError("a bug"), "memory": MemoryError("out of memory")}[self.error]
+        logits_BC: torch.Tensor = self.linear(images_BCHW.flatten(1))
+        return logits_BC
+
+
+def failing(num_classes: int, in_channels: int, marker: str, error: str) -> nn.Module:
+    """Fails in its first step of training."""
+    return _Failing(num_classes, in_channels, marker, error)
+
+
+def failing_network(marker: Path, error: str) -> dict[str, Any]:
+    """The block of such a network; `marker` counts how often it was tried."""
+    options = {"marker": str(marker), "error": error}
+    return {"model": {"name": "tests.integration.studies:failing", "options": options}, "recipe": RECIPE}
+
+
 def pids_of(name: str) -> list[int]:
     """Worker processes on this machine that run the Ray task or actor of that name."""
     return [process.pid for process in psutil.process_iter(["cmdline"]) if _runs(process, name)]

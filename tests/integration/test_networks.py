@@ -8,6 +8,7 @@ import psutil
 import pytest
 import ray
 import torch
+from ray.train import WorkerGroupError
 
 from tests.integration import studies
 from tests.integration.studies import NET, PLAIN, RECIPE, plan, train
@@ -15,9 +16,11 @@ from wetakd import bank
 from wetakd.assignments import network_address
 from wetakd.data.views import Views
 from wetakd.errors import UserError
-from wetakd.networks import train_networks
+from wetakd.networks import _user_error, train_networks
+from wetakd.storage import failures
 from wetakd.storage.store import Store
 from wetakd.training import training_job
+from wetakd.training.failures import UserFunctionError
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
@@ -63,6 +66,24 @@ def test_a_network_that_diverges_costs_itself_and_its_pupils_only(tmp_path):
     assert networks["calm"].error is None
     assert networks["calm"].trained
     assert store.find(network_address(networks["wild"].node.key)) is None
+    assert failures.find(store, network_address(networks["wild"].node.key)).reason == networks["wild"].error
+    assert failures.find(store, network_address(networks["pupil"].node.key)) is None
+
+
+def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_again(tmp_path):
+    markers = {error: tmp_path / error for error in ("bug", "memory")}
+    assistants = {error: studies.failing_network(marker, error) for error, marker in markers.items()}
+    made, store = plan(tmp_path / "store", assistants=assistants)
+    first, second = train(made, store), train(made, store)
+    for networks in (first, second):
+        assert "studies:failing raised ValueError: a bug" in networks["bug"].error
+        assert networks["memory"].error == "out of memory"
+        assert networks["teacher"].error is None
+    assert {error: len(marker.read_text().split()) for error, marker in markers.items()} == {"bug": 1, "memory": 2}
+    assert failures.find(store, network_address(first["memory"].node.key)) is None
+    failures.forget(store, [network_address(first["bug"].node.key)])
+    train(made, store)
+    assert len(markers["bug"].read_text().split()) == 2
 
 
 def damage(path):
@@ -95,11 +116,21 @@ def test_storage_that_the_driver_does_not_share_with_its_workers_is_said_and_not
         train(made, store)
 
 
+def test_of_a_failed_group_only_an_error_of_the_users_function_counts_as_the_users():
+    theirs = UserFunctionError("my.module:model raised ValueError")
+    assert _user_error(WorkerGroupError("two workers", {0: RuntimeError("connection closed"), 1: theirs})) is theirs
+    assert _user_error(WorkerGroupError("one worker", {0: RuntimeError("connection closed")})) is None
+
+
 def test_a_network_whose_logits_no_bank_can_hold_costs_itself_and_says_so_in_one_line(tmp_path):
     loud = NET | {"model": {"name": "tests.integration.studies:loud"}}
     made, store = plan(tmp_path, assistants={"loud": loud, "calm": NET})
     networks = train(made, store)
     assert "float16" in networks["loud"].error
+    recorded = failures.find(store, network_address(networks["loud"].node.key))
+    assert recorded.reason == networks["loud"].error
+    assert len(recorded.epochs) == RECIPE["epochs"]
+    assert train(made, store)["loud"].error == recorded.reason
     assert "\n" not in networks["loud"].error
     assert networks["calm"].error is None
 

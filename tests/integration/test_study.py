@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import yaml
 from tests.integration.small import results, study, tree
 from tests.integration.studies import NET
 from wetakd import Study, UserError
+from wetakd.progress import QuietReporter, Stage
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -205,6 +207,19 @@ def test_a_network_that_diverges_costs_its_arms_and_nothing_else(ray_cluster: No
     assert table.loc[["none", "teacher"], "error"].isna().all()
     singles = result.table[result.table["strategy"] == "single"]
     assert singles["error"].notna().tolist() == [names == ["wild"] for names in singles["assistants"]]
+    # To run it again starts no cluster, says the same, and is not a success.
+    stages = Stages()
+    again = Study(config, reporter=stages).run()
+    assert stages.titles == ["data"]
+    assert (again.exit_code, again.num_networks_trained, again.num_students_trained) == (1, 0, 0)
+    pd.testing.assert_frame_equal(results(again.table), results(result.table))
+    command = [sys.executable, "-m", "wetakd", "report", "small", "--storage", str(tmp_path / "runs")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "network wild failed: training diverged in epoch 1" in " ".join(told.split())
+    stages = Stages()
+    retried = Study(config, reporter=stages, retry_failed=True).run()
+    assert "networks" in stages.titles
+    pd.testing.assert_frame_equal(results(retried.table), results(result.table))
     # And where no student is left at all.
     hopeless = study(tmp_path, **blocks | {"student": wild}, mlflow={"enabled": False})
     result = Study(hopeless, revise=True).run()
@@ -242,6 +257,17 @@ def test_a_driver_that_gets_sigterm_says_so_and_leaves_nothing_running(tmp_path:
     )
     runs = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db").search_runs(["1"])
     assert {run.info.status for run in runs} == {"KILLED"}
+
+
+class Stages(QuietReporter):
+    """Keeps the titles of the stages."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def stage(self, title: str, total: float) -> AbstractContextManager[Stage]:
+        self.titles.append(title)
+        return super().stage(title, total)
 
 
 def _run(folder: Path) -> subprocess.Popen[bytes]:

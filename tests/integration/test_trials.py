@@ -18,8 +18,11 @@ from wetakd.assignments import student_address
 from wetakd.halving import train_in_rungs
 from wetakd.networks import train_networks
 from wetakd.plan import Student, control_weights
+from wetakd.storage import failures
+from wetakd.storage.failures import Failure
 from wetakd.storage.store import Store
 from wetakd.training import training_job
+from wetakd.training.loop import Epoch
 from wetakd.trials import train_students
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
@@ -148,6 +151,32 @@ def test_a_student_whose_loss_is_not_finite_costs_itself(tmp_path, ground, large
             assert outcome.error is None
             assert outcome.manifest is not None
     assert {outcome.error is None for outcome in outcomes.values()} == {True, False}
+    again = run(made, ground, store)
+    assert {key: outcome.error for key, outcome in again.items()} == {key: o.error for key, o in outcomes.items()}
+    assert not any(outcome.trained for outcome in again.values())
+
+
+def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_again(tmp_path, ground, large):
+    study = {"name": "tiny", "seeds": 1, "strategies": ["uniform"], "controls": ["none"]}
+    for error, tries in (("bug", 1), ("memory", 2)):
+        marker = tmp_path / error
+        made, store = plan(tmp_path / "store", large, study=study, student=studies.failing_network(marker, error))
+        none = {key: student for key, student in students_of(made).items() if not student.teacher_keys}
+        first, second = run(made, ground, store, students=none), run(made, ground, store, students=none)
+        assert [outcome.error for outcome in first.values()] == [outcome.error for outcome in second.values()]
+        assert len(marker.read_text().split()) == tries
+
+
+def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_path, ground, large):
+    """What a halved study finds does not depend on a failure that another study has recorded."""
+    made, store = plan(tmp_path, large, study=FEW)
+    key, student = next(iter(students_of(made).items()))
+    epochs = [Epoch(number, 1.0, 0.1, number / 10, 1.0, 0.1) for number in (1, 2)]
+    failures.record(store, student_address(key), Failure("diverged", [epoch.to_dict() for epoch in epochs]))
+    for until, stopped_at, error in ((1, epochs[0], None), (2, epochs[1], None), (3, None, "diverged")):
+        outcome = run(made, ground, store, {key: until}, students={key: student})[key]
+        assert (outcome.stopped_at, outcome.error) == (stopped_at, error)
+    assert run(made, ground, store, students={key: student})[key].error == "diverged"
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])

@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.weights.worlds import make_scores
 from wetakd.config import WeightsConfig
-from wetakd.ensembles import searched
+from wetakd.ensembles import SearchFailure, searched
 from wetakd.plan import Search
 from wetakd.weights import Found, Problem, SearchResult, Strategy
 
@@ -16,6 +16,8 @@ class Careless(Strategy):
     def find(self, problem, options):
         if options.seed == 1:
             raise ValueError("no idea\nat all")
+        if options.seed == 3:
+            raise MemoryError
         return Found(np.full(problem.num_networks, np.nan), 0)
 
 
@@ -40,10 +42,19 @@ def search(strategy, seed=1):
 @pytest.mark.usefixtures("careless")
 @pytest.mark.parametrize(("seed", "said"), [(1, "ValueError: no idea"), (2, "UserError: ")])
 def test_another_packages_strategy_that_fails_says_why_in_one_line(problem, seed, said):
-    why = searched(problem, search("careless", seed), WeightsConfig())
-    assert isinstance(why, str)
-    assert why.startswith(f"strategy careless failed: {said}")
-    assert "\n" not in why
+    failure = searched(problem, search("careless", seed), WeightsConfig())
+    assert isinstance(failure, SearchFailure)
+    assert failure.reason.startswith(f"strategy careless failed: {said}")
+    assert "\n" not in failure.reason
+    assert failure.is_recorded
+
+
+@pytest.mark.usefixtures("careless")
+def test_a_lack_of_memory_or_a_package_that_a_worker_lacks_is_not_recorded(problem):
+    for name, seed in (("careless", 3), ("not_installed", 1)):
+        failure = searched(problem, search(name, seed), WeightsConfig())
+        assert isinstance(failure, SearchFailure)
+        assert not failure.is_recorded
 
 
 def test_ours_find_weights_and_hide_no_failure(problem, monkeypatch):

@@ -27,12 +27,18 @@ if TYPE_CHECKING:
 @OVERRIDES
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--revise", is_flag=True, help="Accept a file that changed under an old study name.")
+@click.option("--retry-failed", is_flag=True, help="Try again what is recorded as failed.")
 @JSON
-def run(file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool, as_json: bool) -> int:
+def run(
+    file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool, retry_failed: bool, as_json: bool
+) -> int:
     """Run the study FILE (a YAML file; without one, the embedded study of digits) and print its report.
 
     What storage holds already is not done again: after a crash or Ctrl-C, the same command goes on from there. Exit
     code 1 also where a student failed or MLflow lacks something; the last lines say which.
+
+    Training that diverged and errors of your own functions (model, loss, strategy) are recorded with their reason and
+    are not tried again, unless you pass --retry-failed. Lack of memory and lost workers are never recorded.
 
     \b
     Examples:
@@ -44,7 +50,7 @@ def run(file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool,
     from wetakd.study import Study
 
     config = load(file, overrides)
-    result = Study(config, reporter=reporter(quiet), revise=revise).run()
+    result = Study(config, reporter=reporter(quiet), revise=revise, retry_failed=retry_failed).run()
     if as_json:
         click.echo(json.dumps(result.report.to_dict(), indent=2))
     else:
@@ -63,6 +69,7 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     ]
     if result.num_failed:
         lines.append(f"Failed:  {result.num_failed} trials have no student; the table says why")
+        lines.append("         recorded failures are tried again only by: wetakd run --retry-failed")
     if not result.tracked:
         lines.append(f"MLflow:  does not have all of it yet; send the rest with: {_next('sync', config)}")
     elif config.mlflow.enabled:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, recorded
@@ -12,6 +13,7 @@ from wetakd.errors import UserError
 from wetakd.plan import Plan, Trial, control_weights
 from wetakd.report.arms import recipe_label
 from wetakd.report.results import SUMMARY, Results
+from wetakd.storage import failures
 from wetakd.storage.canonical import sealed, unsealed
 from wetakd.storage.store import Store
 
@@ -94,19 +96,71 @@ def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None
 
 
 def is_complete(store: Store, plan: Plan) -> bool:
-    """Whether storage holds all that the plan asks for, undamaged, with its results: to run it would do nothing."""
+    """Whether storage holds all that the plan asks for, undamaged, with its results: to run it would do nothing.
+
+    A recorded failure counts as done, if the results have it as a failure, too.
+    """
     try:
         results = Results.read(store, plan.config.study.name)
         if results.question != plan.config.question or not _references(store, f"studies/{plan.config.study.name}"):
             return False
     except UserError:
         return False
-    keys = {student_key(store, plan, trial) for trial in plan.trials}
-    if None in keys:
+    outcomes = _Outcomes(store, plan)
+    if None in outcomes.failed.values():
         return False
-    addresses = [f"{kind}/{node.key}" for node in plan.nodes for kind in ("networks", "bank")]
-    addresses += [f"{kind}/{key}" for key in keys for kind in ("students", "judgements")]
-    return all(store.find_intact(address) is not None for address in dict.fromkeys(addresses))
+    shown = {_place(row) for row in results.trials[results.trials["error"].notna()].to_dict("records")}
+    return shown == {_place_of(trial) for trial, failed in outcomes.failed.items() if failed}
+
+
+def forget_failures(store: Store, plan: Plan) -> None:
+    """Remove the recorded failures of a study, so that what failed is tried again."""
+    keys = {student_key(store, plan, trial) for trial in plan.trials} - {None}
+    addresses = {f"networks/{node.key}" for node in plan.nodes} | {f"students/{key}" for key in keys}
+    addresses |= {f"searches/{plan.search(trial).key}" for trial in plan.trials if trial.arm.is_searched}
+    failures.forget(store, sorted(addresses | set(_recorded_references(store, plan.config.study.name) or ())))
+
+
+def _place(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    return row["strategy"], tuple(row["assistants"]), row["point"], row["replicate"], row["seed"]
+
+
+def _place_of(trial: Trial) -> tuple[Any, ...]:
+    return trial.arm.strategy, trial.arm.assistants, trial.arm.point, trial.replicate, trial.seed
+
+
+class _Outcomes:
+    """How each trial of a plan ended, as far as storage knows."""
+
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self._store, self._plan = store, plan
+        self._ended: dict[tuple[str, ...], bool | None] = {}
+        self._networks: dict[tuple[int, str], bool | None] = {}
+        for node in plan.nodes:
+            teachers = [self._networks[node.replicate, name] for name in node.teachers]
+            failed = True if True in teachers else self._failed(f"networks/{node.key}", f"bank/{node.key}")
+            self._networks[node.replicate, node.name] = failed
+        self.failed = {trial: self._trial(trial) for trial in plan.trials}
+        """Whether a trial failed; None where that is not known yet, or a part of it is missing or damaged."""
+        if None in self._networks.values():
+            self.failed = dict.fromkeys(plan.trials)
+
+    def _trial(self, trial: Trial) -> bool | None:
+        if any(self._networks[trial.replicate, name] for name in trial.arm.assistants):
+            return True
+        key = student_key(self._store, self._plan, trial)
+        if key is not None:
+            return self._failed(f"students/{key}", f"judgements/{key}")
+        search = f"searches/{self._plan.search(trial).key}"
+        return True if failures.find(self._store, search) is not None else None
+
+    def _failed(self, *addresses: str) -> bool | None:
+        """False where all of `addresses` are intact, True where a failure of the first is recorded, else None."""
+        if addresses not in self._ended:
+            intact = all(self._store.find_intact(address) is not None for address in addresses)
+            known = not intact and failures.find(self._store, addresses[0]) is not None
+            self._ended[addresses] = known if intact or known else None
+        return self._ended[addresses]
 
 
 def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:
@@ -120,17 +174,25 @@ def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:
     return plan.student(trial, weights).key
 
 
+def _recorded_references(store: Store, study: str) -> list[str] | None:
+    """The addresses that a study is recorded to need; None where the record is missing or damaged."""
+    try:
+        addresses: list[str] = unsealed(store.read_file(f"studies/{study}/{_REFERENCES}") or b"")["addresses"]
+    except (ValueError, KeyError):
+        return None
+    return addresses
+
+
 def _references(store: Store, folder: str) -> list[str]:
     raw = store.read_file(f"{folder}/{_REFERENCES}")
     if raw is None and not any(store.read_file(f"{folder}/{name}") is not None for name in (RECORD, SUMMARY)):
         return []  # it has not begun
-    try:
-        addresses: list[str] = unsealed(raw or b"")["addresses"]
-    except (ValueError, KeyError):
+    addresses = _recorded_references(store, folder.removeprefix("studies/"))
+    if addresses is None:
         raise UserError(
             f"{folder}/{_REFERENCES}: is missing or damaged: nobody knows what the study needs; run it again, or "
             f"delete {folder}"
-        ) from None
+        )
     return addresses
 
 
@@ -144,6 +206,9 @@ def refuse(store: Store) -> Iterator[Refuse]:
             elif store.find(address) is not None:
                 for path in store.strays(address, older_than_s=_STRAY_AGE_S):
                     yield Refuse(path, store.size(path), "left by an attempt that died")
+        for record in store.addresses(failures.record_address(kind)):
+            if record.removeprefix(failures.record_address("")) not in kept:
+                yield Refuse(record, store.size(record), "the failure of what no study refers to")
     for path in store.strays("studies", older_than_s=_STRAY_AGE_S):
         if path.endswith(".part"):
             yield Refuse(path, store.size(path), "a write that was never finished")

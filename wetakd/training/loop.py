@@ -23,6 +23,7 @@ from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views, as_tensor
 from wetakd.errors import UserError
+from wetakd.training.failures import DeterministicError, UserModel, errors_of, user_function
 from wetakd.training.inference import Pixels, logits
 from wetakd.training.objective import Objective, Targets
 from wetakd.training.schedules import learning_rate
@@ -47,7 +48,7 @@ RECIPE_VERSION = 1
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class Diverged(RuntimeError):
+class Diverged(DeterministicError):
     """The loss is no longer a finite number. Training again would end the same way."""
 
     def __init__(self, epoch: int, loss: float) -> None:
@@ -121,6 +122,7 @@ def train(
     world: World = World(),
     checkpoints: Checkpoints | None = None,
     checkpoint_s: float = 30.0,
+    user_model: str | None = None,
 ) -> Generator[Epoch, None, None]:
     """Train `model` in place on the split fit; yields every epoch from the first.
 
@@ -134,9 +136,11 @@ def train(
         model: on any device; moved to `device`.
         precision: a result of `resolve_precision`.
         checkpoint_s: least seconds between two checkpoints.
+        user_model: name of the function that made `model`, where it is the user's.
 
     Raises:
         Diverged: the loss is not finite.
+        UserFunctionError: the user's model or loss raised.
         UserError: a batch that cannot be split among the workers, a model without plain logits.
     """
     place = torch.device(device)
@@ -148,9 +152,10 @@ def train(
     history = _resume(learner, checkpoints, seed, world, place)
     yield from history
     _check_shapes(targets, (views.num, len(dataset.splits.fit), dataset.num_classes))
+    stepped = UserModel(model, user_model) if user_model else model
     course = _Course(
         learner=learner,
-        network=DistributedDataParallel(model) if world.size > 1 else model,
+        network=DistributedDataParallel(stepped) if world.size > 1 else stepped,
         dataset=dataset,
         pixels=Pixels.of(dataset, views, place),
         objective=Objective(recipe.label_smoothing, distillation, targets),
@@ -158,6 +163,8 @@ def train(
         autocast=_DTYPES[precision],
         seed=seed,
         world=world,
+        user_model=user_model,
+        user_loss=user_function(distillation.loss) if distillation else None,
     )
     keeper = checkpoints if world.rank == 0 else None
     saved_at, saved = time.monotonic(), len(history)
@@ -240,6 +247,8 @@ class _Course:
     autocast: torch.dtype
     seed: int
     world: World
+    user_model: str | None
+    user_loss: str | None
 
     @property
     def device(self) -> torch.device:
@@ -291,9 +300,12 @@ class _Course:
             student_BC = self.network(inputs_BCHW)
         if not isinstance(student_BC, Tensor):
             raise UserError(f"model: returned {type(student_BC).__name__} in training; it must return logits alone")
-        loss = self.objective.loss(student_BC.to(torch.float32), labels_B, target_BC)
+        with errors_of(self.user_loss):
+            loss = self.objective.loss(student_BC.to(torch.float32), labels_B, target_BC)
         optimizer.zero_grad()
-        torch.autograd.backward(scaler.scale(loss))
+        # Workers of a group exchange gradients here, and a lost worker is not the user's error.
+        with errors_of(None if self.world.size > 1 else self.user_model or self.user_loss):
+            torch.autograd.backward(scaler.scale(loss))
         scaler.step(optimizer)
         scaler.update()
         return loss.detach()
@@ -307,7 +319,8 @@ class _Course:
                 dist.broadcast(buffer, 0)
         choose = self.dataset.splits.choose
         ids_N = torch.from_numpy(choose[world.rank :: world.size].copy()).to(self.device)
-        logits_NC = logits(model, self.pixels, ids_N, 0, self.dataset.num_classes)
+        with errors_of(self.user_model):
+            logits_NC = logits(model, self.pixels, ids_N, 0, self.dataset.num_classes)
         labels_N = as_tensor(self.dataset.labels_N)[ids_N.cpu()].to(self.device)
         nll = functional.cross_entropy(logits_NC.double(), labels_N, reduction="sum")
         sums = torch.stack([(logits_NC.argmax(1) == labels_N).sum().double(), nll])

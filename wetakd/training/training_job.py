@@ -24,10 +24,11 @@ from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.errors import UserError
 from wetakd.storage.store import Manifest, Store
-from wetakd.training.loop import Diverged, Epoch, Targets, World, load_state, state_bytes, train
+from wetakd.training.failures import RECORDED, DeterministicError, user_function
+from wetakd.training.loop import Epoch, Targets, World, load_state, state_bytes, train
 from wetakd.training.models import InputShape, build, cost
 
-HOPELESS = (Diverged, FloatingPointError, MemoryError, torch.OutOfMemoryError, UserError)
+HOPELESS = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
 """What would strike again: an error of this one network, not another try."""
 
 _BLOB = "weights.safetensors"
@@ -86,9 +87,10 @@ def run(
         world=world,
         checkpoints=checkpoints,
         checkpoint_s=job.checkpoint_s,
+        user_model=user_function(job.model.name),
     )
     # Closed early, a training leaves a checkpoint behind.
-    with memory_errors(), closing(training) as epochs:
+    with memory_errors(), with_epochs(done), closing(training) as epochs:
         for epoch in epochs:
             done.append(epoch)
             yield epoch
@@ -107,6 +109,16 @@ def memory_errors() -> Iterator[None]:
     except RuntimeError as error:
         if "can't allocate memory" in str(error):
             raise MemoryError(f"out of memory: {str(error).splitlines()[0]}") from error
+        raise
+
+
+@contextmanager
+def with_epochs(done: Sequence[Epoch]) -> Iterator[None]:
+    """Add the epochs in `done` to a failure that will be recorded."""
+    try:
+        yield
+    except DeterministicError as error:
+        error.epochs = [epoch.to_dict() for epoch in done]
         raise
 
 

@@ -1,0 +1,44 @@
+"""Recorded failures: why a network, a search or a student has no result, so that it is not tried again.
+
+A record is a commit of its own at `failures/<kind>/<key>`; a result at `<kind>/<key>` always comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wetakd.storage.store import Store
+
+FOLDER = "failures"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no result, in one line, and records of the epochs that were done before."""
+
+    reason: str
+    epochs: Sequence[Mapping[str, Any]] = ()
+
+
+def record_address(address: str) -> str:
+    """Where the failure of what belongs at `address` (such as `students/<key>`) is recorded."""
+    return f"{FOLDER}/{address}"
+
+
+def record(store: Store, address: str, failure: Failure) -> None:
+    """Record that there will be no result at `address`."""
+    store.commit(record_address(address), {}, {"reason": failure.reason, "epochs": list(failure.epochs)})
+
+
+def find(store: Store, address: str) -> Failure | None:
+    """The recorded failure of what belongs at `address`; None where there is none, or it is damaged."""
+    manifest = store.find(record_address(address))
+    return None if manifest is None else Failure(manifest.facts["reason"], manifest.facts["epochs"])
+
+
+def forget(store: Store, addresses: Iterable[str]) -> None:
+    """Remove the records of `addresses`, so that the next run tries again."""
+    for address in addresses:
+        store.delete(record_address(address))
