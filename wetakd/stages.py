@@ -222,6 +222,8 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         run_ids = [ground.tracker.run_id(trial.uid) for trial in ground.plan.trials]
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
         ground.lease.check()
+        ended = results.trials[results.trials["stopped_at_epoch"].isna()]["student_key"].dropna()
+        inventory.remember(ground.store, ground.plan, ended, replace=True)  # not what pruned students left
         write_report(ground.store, results.study, files)
         # The summary comes last: where it stands, everything does.
         results.write(ground.store)

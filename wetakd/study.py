@@ -152,7 +152,7 @@ class Study:
                 capacity.check(self.config, self._reporter.say)
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")
-            inventory.remember(self.store, plan)
+            inventory.remember(self.store, plan, replace=self._revised)
             self._record()
             book = Logbook(tracker, self.config)
             stack.push(lambda kind, *_: book.abandon() if kind else None)

@@ -228,6 +228,27 @@ def test_a_network_that_diverges_costs_its_arms_and_nothing_else(ray_cluster: No
     assert result.winner is None
 
 
+def test_a_halved_study_is_complete_without_the_checkpoints_of_its_pruned_students(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    short = {**NET, "recipe": {**NET["recipe"], "epochs": 2}}
+    sweep = {"sweep": {"student.recipe.lr": {"grid": [0.05, 1e-6]}}, "halving": {"min_epochs": 1, "factor": 2}}
+    block = {"name": "small", "seeds": 1, "subsets": [2], "strategies": ["uniform", "de"], "controls": []} | sweep
+    blocks = {"teacher": short, "student": short, "assistants": {"first": short, "second": short}}
+    config = study(tmp_path, study=block, **blocks, mlflow={"enabled": False})
+    result = Study(config).run()
+    pruned = result.table.loc[result.table["stopped_at_epoch"].notna(), "student_key"]
+    assert len(pruned)
+    kept = {path.name for path in (tmp_path / "runs/students").iterdir()}
+    command = [sys.executable, "-m", "wetakd", "gc", "--storage", str(tmp_path / "runs")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert {path.name for path in (tmp_path / "runs/students").iterdir()} == kept - set(pruned)
+    stages = Stages()
+    again = Study(config, reporter=stages).run()
+    assert stages.titles == ["data"]
+    pd.testing.assert_frame_equal(again.table, result.table)
+
+
 def test_a_study_whose_driver_was_killed_ends_with_the_table_of_an_undisturbed_one(
     finished: tuple[Path, Any], tmp_path: Path
 ) -> None:

@@ -43,8 +43,8 @@ def list_studies(storage: str | None, as_json: bool) -> None:
 def gc(storage: str | None, dry_run: bool) -> None:
     """Delete what no study on storage refers to: networks, logits and students of deleted or revised studies.
 
-    To delete a study, delete its folder studies/STUDY; this command then frees what it alone needed. Do not run it
-    while a study runs on the same storage.
+    To delete a study, delete its folder studies/STUDY; this command then frees what it alone needed. While a study runs
+    on the same storage, everything newer than its start is kept.
 
     \b
     Example:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from wetakd.report.arms import recipe_label
 from wetakd.report.results import SUMMARY, Results
 from wetakd.storage import failures
 from wetakd.storage.canonical import sealed, unsealed
+from wetakd.storage.lease import live_since
 from wetakd.storage.store import Store
 
 ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
@@ -80,8 +82,17 @@ def _entry(store: Store, name: str) -> StudyEntry:
     return StudyEntry(name, state, label, store.size(f"studies/{name}"))
 
 
-def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None:
-    """Note what a study refers to, so that `refuse` leaves it alone. Its students are known once weights are."""
+def remember(store: Store, plan: Plan, student_keys: Iterable[str] = (), *, replace: bool = False) -> None:
+    """Record what a study refers to, so that `refuse` leaves it alone. Its students are known once weights are.
+
+    It is added to what is recorded already, which an interrupted study needs when it goes on.
+
+    replace: forget what is recorded; for a revised study, and for one that has ended.
+    """
+    name, student_keys = plan.config.study.name, set(student_keys)
+    before = None if replace else _recorded_references(store, name)
+    if not replace and before is None and _has_begun(store, f"studies/{name}"):  # the record was lost
+        student_keys |= {key for trial in plan.trials if (key := student_key(store, plan, trial)) is not None}
     searches = [plan.search(trial).key for trial in plan.trials if trial.arm.is_searched]
     contributions = [plan.contributions_key(replicate) for replicate in range(plan.config.study.replicates)]
     keys = {
@@ -91,14 +102,19 @@ def remember(store: Store, plan: Plan, student_keys: Iterable[str] = ()) -> None
         "students": list(student_keys),
         "judgements": list(student_keys),
     }
-    addresses = sorted({f"{kind}/{key}" for kind in ADDRESSED for key in keys[kind]})
-    store.write(f"studies/{plan.config.study.name}/{_REFERENCES}", sealed({"addresses": addresses}))
+    addresses = {f"{kind}/{key}" for kind in ADDRESSED for key in keys[kind]} | set(before or ())
+    store.write(f"studies/{name}/{_REFERENCES}", sealed({"addresses": sorted(addresses)}))
+
+
+def _has_begun(store: Store, folder: str) -> bool:
+    return any(store.read_file(f"{folder}/{name}") is not None for name in (RECORD, SUMMARY))
 
 
 def is_complete(store: Store, plan: Plan) -> bool:
     """Whether storage holds all that the plan asks for, undamaged, with its results: to run it would do nothing.
 
-    A recorded failure counts as done, if the results have it as a failure, too.
+    A recorded failure counts as done if the results have it as a failure, too, and so does a student that the results
+    have as pruned.
     """
     try:
         results = Results.read(store, plan.config.study.name)
@@ -106,7 +122,8 @@ def is_complete(store: Store, plan: Plan) -> bool:
             return False
     except UserError:
         return False
-    outcomes = _Outcomes(store, plan)
+    pruned = results.trials.loc[results.trials["stopped_at_epoch"].notna(), "student_key"]
+    outcomes = _Outcomes(store, plan, set(pruned))
     if None in outcomes.failed.values():
         return False
     shown = {_place(row) for row in results.trials[results.trials["error"].notna()].to_dict("records")}
@@ -132,8 +149,8 @@ def _place_of(trial: Trial) -> tuple[Any, ...]:
 class _Outcomes:
     """How each trial of a plan ended, as far as storage knows."""
 
-    def __init__(self, store: Store, plan: Plan) -> None:
-        self._store, self._plan = store, plan
+    def __init__(self, store: Store, plan: Plan, pruned: Set[str]) -> None:
+        self._store, self._plan, self._pruned = store, plan, pruned
         self._ended: dict[tuple[str, ...], bool | None] = {}
         self._networks: dict[tuple[int, str], bool | None] = {}
         for node in plan.nodes:
@@ -149,6 +166,8 @@ class _Outcomes:
         if any(self._networks[trial.replicate, name] for name in trial.arm.assistants):
             return True
         key = student_key(self._store, self._plan, trial)
+        if key in self._pruned:
+            return False
         if key is not None:
             return self._failed(f"students/{key}", f"judgements/{key}")
         search = f"searches/{self._plan.search(trial).key}"
@@ -184,9 +203,8 @@ def _recorded_references(store: Store, study: str) -> list[str] | None:
 
 
 def _references(store: Store, folder: str) -> list[str]:
-    raw = store.read_file(f"{folder}/{_REFERENCES}")
-    if raw is None and not any(store.read_file(f"{folder}/{name}") is not None for name in (RECORD, SUMMARY)):
-        return []  # it has not begun
+    if store.read_file(f"{folder}/{_REFERENCES}") is None and not _has_begun(store, folder):
+        return []
     addresses = _recorded_references(store, folder.removeprefix("studies/"))
     if addresses is None:
         raise UserError(
@@ -197,20 +215,39 @@ def _references(store: Store, folder: str) -> list[str]:
 
 
 def refuse(store: Store) -> Iterator[Refuse]:
-    """What no study refers to: whole addresses, and files that dead attempts left in living ones."""
+    """What no study refers to: whole addresses, and files that dead attempts left in living ones.
+
+    Nothing that is newer than the start of a study that runs: it may need it and not have recorded that yet.
+    """
+    now = time.time()
+    running = list(_running_since(store))
+    since = min([now, *running])
+
+    def may_go(address: str) -> bool:
+        changed = store.changed_at(address)
+        return changed < since if changed is not None else not running
+
+    stray_age_s, train_age_s = max(_STRAY_AGE_S, now - since), max(_TRAIN_AGE_S, now - since)
     kept = {address for folder in store.addresses("studies") for address in _references(store, folder)}
     for kind in ADDRESSED:
         for address in store.addresses(kind):
-            if address not in kept:
+            if address not in kept and may_go(address):
                 yield Refuse(address, store.size(address), "no study refers to it")
-            elif store.find(address) is not None:
-                for path in store.strays(address, older_than_s=_STRAY_AGE_S):
+            elif address in kept and store.find(address) is not None:
+                for path in store.strays(address, older_than_s=stray_age_s):
                     yield Refuse(path, store.size(path), "left by an attempt that died")
         for record in store.addresses(failures.record_address(kind)):
-            if record.removeprefix(failures.record_address("")) not in kept:
+            if record.removeprefix(failures.record_address("")) not in kept and may_go(record):
                 yield Refuse(record, store.size(record), "the failure of what no study refers to")
-    for path in store.strays("studies", older_than_s=_STRAY_AGE_S):
+    for path in store.strays("studies", older_than_s=stray_age_s):
         if path.endswith(".part"):
             yield Refuse(path, store.size(path), "a write that was never finished")
-    for path in store.strays("train", older_than_s=_TRAIN_AGE_S):
+    for path in store.strays("train", older_than_s=train_age_s):
         yield Refuse(path, store.size(path), "left by a worker group whose driver died")
+
+
+def _running_since(store: Store) -> Iterator[float]:
+    """When each study that runs was started."""
+    for folder in store.addresses("studies"):
+        if (since := live_since(store, f"{folder}/lease.json")) is not None:
+            yield since

@@ -13,6 +13,7 @@ are safe meanwhile: they never overwrite each other's blobs.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import threading
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 SILENT_S = 60.0
 _BEATS_UNTIL_SILENT = 6
+_SURELY_SILENT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Holder:
     started: str | None
     beat: int
     time_s: float
+    since_s: float | None = None
+    """When the lease was taken, by the clock of the storage; None until it has been read from there."""
 
     @property
     def is_here(self) -> bool:
@@ -69,6 +73,7 @@ class Lease:
         self._settle_s = min(0.05 if store.is_local else 1.0, self._beat_s)
         self._owner = uuid.uuid4().hex
         self._beats = 0
+        self._since_s: float | None = None
         self._rival: Holder | None = None
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="wetakd-lease", daemon=True)
@@ -78,6 +83,7 @@ class Lease:
         if holder is not None and not holder.is_dead and not self._is_silent(holder):
             raise self._taken(holder)
         self._write()
+        self._since_s = self._store.changed_at(self._path)
         time.sleep(self._settle_s)
         self._rival = self._other()
         self.check()
@@ -139,17 +145,37 @@ class Lease:
         return holder if holder is not None and holder.owner != self._owner else None
 
     def _read(self) -> Holder | None:
-        raw = self._store.read_file(self._path)
-        try:
-            return None if raw is None else Holder(**json.loads(raw))
-        except (ValueError, TypeError):
-            return None  # torn or not ours: nobody's
+        return _read(self._store, self._path)
 
     def _write(self) -> None:
         self._beats += 1
         pid = os.getpid()
-        holder = Holder(self._owner, socket.gethostname(), _machine(), pid, _started(pid), self._beats, time.time())
+        host, now = socket.gethostname(), time.time()
+        holder = Holder(self._owner, host, _machine(), pid, _started(pid), self._beats, now, self._since_s)
         self._store.write(self._path, json.dumps(asdict(holder)).encode())
+
+
+def live_since(store: Store, path: str) -> float | None:
+    """When the live driver that holds a lease took it, by the clock of the storage; None where there is none.
+
+    Nobody waits for a sign of life here: a holder on another machine counts as live for an hour after the last one.
+    """
+    holder = _read(store, path)
+    if holder is None or holder.is_dead:
+        return None
+    beat_s = store.changed_at(path)
+    if not holder.is_here and beat_s is not None and time.time() - beat_s > _SURELY_SILENT_S:
+        return None
+    since_s = beat_s if holder.since_s is None else holder.since_s
+    return -math.inf if since_s is None else since_s
+
+
+def _read(store: Store, path: str) -> Holder | None:
+    raw = store.read_file(path)
+    try:
+        return None if raw is None else Holder(**json.loads(raw))
+    except (ValueError, TypeError):
+        return None  # torn or not ours: nobody's
 
 
 @cache

@@ -233,6 +233,13 @@ class Store:
         info = self._fs.get_file_info(self._at(path) if path else self._root)
         return int(info.size) if info.is_file else sum(info.size for _, info in self._files(path))
 
+    def changed_at(self, path: str) -> float | None:
+        """When a file, or the newest file below a folder, was written, by the clock of the storage; None if unknown."""
+        info = self._fs.get_file_info(self._at(path))
+        found = [info] if info.is_file else [file for _, file in self._files(path)]
+        times: list[float] = [file.mtime.timestamp() for file in found if file.mtime is not None]
+        return max(times) if times and len(times) == len(found) else None
+
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all that is in it, its manifest first; what is absent is all right."""
         if self.is_local:

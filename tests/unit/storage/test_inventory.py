@@ -9,7 +9,7 @@ from tests.unit.tables import simulated
 from tests.unit.tiny import dataset
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
-from wetakd.plan import Plan
+from wetakd.plan import Plan, control_weights
 from wetakd.report.findings import find
 from wetakd.storage.inventory import refuse, remember, studies
 from wetakd.storage.store import Store
@@ -29,6 +29,65 @@ def test_what_a_study_refers_to_is_kept_and_the_rest_is_refuse(tmp_path: Path) -
     remember(store, kept, ["known"])
     found = {item.path for item in refuse(store)}
     assert found == {f"networks/{node.key}" for node in old.nodes} | {"students/unknown"}
+
+
+def test_a_start_of_an_interrupted_study_forgets_none_of_its_students(tmp_path: Path) -> None:
+    store, study = Store(str(tmp_path)), plan()
+    students = ["one", "two", "three"]
+    remember(store, study)
+    remember(store, study, students)
+    for key in students:
+        store.commit(f"students/{key}", {}, {})
+    remember(store, study)  # the next start
+    assert list(refuse(store)) == []
+
+
+def test_a_start_after_the_list_was_damaged_finds_the_students_whose_weights_are_known(tmp_path: Path) -> None:
+    store, study = Store(str(tmp_path)), plan()
+    store.write("studies/digits/study.yaml", b"of a study that has begun")
+    store.write("studies/digits/addresses.json", b"{}")
+    controls = [trial for trial in study.trials if not trial.arm.is_searched]
+    keys = {study.student(trial, control_weights(trial)).key for trial in controls}
+    for key in keys:
+        store.commit(f"students/{key}", {}, {})
+    remember(store, study)
+    assert list(refuse(store)) == []
+
+
+def test_a_revised_study_needs_what_its_new_file_needs(tmp_path: Path) -> None:
+    store, old, new = Store(str(tmp_path)), plan(), plan("teacher.recipe.lr=0.5")
+    remember(store, old, ["old"])
+    for node in (*old.nodes, *new.nodes):
+        store.commit(f"networks/{node.key}", {}, {})
+    store.commit("students/old", {}, {})
+    remember(store, new, replace=True)
+    found = {item.path for item in refuse(store)}
+    assert found == {f"networks/{node.key}" for node in old.nodes} | {"students/old"}
+
+
+def test_what_is_newer_than_a_study_that_runs_is_kept(tmp_path: Path) -> None:
+    """Such a study may need it and not have recorded that yet."""
+    store = Store(str(tmp_path))
+    made = ["students/old", "networks/old", "students/new", "failures/students/new"]
+    store.commit("students/old", {}, {})
+    store.commit("networks/old", {}, {})
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (0, 0))
+    with store.lease("studies/digits/lease.json"):
+        store.commit("students/new", {}, {})
+        store.commit("failures/students/new", {}, {})
+        assert [item.path for item in refuse(store)] == ["networks/old", "students/old"]
+    assert sorted(item.path for item in refuse(store)) == sorted(made)
+
+
+def test_checkpoints_of_pruned_students_are_refuse_once_the_study_has_ended(tmp_path: Path) -> None:
+    store, study = Store(str(tmp_path)), plan()
+    remember(store, study, ["done", "pruned"])
+    store.commit("students/done", {}, {})
+    store.checkpoints("students/pruned").save(b"state")
+    assert list(refuse(store)) == []
+    remember(store, study, ["done"], replace=True)  # what the results need
+    assert [item.path for item in refuse(store)] == ["students/pruned"]
 
 
 def test_two_studies_keep_what_either_needs(tmp_path: Path) -> None:
