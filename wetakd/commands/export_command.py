@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_at
-from wetakd.errors import UserError
 
 
 @click.command(short_help="Write the winner of STUDY, ready to ship.", epilog=EXIT_CODES)
@@ -39,13 +38,8 @@ def export(
 
     store = storage_at(storage)
     config = config_of(store, study)
-    if config.functions and not trust_code:
-        field, function = next(iter(config.functions.items()))
-        raise UserError(
-            f"{field}: {function!r} is code that the study's file on {store.shown} names; pass --trust-code to run it"
-        )
     formats = Formats(onnx=onnx or int8, int8=int8)
     target = folder or Path(f"{study}-student")
-    for path in write(config, store, target, formats, reporter(quiet)):
+    for path in write(config, store, target, formats, reporter(quiet), trust_code=trust_code):
         click.echo(path)
     click.echo(f"\nThe model card says how to use it: {target / 'README.md'}")

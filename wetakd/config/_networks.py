@@ -12,6 +12,8 @@ from wetakd.config._base import Fraction, Model, NonNegative, Plain, Positive, T
 
 _Workers = Annotated[int, Field(ge=1, le=4096)]
 LOSSES = ("kd", "dkd", "dist")
+TORCHVISION = "torchvision:"
+"""Prefix of a model name that torchvision's registry resolves; any other name with a colon is a user's function."""
 ELSEWHERE = "elsewhere"
 """Name of the model behind logits that came from elsewhere."""
 
@@ -27,6 +29,11 @@ class ModelConfig(Model):
 
     name: Text = Field(description="`plain`, `resnet`, `wide_resnet`, `torchvision:NAME` or `package.module:callable`")
     options: Mapping[str, Plain] = Field({}, description="keyword arguments of the constructor, such as `depth: 8`")
+
+    @property
+    def is_function(self) -> bool:
+        """Whether building this model imports and calls a Python function that the name gives."""
+        return ":" in self.name and not self.name.startswith(TORCHVISION)
 
 
 class RecipeConfig(Model):

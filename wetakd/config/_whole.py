@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from wetakd.config._base import Model, Name, Text
 from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
-from wetakd.config._networks import NetworkConfig, StudentConfig
+from wetakd.config._networks import TORCHVISION, NetworkConfig, StudentConfig
 from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
 from wetakd.storage.canonical import key_of
 from wetakd.storage.uri import hide
@@ -161,12 +161,18 @@ class StudyConfig(Model):
         """What the file names in the form `package.module:function`, by field: running the file may run it."""
         leaves = _leaves(self.model_dump(mode="json", exclude={"storage", "mlflow"}))
         texts = ((field, text) for field, value in leaves.items() for text in _texts(value))
-        named = ((field, text) for field, text in texts if _FUNCTION.fullmatch(text))
-        return {field: text for field, text in named if not text.startswith("torchvision:")}
+        return {field: text for field, text in texts if _is_function(field, text)}
 
     def to_yaml(self) -> str:
         """The whole file, defaults written out, for the record: URIs without their credentials."""
         return hide(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100))
+
+
+def _is_function(field: str, text: str) -> bool:
+    # As `ModelConfig.is_function`. Elsewhere `torchvision:x` is a function of that package, too.
+    if field.endswith(".model.name"):
+        return ":" in text and not text.startswith(TORCHVISION)
+    return _FUNCTION.fullmatch(text) is not None
 
 
 def _asked(tree: Any) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def card(
     config: StudyConfig, student: StudentConfig, dataset: Dataset, results: Results, onnx: OnnxFacts | None = None
 ) -> str:
     """The whole card; `results` have a winner, and `student` is its block at the winner's swept point."""
-    return f"{description(config, student, dataset, results, onnx)}\n\n{_use(dataset, onnx)}\n"
+    return f"{description(config, student, dataset, results, onnx)}\n\n{_use(student, dataset, onnx)}\n"
 
 
 def description(
@@ -170,14 +170,15 @@ def _limits(findings: Findings, dataset: Dataset) -> str:
     return "## Limits\n\n" + "\n".join(f"- {item}" for item in items)
 
 
-def _use(dataset: Dataset, onnx: OnnxFacts | None) -> str:
+def _use(student: StudentConfig, dataset: Dataset, onnx: OnnxFacts | None) -> str:
     transform = dataset.transform
+    trusted = ", trust_code=True" if student.model.is_function else ""
     shape = f"(1, {transform.channels}, {transform.height}, {transform.width})"
     blocks = [
         (
             "In torch, with wetakd installed (`student.safetensors` holds the weights alone, for use without it):",
             f"import numpy as np, torch\nfrom wetakd.export import load_student\n\n"
-            f'student = load_student(".")\nimages = torch.from_numpy(np.zeros({shape}, np.uint8))\n'
+            f'student = load_student("."{trusted})\nimages = torch.from_numpy(np.zeros({shape}, np.uint8))\n'
             "# of a file: student.transform.prepare(PIL.Image.open(path))[None]\nprint(student(images).argmax(1))",
         ),
         (

@@ -60,12 +60,17 @@ def save_student(student: nn.Module, model: ModelConfig, dataset: Dataset, folde
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
-def load_student(folder: str | Path) -> ShippedStudent:
+def load_student(folder: str | Path, *, trust_code: bool = False) -> ShippedStudent:
     """The student that `wetakd export` wrote into `folder`, in evaluation mode.
 
+    Args:
+        folder: where `student.json` and `student.safetensors` are.
+        trust_code: whether a function that `student.json` names may be imported and called. A network of your own
+            needs it. Without it only networks of wetakd and torchvision are built, and nothing is downloaded.
+
     Raises:
-        UserError: files that are missing, damaged or do not belong together; a network of your own that cannot be
-            imported here.
+        UserError: files that are missing, damaged or do not belong together; a network of your own without
+            `trust_code`, or that cannot be imported here.
     """
     folder = Path(folder)
     try:
@@ -73,9 +78,11 @@ def load_student(folder: str | Path) -> ShippedStudent:
         transform = Transform.from_dict(description["transform"])
         model, num_classes = ModelConfig(**description["model"]), len(description["class_names"])
         weights = (folder / WEIGHTS).read_bytes()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{folder}: holds no exported student: {' '.join(str(error).split())}") from error
-    student = build(model, InputShape(transform.channels, transform.height, transform.width), num_classes, seed=0)
+    shape = InputShape(transform.channels, transform.height, transform.width)
+    field = f"{folder / DESCRIPTION}: model"
+    student = build(model, shape, num_classes, seed=0, field=field, trust_code=trust_code)
     load_state(student, weights)
     return ShippedStudent(student, transform).eval()
 

@@ -35,15 +35,36 @@ class Formats:
     int8: bool = False
 
 
-def export(config: StudyConfig, store: Store, folder: Path, formats: Formats, reporter: Reporter) -> list[Path]:
+def export(
+    config: StudyConfig,
+    store: Store,
+    folder: Path,
+    formats: Formats,
+    reporter: Reporter,
+    *,
+    trust_code: bool = False,
+) -> list[Path]:
     """Write the winner of a finished study into `folder`; returns the files and folders.
 
     Reads the study's images again: their transform belongs to the model, and the checks need some.
 
+    Args:
+        config: the study's file, as the storage has it.
+        store: the storage of the study.
+        folder: where to write; must be empty, new or an earlier export.
+        formats: what to write beside safetensors, the MLflow model and the card.
+        reporter: shows the progress.
+        trust_code: whether functions that `config` names may be run; whoever can write to the storage can name them.
+
     Raises:
-        UserError: no results, no winner, other images than it was trained on, a folder that has other things in it, a
-            network that ONNX does not carry.
+        UserError: a file that names functions without `trust_code`, no results, no winner, other images than it was
+            trained on, a folder that has other things in it, a network that ONNX does not carry.
     """
+    if config.functions and not trust_code:
+        field, function = next(iter(config.functions.items()))
+        raise UserError(
+            f"{field}: {function!r} is code that the study's file on {store.shown} names; pass --trust-code to run it"
+        )
     if formats.onnx or formats.int8:
         onnx_export.check_installed()
     results = Results.read(store, config.study.name)
@@ -58,7 +79,7 @@ def export(config: StudyConfig, store: Store, folder: Path, formats: Formats, re
     if results.winner.point not in plan.points:  # whoever writes there could name any function, to be called here
         raise UserError(f"study {results.study!r}: its results on {store.shown} answer another file; run it again")
     block = plan.student_config(results.winner.point)
-    student = _student(store, results.winner.student_key, block.model, dataset)
+    student = _student(store, results.winner.student_key, block.model, dataset, trust_code)
     folder.mkdir(parents=True, exist_ok=True)
     with reporter.stage("export", 1.0):
         for old in (folder / ONNX, folder / INT8):
@@ -70,13 +91,13 @@ def export(config: StudyConfig, store: Store, folder: Path, formats: Formats, re
     return sorted(folder.iterdir())
 
 
-def _student(store: Store, key: str, model: ModelConfig, dataset: Dataset) -> nn.Module:
+def _student(store: Store, key: str, model: ModelConfig, dataset: Dataset, trust_code: bool) -> nn.Module:
     manifest = store.find_intact(student_address(key))
     if manifest is None:
         raise UserError(f"student {key}: is no longer on {store.shown}; run the study again, which trains it anew")
     if manifest.facts.get("data", dataset.fingerprint) != dataset.fingerprint:
         raise UserError("data: is not what the winner was trained on; give the same images back, or run the study anew")
-    return training_job.load_model(store, manifest, model, dataset)
+    return training_job.load_model(store, manifest, model, dataset, trust_code=trust_code)
 
 
 def _write(

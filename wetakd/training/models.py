@@ -5,7 +5,7 @@
 | `plain` | `depth` 2, 4, 6, 8 or 10; `widths`: `cifar10` (default) or `cifar100` |
 | `resnet` | `depth` 8, 14, 20, 26, 32, 44, 56 or 110 |
 | `wide_resnet` | `depth` 10, 16, 22, 28 or 40; `width` 1 to 16 (default 1) |
-| `torchvision:NAME` | a classifier of torchvision.models, with its own keyword arguments; never pretrained |
+| `torchvision:NAME` | a classifier of torchvision.models, with its own keyword arguments (no text); never pretrained |
 | `package.module:callable` | see below |
 
 Your own network: a callable that returns an `nn.Module` taking float32 images B x channels x height x width and
@@ -58,13 +58,29 @@ class ModelCost:
     bytes: int
 
 
-def build(model: ModelConfig, shape: InputShape, num_classes: int, seed: int, *, field: str = "model") -> nn.Module:
+def build(
+    model: ModelConfig,
+    shape: InputShape,
+    num_classes: int,
+    seed: int,
+    *,
+    field: str = "model",
+    trust_code: bool = True,
+) -> nn.Module:
     """A new network on the CPU, its initial weights drawn from `seed`; the global random state stays as it was.
 
+    Args:
+        trust_code: whether `module:callable` may be imported and called. Pass False for a description that was read
+            from a file, unless the user trusts whoever wrote it.
+
     Raises:
-        UserError: a line that begins with `field`: unknown name, option or depth, a callable that is missing or
-            raises, a network that cannot read such an image or does not return `num_classes` logits.
+        UserError: a line that begins with `field`: unknown name, option or depth, a callable that is missing, raises
+            or is not trusted, a network that cannot read such an image or does not return `num_classes` logits.
     """
+    if model.is_function and not trust_code:
+        raise UserError(
+            f"{field}.name: {model.name!r} is code: a function to import and call; pass trust_code=True to run it"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = _builder(model, shape, num_classes, field)()
@@ -124,11 +140,22 @@ def _torchvision(name: str, options: dict[str, Any], field: str) -> Callable[...
         raise UserError(
             f"{field}.name: torchvision has no classifier {name!r}; it has {len(known)}, such as {', '.join(known[:4])}"
         )
-    for option in ("weights", "num_classes"):
-        if option in options:
+    for option, value in options.items():
+        if option == "num_classes" or option.startswith(("weights", "pretrained")):
             raise UserError(f"{field}.options.{option}: cannot be set; classes follow the data, weights are drawn")
+        if _holds_text(value):
+            raise UserError(
+                f"{field}.options.{option}: {value!r} must be a number, true, false, null or a list of them; "
+                "text could name a file, weights or a function"
+            )
     fixed = {"aux_logits": False, "init_weights": True} if name in _WITH_AUXILIARY_LOGITS else {}
     return partial(models.get_model, name, weights=None, **fixed)
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return True
+    return any(map(_holds_text, value)) if isinstance(value, list | tuple) else isinstance(value, str)
 
 
 def _user_callable(name: str, given: Mapping[str, Any], options: Mapping[str, Any], field: str) -> Callable[[], Any]:

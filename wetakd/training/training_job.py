@@ -163,13 +163,15 @@ def input_shape(dataset: Dataset) -> InputShape:
     return InputShape(transform.channels, transform.height, transform.width)
 
 
-def new_model(model: ModelConfig, dataset: Dataset, seed: int) -> nn.Module:
-    """The network with its seeded initial weights."""
-    return build(model, input_shape(dataset), dataset.num_classes, seed)
+def new_model(model: ModelConfig, dataset: Dataset, seed: int, *, trust_code: bool = True) -> nn.Module:
+    """The network with its seeded initial weights; `trust_code` as in `build`."""
+    return build(model, input_shape(dataset), dataset.num_classes, seed, trust_code=trust_code)
 
 
-def load_model(store: Store, manifest: Manifest, model: ModelConfig, dataset: Dataset) -> nn.Module:
+def load_model(
+    store: Store, manifest: Manifest, model: ModelConfig, dataset: Dataset, *, trust_code: bool = True
+) -> nn.Module:
     """A finished network with its trained weights; raises Damaged where its file is not what was committed."""
-    module = new_model(model, dataset, seed=0)
+    module = new_model(model, dataset, seed=0, trust_code=trust_code)
     load_state(module, store.read(manifest, _BLOB).to_pybytes())
     return module
