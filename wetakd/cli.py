@@ -30,9 +30,6 @@ def main() -> None:
 
 
 def _run() -> int:
-    # A study's own functions lie where it is run, as for `python -m`.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
         code = commands(prog_name="wetakd", standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from wetakd import imports
 from wetakd.cluster.capacity import requests
-from wetakd.cluster.ray_cluster import check_placement
+from wetakd.cluster.ray_cluster import SUBMITTED, check_placement
 from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
@@ -21,15 +21,12 @@ from wetakd.training.losses import check_own_loss
 from wetakd.training.models import InputShape, build, check_training
 from wetakd.training.training_job import input_shape
 
-# Ray sets it for the entry point of a submitted job, and for nothing else.
-_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-
 
 def check_storage(config: StudyConfig) -> None:
     """Refuse a relative path where it would name a temporary folder, or another folder on each node."""
     if "://" in config.storage or Path(config.storage).expanduser().is_absolute():
         return
-    if _SUBMITTED in os.environ:
+    if SUBMITTED in os.environ:
         why = "a submitted job runs in a temporary folder"
     elif ray.is_initialized() and sum(node["Alive"] for node in ray.nodes()) > 1:
         why = "the nodes of this cluster would each have their own"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from wetakd.cluster.capacity import is_growing, num_workers, worker_resources
@@ -26,6 +27,9 @@ from wetakd.errors import UserError
 
 _MOST_GROUPS = 16
 """Worker groups that may wait together for an autoscaler: each has a process beside the driver."""
+
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets this variable for the entry point of a submitted job, and for nothing else."""
 
 _SWITCHES = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -60,6 +64,7 @@ def joined(config: StudyConfig) -> Iterator[None]:
         configure_logging=True,
         logging_level=logging.ERROR,
         log_to_driver=False,
+        job_config=_job_config(os.environ.get("RAY_ADDRESS")),
     )
     if threading.current_thread() is threading.main_thread():
         # As Ray has it, but for its stack trace and the alarm that would abort us 3 s later, amid our last words.
@@ -68,6 +73,25 @@ def joined(config: StudyConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+class _JobConfig(JobConfig):
+    """Keeps Ray from putting the working directory first on the workers' search path: it does so unless this is so."""
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
+
+
+def _job_config(address: str | None) -> JobConfig:
+    """Workers search for modules where the driver does, in the same order.
+
+    So they find the functions of a study, and no module of the working directory replaces an installed one. Ray's
+    own way remains for a submitted job, which has its uploaded folder, and for a remote client.
+    """
+    if SUBMITTED in os.environ or (address or "").startswith("ray://"):
+        return JobConfig()
+    # Each worker puts one after another at the front.
+    return _JobConfig(_py_driver_sys_path=[os.path.abspath(folder) for folder in reversed(sys.path)])
 
 
 def guard_token() -> None:

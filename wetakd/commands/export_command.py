@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_at
+from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, search_working_directory, storage_at
 
 
 @click.command(short_help="Write the winner of STUDY, ready to ship.", epilog=EXIT_CODES)
@@ -36,6 +36,8 @@ def export(
     from wetakd.progress import reporter
     from wetakd.storage.inventory import config_of
 
+    if trust_code:
+        search_working_directory()
     store = storage_at(storage)
     config = config_of(store, study)
     formats = Formats(onnx=onnx or int8, int8=int8)

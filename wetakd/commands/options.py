@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 from click.shell_completion import CompletionItem
@@ -26,6 +27,15 @@ def storage_at(given: str | None) -> Store:
     store = Store(storage_uri(given))
     store.check_readable()
     return store
+
+
+def search_working_directory() -> None:
+    """Find the functions of a study in the working directory, too, after everything that is installed.
+
+    Only commands that run such functions call this.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def _complete_study(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:

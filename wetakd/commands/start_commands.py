@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from wetakd.commands.options import EXIT_CODES
+from wetakd.commands.options import EXIT_CODES, search_working_directory
 from wetakd.errors import UserError
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -36,6 +36,7 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
     from wetakd.commands import drafting
     from wetakd.config.study_file import check_text
 
+    search_working_directory()
     if place is None:
         place = "digits" if yes else _ask("Where are the images (folder, Parquet, module:function, or digits)")
     name = name or drafting.name_of(place)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, FILE, JSON, OVERRIDES, STORAGE, STUDY, storage_at, storage_uri
+from wetakd.commands.options import (
+    EXIT_CODES,
+    FILE,
+    JSON,
+    OVERRIDES,
+    STORAGE,
+    STUDY,
+    search_working_directory,
+    storage_at,
+    storage_uri,
+)
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
@@ -49,6 +59,7 @@ def run(
     from wetakd.progress import reporter
     from wetakd.study import Study
 
+    search_working_directory()
     config = load(file, overrides)
     result = Study(config, reporter=reporter(quiet), revise=revise, retry_failed=retry_failed).run()
     if as_json:
@@ -109,6 +120,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.progress import reporter
     from wetakd.stages import load_data
 
+    search_working_directory()
     config = load(file, overrides)
     preflight.check_placements(config)
     store = Store(config.storage)
@@ -138,6 +150,7 @@ def validate(file: str | None, overrides: tuple[str, ...]) -> None:
     Example:
       wetakd validate my-study.yaml
     """
+    search_working_directory()
     config = load(file, overrides)
     click.echo(
         f"{config.study.name}: fine. {len(config.assistants)} assistants, {len(config.subsets)} sets of networks, "

@@ -68,10 +68,12 @@ def serve(tracking_uri: str, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # Job runners are for features that a study does not use; they would start eight more processes.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    # Else `python -m` searches the working directory first, here and where MLflow starts its own processes.
+    safe = {"PYTHONSAFEPATH": "1"}
     # Not on the command line, which every user of this machine can read: the URI may hold a password.
     database = {"MLFLOW_BACKEND_STORE_URI": tracking_uri}
     return subprocess.Popen(
-        command, env=os.environ | quiet | database, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env=os.environ | quiet | safe | database, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 

@@ -195,7 +195,8 @@ def _resolve(name: str, field: str) -> Callable[..., Any]:
         raise UserError(f"{field}.name: {name!r} cannot be imported: {_brief(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
-        raise UserError(f"{field}.name: module {module_name!r} has no callable {attribute!r}")
+        file = getattr(module, "__file__", None) or "built-in"
+        raise UserError(f"{field}.name: module {module_name!r} ({file}) has no callable {attribute!r}")
     return function  # type: ignore[no-any-return]
 
 
