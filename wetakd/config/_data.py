@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, FiniteFloat
 
 from wetakd.config._base import Fraction, Model, Plain, Positive, Seed, Text
 
@@ -84,7 +84,9 @@ class TransformConfig(Model):
     )
     channels: Literal["grey", "rgb", "keep"] = Field("keep", description="`keep` takes what the first image has")
     background: Annotated[int, Field(ge=0, le=255)] = Field(255, description="grey level behind transparent pixels")
-    mean: tuple[float, ...] | Literal["auto"] = Field("auto", description="per channel in 0..1; `auto`: of split fit")
+    mean: tuple[FiniteFloat, ...] | Literal["auto"] = Field(
+        "auto", description="per channel in 0..1; `auto`: of split fit"
+    )
     std: tuple[Positive, ...] | Literal["auto"] = Field("auto", description="per channel in 0..1; `auto`: of split fit")
 
 

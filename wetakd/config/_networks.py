@@ -62,7 +62,7 @@ class RecipeConfig(Model):
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones: {list(self.milestones)} must rise")
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0:
-            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} must be less than epochs ({self.epochs})")
+            raise ValueError(f"warmup_epochs: must be less than epochs ({self.epochs}), got {self.warmup_epochs:g}")
         if self.nesterov and (self.momentum == 0 or self.optimizer != "sgd"):
             raise ValueError("nesterov: true needs optimizer sgd with a momentum above 0")
         return self

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
 from wetakd.config._base import Model, Name, NonNegative, Plain, Positive, Seed, Text, named_once
+from wetakd.config._wording import shown
 
 STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
 
@@ -35,9 +36,13 @@ MOST = 10_000
 
 def _count_or_list(value: Any) -> Any:
     """`seeds: 3` means `seeds: [0, 1, 2]`."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    if isinstance(value, list | tuple):
         return value
-    return tuple(range(min(value, MOST + 1)))
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"must be a whole number or a list of them, got {shown(value)}")
+    if not 1 <= value <= MOST:
+        raise ValueError(f"must be {'at least 1' if value < 1 else f'at most {MOST}'}, got {shown(value)}")
+    return tuple(range(value))
 
 
 class WeightsConfig(Model):

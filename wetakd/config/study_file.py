@@ -12,23 +12,16 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from wetakd.config import StudyConfig
+from wetakd.config._wording import complaint, is_about_type
 from wetakd.errors import UserError
 from wetakd.storage.uri import hide
 
 _MOST_VALUES = 100_000
 _MOST_BITS = 1024
 _UTF8 = re.compile("[^\0\ud800-\udfff]*")
-# Complaints about the type of a value, which it may have in vain.
-_OF_A_TYPE = ("_type", "_parsing", "literal_error")
-# What pydantic says, in the words of a study file.
-_WORDS = {
-    r"valid tuple": "list",
-    r"(valid )?dictionary( or instance of \w+| or object to extract fields from)?": "block of fields",
-    r"^(tuple|value)": "list",
-    r" after validation": "",
-}
 
 
 class _Loader(yaml.SafeLoader):
@@ -173,26 +166,29 @@ def _set(tree: dict[str, Any], field: str, value: Any) -> None:
 
 
 def _one_line(error: ValidationError, tree: Any) -> str:
-    """The first complaint, as `field: value … what would be right`."""
+    """The first complaint, as `field: must be ..., got ...`."""
     found = [(_field(each["loc"], tree, each["type"]), each) for each in error.errors(include_url=False)]
     # Where a field may be of several types, the one that the value is of has more to say.
     same = [(field, each) for field, each in found if f"{field}.".startswith(f"{found[0][0]}.")]
-    field, first = next((pair for pair in same if not pair[1]["type"].endswith(_OF_A_TYPE)), same[0])
-    kind, value, message = first["type"], first.get("input"), first["msg"].removeprefix("Value error, ")
-    if kind == "extra_forbidden":
+    field, first = next((pair for pair in same if not is_about_type(pair[1])), _deepest(same))
+    if first["type"] == "extra_forbidden":
         return f"{field}: is not a known field; check its spelling and its block"
-    if kind == "missing":
+    if first["type"] == "missing":
         return f"{field}: is required"
-    if kind.startswith("union_tag"):
-        given = value.get("source") if isinstance(value, dict) else None
+    if first["type"].startswith("union_tag"):
+        given = first["input"].get("source") if isinstance(first["input"], dict) else None
         return f"{field}.source: {given!r} must be digits, cifar10, cifar100, parquet, folder or callable"
-    if kind == "value_error":
+    if first["type"] == "value_error":
+        message = complaint([first])
         inner = "." if re.match(r"[\w.]+: ", message) else ": "
         return f"{field}{inner}{message}" if field else message
-    for theirs, ours in _WORDS.items():
-        message = re.sub(theirs, ours, message, flags=re.IGNORECASE)
-    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "…"
-    return f"{field or 'study file'}: {shown} is not right: {message[0].lower() + message[1:]}"
+    others = [each for path, each in same if path == field and is_about_type(first) and is_about_type(each)]
+    return f"{field or 'study file'}: {complaint(others or [first])}"
+
+
+def _deepest(found: Sequence[tuple[str, ErrorDetails]]) -> tuple[str, ErrorDetails]:
+    """The first of the complaints about the innermost value: of an entry of a list rather than of the list."""
+    return max(found, key=lambda pair: pair[0].count("."))
 
 
 def _field(location: tuple[int | str, ...], tree: Any, kind: str) -> str:
