@@ -46,6 +46,8 @@ class Forecast:
     student: NetworkForecast
     num_arms: int
     num_trials: int
+    declared: tuple[str, str] | None
+    """The declared contrast: a strategy, and what it is compared with."""
     num_searches: int
     num_students_found: int
     """Distinct ones; those whose weights are not searched yet cannot be looked for."""
@@ -71,10 +73,17 @@ class Forecast:
             f"  weights   at most {self.num_searches:,} searches",
             f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once; "
             f"{self.num_students_found:,} found",
+            f"  declared  {self._declared}",
             f"  saved     at most {self.naive_passes:,} passes of teacher and assistants, which",
             "            a loop that asks them anew at every step would need",
         ]
         return "\n".join(lines)
+
+    @property
+    def _declared(self) -> str:
+        if self.declared is None:
+            return "no contrast: study.primary is not set, and de or uniform is not run"
+        return f"the contrast of {self.declared[0]} against {self.declared[1]}"
 
     @staticmethod
     def _row(network: NetworkForecast) -> str:
@@ -97,6 +106,7 @@ def forecast(plan: Plan, store: Store) -> Forecast:
         student=_measure(plan, "student", config.student, (), _shown(config.student, 1), 0, 0),
         num_arms=len(plan.arms),
         num_trials=len(plan.trials),
+        declared=config.study.declared,
         num_searches=sum(trial.arm.is_searched for trial in plan.trials),
         num_students_found=_num_students_found(plan, store),
         bank_bytes=len(plan.nodes) * bank.num_bytes(dataset, num_views),

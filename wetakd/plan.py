@@ -6,14 +6,11 @@ never be computed again. Placement, retries and names are in no key.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from wetakd.config import (
     STUDENT,
@@ -25,12 +22,13 @@ from wetakd.config import (
     RecipeConfig,
     StudentConfig,
     StudyConfig,
-    Sweep,
     block_of,
+    points_of,
+    student_at,
 )
 from wetakd.data.dataset import Dataset
 from wetakd.imports import digest
-from wetakd.storage.canonical import key_of
+from wetakd.storage.canonical import key_of, seed_of
 from wetakd.training.loop import RECIPE_VERSION, resolve_precision
 from wetakd.training.models import source_digest
 from wetakd.weights import place_of
@@ -38,11 +36,6 @@ from wetakd.weights import place_of
 NO_POINT = "{}"
 # Raise it when a search gives other weights than before: old results are then left alone and made anew.
 SEARCH_VERSION = 2
-
-
-def seed_of(*parts: int | str) -> int:
-    """A 31-bit seed that depends on every part, the same in every process."""
-    return int(key_of({"seed": list(parts)})[:8], 16) >> 1
 
 
 def device_of(placement: PlacementConfig) -> str:
@@ -196,12 +189,7 @@ class Plan:
     @cached_property
     def points(self) -> list[str]:
         """Every combination of swept values as JSON text, in a fixed order."""
-        sweep = self.config.study.sweep
-        grids = [[(path, value) for value in s.grid] for path, s in sweep.items() if s.grid is not None]
-        drawn = {path: s for path, s in sweep.items() if s.grid is None}
-        draws = [_draw(drawn, i) for i in range(self.config.study.sweep_samples)] if drawn else [{}]
-        points = [{**dict(chosen), **draw} for chosen in itertools.product(*grids) for draw in draws]
-        return list(dict.fromkeys(json.dumps(point, sort_keys=True) for point in points))
+        return points_of(self.config.study)
 
     @cached_property
     def arms(self) -> list[Arm]:
@@ -272,11 +260,7 @@ class Plan:
 
     def student_config(self, point: str) -> StudentConfig:
         """The student's block of the file with a swept point applied."""
-        tree = self.config.student.model_dump(mode="json")
-        for path, value in json.loads(point).items():
-            _, block, *rest = path.split(".")
-            tree[block][".".join(rest)] = value
-        return StudentConfig.model_validate(tree)
+        return student_at(self.config.student, point)
 
     def _training_key(
         self,
@@ -306,20 +290,6 @@ class Plan:
             }
             | ({"loss": own_loss} if own_loss else {})
         )
-
-
-def _draw(sweeps: Mapping[str, Sweep], index: int) -> dict[str, float]:
-    """One draw of every swept distribution, from a stream of its own so that adding a field moves no other."""
-    values = {}
-    for path, sweep in sweeps.items():
-        unit = np.random.default_rng(seed_of("sweep", path, index)).random()
-        if sweep.uniform is not None:
-            low, high = sweep.uniform
-            values[path] = float(low + unit * (high - low))
-        elif sweep.loguniform is not None:
-            low, high = np.log(sweep.loguniform)
-            values[path] = float(np.exp(low + unit * (high - low)))
-    return values
 
 
 def evenly(num: int) -> tuple[float, ...]:

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import ray
-from pydantic import ValidationError
 
 from wetakd import imports
 from wetakd.cluster.capacity import requests
@@ -59,11 +58,7 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
         _check_batch(network, f"{path}.recipe.batch_size")
     _check_model(config.student.model, shape, dataset.num_classes, f"{STUDENT}.model")
     for point in plan.points:
-        try:
-            student = plan.student_config(point)
-        except ValidationError as error:
-            reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise UserError(f"study.sweep: the point {point} is not a valid student: {reason}") from None
+        student = plan.student_config(point)
         check_own_loss(student.distillation, dataset.num_classes, field=f"{STUDENT}.distillation")
         field = f"{STUDENT}.recipe.precision"
         resolve_precision(student.recipe.precision, device_of(student.placement), field=field)

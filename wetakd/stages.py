@@ -177,7 +177,6 @@ def judge(
         mixtures = [(t.replicate, t.arm.assistants, w) for t, w in weighed.weights.items() if w]
         ensemble_scores = judge_ensembles(mixtures, networks, ground.config, ground.dataset_ref)
         network_scores = judge_networks(networks, ground.dataset)
-    contrast = ground.config.study.primary
     networks_table = tables.networks_table(networks, network_scores)
     return Results(
         study=ground.config.study.name,
@@ -187,7 +186,7 @@ def judge(
         curves=tables.curves_table(networks, outcomes),
         contributions=tables.contributions_table(ground.plan, weighed.searches),
         num_classes=ground.dataset.num_classes,
-        primary=(contrast.strategy, contrast.against),
+        primary=ground.config.study.declared,
         pool=ground.config.pool,
         teacher_cost=None if ground.config.teacher.logits else _cost(ground, ground.config.teacher),
         student_cost=_cost(ground, ground.config.student, timed=winner is not None),

@@ -31,7 +31,7 @@ def simulated(
     points: Sequence[str] = ("{}",),
     point_effects: Mapping[str, float] | None = None,
     subsets: Sequence[Sequence[str]] | None = None,
-    primary: tuple[str, str] = ("de", "uniform"),
+    primary: tuple[str, str] | None = ("de", "uniform"),
     study: str = "made-up",
     seed: int = 0,
 ) -> Results:

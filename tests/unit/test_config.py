@@ -192,7 +192,7 @@ def test_every_field_is_consumed_somewhere() -> None:
     _models(StudyConfig, seen)
     package = Path(load.__code__.co_filename).parents[1]
     code = "\n".join(file.read_text() for file in package.rglob("*.py") if file.parent.name != "config")
-    code += (package / "config" / "_whole.py").read_text() + (package / "config" / "_networks.py").read_text()
+    code += "".join((package / "config" / f"{name}.py").read_text() for name in ("_whole", "_networks", "_sweep"))
     unused = sorted(
         f"{model.__name__}.{name}" for model in seen for name in model.model_fields if f".{name}" not in code
     )

@@ -77,3 +77,12 @@ def test_the_text_fits_80_columns(tmp_path: Path) -> None:
     assert "1 CPU, 0.5 GPU" in text
     assert "3 to train" not in text
     assert "4 to train, 0 found" in text
+
+
+def test_the_declared_contrast_is_named(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert "declared  the contrast of de against uniform" in forecast(plan(), store).text
+    none = forecast(plan("study.primary=null", "study.strategies=[uniform, greedy]"), store)
+    assert none.declared is None
+    assert "declared  no contrast" in none.text
+    assert all(len(line) <= 80 for line in none.text.splitlines())

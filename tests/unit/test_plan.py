@@ -8,7 +8,8 @@ import yaml
 from tests.unit.tiny import dataset
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, embedded_study, load
-from wetakd.plan import Arm, Plan, Trial, control_weights, seed_of
+from wetakd.plan import Arm, Plan, Trial, control_weights
+from wetakd.storage.canonical import seed_of
 
 
 def plan(*overrides: str) -> Plan:

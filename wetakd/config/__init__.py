@@ -26,6 +26,7 @@ from wetakd.config._networks import (
     StudentConfig,
 )
 from wetakd.config._study import Contrast, HalvingConfig, LimitsConfig, MlflowConfig, StudyBlock, Sweep, WeightsConfig
+from wetakd.config._sweep import points_of, student_at
 from wetakd.config._whole import STUDENT, TEACHER, StudyConfig, block_of
 
 __all__ = [
@@ -57,4 +58,6 @@ __all__ = [
     "ViewsConfig",
     "WeightsConfig",
     "block_of",
+    "points_of",
+    "student_at",
 ]

@@ -24,7 +24,7 @@ def _plain(value: Any) -> Any:
         if wrong:
             raise ValueError(f"{wrong[0]!r} must be text, as the name of a value")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} must be a finite number")
+        raise ValueError(f"must be a finite number, got {value}")
     elif value is not None and not isinstance(value, str | int | float):
         raise ValueError(f"{value!r} must be text, a number, true, false, null, or a list or block of them")
     return value

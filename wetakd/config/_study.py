@@ -118,7 +118,10 @@ class StudyBlock(Model):
         ("none", "teacher", "single", "dgkd"),
         description="students without distillation, of the teacher, of each assistant, of teacher and all assistants",
     )
-    primary: Contrast = Contrast()
+    primary: Contrast | None = Field(
+        None,
+        description="declared before the study; default: `de` against `uniform` where both are in `strategies`",
+    )
     sweep: Mapping[str, Sweep] = Field({}, description="`student.…` fields with the values to try")
     sweep_samples: Annotated[int, Field(ge=1, le=MOST)] = Field(1, description="draws from the swept distributions")
     halving: HalvingConfig | None = None
@@ -129,12 +132,27 @@ class StudyBlock(Model):
         num_points = math.prod(len(sweep.grid) for sweep in self.sweep.values() if sweep.grid) * self.sweep_samples
         if num_points > MOST:
             raise ValueError(f"sweep: {num_points:,} points; at most {MOST:,} can be swept")
+        self._check_primary()
         if self.halving and not self.sweep:
             raise ValueError("halving: needs study.sweep, for only swept points may be stopped early")
-        for path in self.sweep:
-            if not path.startswith(("student.recipe.", "student.distillation.")):
-                raise ValueError(f"sweep.{path}: only student.recipe.* and student.distillation.* can be swept")
         return self
+
+    def _check_primary(self) -> None:
+        named = {} if self.primary is None else {"strategy": self.primary.strategy, "against": self.primary.against}
+        for field, strategy in named.items():
+            if strategy not in self.strategies:
+                raise ValueError(
+                    f"primary.{field}: must be one of study.strategies ({', '.join(self.strategies)}), got {strategy!r}"
+                )
+
+    @property
+    def declared(self) -> tuple[str, str] | None:
+        """The declared comparison, a strategy and what it is compared with; None where there is none."""
+        if self.primary is not None:
+            return self.primary.strategy, self.primary.against
+        default = Contrast()
+        both = (default.strategy, default.against)
+        return both if set(both) <= set(self.strategies) else None
 
     @field_validator("seeds", "strategies", "controls")
     @classmethod

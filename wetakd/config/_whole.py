@@ -15,6 +15,7 @@ from wetakd.config._base import Model, Name, Text
 from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
 from wetakd.config._networks import TORCHVISION, NetworkConfig, StudentConfig
 from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
+from wetakd.config._sweep import check_sweep
 from wetakd.storage.canonical import key_of
 from wetakd.storage.uri import hide
 
@@ -59,6 +60,7 @@ class StudyConfig(Model):
                 raise ValueError(f"{block_of(name)}.workers: {list(network.workers)} must be [min, max], min <= max")
         self.training_order()
         self._check_pool()
+        check_sweep(self.study, self.student)
         return self
 
     def _check_pool(self) -> None:

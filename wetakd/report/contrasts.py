@@ -76,20 +76,42 @@ class CountRow:
         }
 
 
-def contrasts(arms: Arms, primary: tuple[str, str], pool: Sequence[str]) -> list[Contrast]:
-    """The primary contrast and then the secondary ones, corrected."""
+def main_strategy(arms: Arms, primary: tuple[str, str] | None) -> str | None:
+    """The strategy that is shown in detail: of the declared contrast, else the first one that is not `uniform`."""
+    if primary is not None:
+        return primary[0]
+    return next((strategy for strategy in arms.strategies if strategy != "uniform"), next(iter(arms.strategies), None))
+
+
+def _baseline(arms: Arms, primary: tuple[str, str] | None) -> str | None:
+    """What the other strategies are compared with."""
+    if primary is not None:
+        return primary[1]
+    return "uniform" if "uniform" in arms.strategies else None
+
+
+def contrasts(arms: Arms, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
+    """The declared contrast, where there is one, and then the secondary ones, corrected."""
+    secondary = _corrected(_secondary(arms, primary, pool))
+    if primary is None:
+        return secondary
     declared = _strategies(arms, "primary", *primary, pool)
     declared = replace(declared, corrected_p=declared.difference.p_value if declared.difference else None)
-    return [declared, *_corrected(_secondary(arms, primary, pool))]
+    return [declared, *secondary]
 
 
-def _secondary(arms: Arms, primary: tuple[str, str], pool: Sequence[str]) -> list[Contrast]:
+def _secondary(arms: Arms, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
     found = []
+    main, baseline = main_strategy(arms, primary), _baseline(arms, primary)
     if primary != ("de", "random") and {"de", "random"} <= set(arms.strategies):
         found.append(_strategies(arms, "random", "de", "random", pool))
-    found += [_strategies(arms, "strategy", s, primary[1], pool) for s in arms.strategies if s not in primary]
-    found += _against_controls(arms, primary[0], pool)
-    rows = counts(arms, primary[0], pool)
+    if baseline is not None:
+        others = [strategy for strategy in arms.strategies if strategy not in (primary or (baseline,))]
+        found += [_strategies(arms, "strategy", strategy, baseline, pool) for strategy in others]
+    if main is None:
+        return found
+    found += _against_controls(arms, main, pool)
+    rows = counts(arms, main, pool)
     return found + [_count_contrast(row) for row in rows if row.against is not None]
 
 

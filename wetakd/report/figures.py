@@ -105,19 +105,19 @@ def figure_counts(results: Results) -> Figure:
     """Mean accuracy by number of assistants, over all subsets of a size, one line a strategy."""
     arms = collect(results.trials)
     figure, axes = drawing.canvas(height=4.3)
-    strategies = arms.strategies
+    strategies, declared = arms.strategies, results.primary or ()
     numbers: set[int] = set()
     for index, strategy in enumerate(strategies):
         rows = [row for row in counts(arms, strategy, results.pool) if row.accuracy is not None]
         numbers |= {row.count for row in rows}
         offset = 0.05 * (index - (len(strategies) - 1) / 2)
-        _draw_counts(axes, strategy, rows, offset, declared=strategy in results.primary)
+        _draw_counts(axes, strategy, rows, offset, declared=strategy in declared)
     axes.set_xticks(sorted(numbers))
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("assistants that are mixed")
     axes.set_ylabel(drawing.STUDENT_ACCURACY)
     drawing.headline(figure, "Accuracy by number of assistants")
-    named = " and ".join(shown_name(strategy) for strategy in results.primary if strategy in strategies)
+    named = " and ".join(shown_name(strategy) for strategy in declared if strategy in strategies)
     luck = f" Bars: 95 % intervals of {named}; they hold the luck that seeds share, the table's paired gains do not."
     drawing.note(axes, "Means over all subsets of a size." + (luck if axes.containers else ""))
     drawing.legend_below(figure, axes.get_legend_handles_labels()[0])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wetakd.report.arms import CONTROLS, Arm, Arms, collect, sizes_of
-from wetakd.report.contrasts import Contrast, CountRow, contrasts, counts
+from wetakd.report.contrasts import Contrast, CountRow, contrasts, counts, main_strategy
 from wetakd.report.results import Results
 from wetakd.report.statistics import Estimate, RankCorrelation, estimate, rank_correlation
 
@@ -94,9 +94,9 @@ class Contribution:
     shapley: Estimate | None
     """Its mean marginal accuracy on `weigh` over all orders of joining."""
     weight: float | None
-    """Mean weight under the primary strategy over the whole pool."""
+    """Mean weight under the main strategy (`Findings.main_strategy`) over the whole pool."""
     student_loss: Estimate | None
-    """Student test accuracy under the primary strategy with it, less without it."""
+    """Student test accuracy under the main strategy with it, less without it."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-safe values."""
@@ -118,9 +118,14 @@ class Findings:
     num_seeds: int
 
     @property
-    def primary(self) -> Contrast:
-        """The declared contrast."""
-        return self.contrasts[0]
+    def primary(self) -> Contrast | None:
+        """The declared contrast, where there is one."""
+        return next((contrast for contrast in self.contrasts if contrast.topic == "primary"), None)
+
+    @property
+    def main_strategy(self) -> str | None:
+        """The strategy that is shown in detail; None where only controls were compared."""
+        return main_strategy(self.arms, self.results.primary)
 
     @property
     def errors(self) -> Mapping[str, int]:
@@ -154,7 +159,7 @@ def find(results: Results) -> Findings:
     """Work out everything from the tables; the order of their rows does not matter."""
     arms = collect(results.trials)
     sizes = sizes_of(results.networks)
-    strategies = dict.fromkeys([*results.primary, *arms.strategies])
+    strategies = dict.fromkeys([*(results.primary or ()), *arms.strategies])
     return Findings(
         results=results,
         arms=arms,
@@ -231,11 +236,13 @@ def _ranks(arms: Sequence[Arm], measure: str) -> RankCorrelation | None:
 
 def _contributions(arms: Arms, results: Results, sizes: Mapping[str, int]) -> list[Contribution]:
     table = results.contributions
-    main = arms.find(results.primary[0], results.pool)
+    strategy = main_strategy(arms, results.primary)
+    main = arms.find(strategy, results.pool) if strategy else None
     found = []
     for name in results.pool:
         rows = table[table["name"] == name]
-        without = arms.find(results.primary[0], [other for other in results.pool if other != name])
+        rest = [other for other in results.pool if other != name]
+        without = arms.find(strategy, rest) if strategy else None
         found.append(
             Contribution(
                 name,

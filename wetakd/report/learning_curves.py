@@ -77,7 +77,7 @@ def _draw_students(axes: Axes, results: Results) -> None:
 def _chosen(arms: Arms, results: Results) -> list[Arm]:
     """The winner, the declared contrast and the controls: at most six arms, the same students once."""
     won = [arm for arm in arms.best if is_winner(arm, results)]
-    declared = [arms.find(strategy, results.pool) for strategy in results.primary]
+    declared = [arms.find(strategy, results.pool) for strategy in results.primary or ()]
     controls = [*best_single(arms, results.pool), *arms.of("teacher"), *arms.of("none")]
     chosen: list[Arm] = []
     for arm in [*won, *declared, *controls]:

@@ -72,7 +72,8 @@ class Report:
 
     def headline(self) -> dict[str, float]:
         """The few numbers that stand for the whole study; shares of 1."""
-        winner, primary = self.findings.results.winner, self.findings.primary.difference
+        winner, declared = self.findings.results.winner, self.findings.primary
+        primary = declared.difference if declared else None
         tested = [row.accuracy.mean for row in self.findings.rows if row.is_winner and row.accuracy]
         numbers = {
             "student_choose_accuracy": winner.mean_choose_accuracy if winner else None,

@@ -136,8 +136,8 @@ class Results:
     curves: pd.DataFrame
     contributions: pd.DataFrame
     num_classes: int
-    primary: tuple[str, str]
-    """The declared contrast: strategy, and the strategy it is held against."""
+    primary: tuple[str, str] | None
+    """The declared contrast: a strategy, and the strategy that it is compared with; None where there is none."""
     pool: tuple[str, ...]
     teacher_cost: Cost | None
     """None where only its logits are known."""
@@ -160,7 +160,7 @@ class Results:
             "study": self.study,
             "question": self.question,
             "num_classes": self.num_classes,
-            "primary": list(self.primary),
+            "primary": list(self.primary) if self.primary else None,
             "pool": list(self.pool),
             "teacher_cost": asdict(self.teacher_cost) if self.teacher_cost else None,
             "student_cost": asdict(self.student_cost),
@@ -191,7 +191,7 @@ class Results:
             question=summary["question"],
             **{name: _frame(data) for name, data in tables.items()},
             num_classes=summary["num_classes"],
-            primary=tuple(summary["primary"]),
+            primary=tuple(summary["primary"]) if summary["primary"] else None,
             pool=tuple(summary["pool"]),
             teacher_cost=Cost(**summary["teacher_cost"]) if summary["teacher_cost"] else None,
             student_cost=Cost(**summary["student_cost"]),

@@ -144,10 +144,14 @@ def _counts(findings: Findings) -> Sheet:
 
 
 def _contrasts(findings: Findings) -> Sheet:
+    if findings.primary is None:
+        how = "The p values are corrected together (Holm)."
+    else:
+        how = "The first was declared before the study; the p values of the others are corrected together (Holm)."
     return Sheet(
         "Contrasts",
-        "The first was declared before the study; the p values of the others are corrected together (Holm). The last "
-        "column says how many seeds (or replicates) would tell a difference of the observed size, power 0.8.",
+        f"{how} The last column says how many seeds (or replicates) would tell a difference of the observed size, "
+        "power 0.8.",
         ("contrast", "difference, points", "n", "p", "shown", "needed"),
         tuple(
             (
@@ -171,7 +175,7 @@ def _contributions(findings: Findings) -> Sheet:
     return Sheet(
         "What each assistant adds",
         "Shapley and leave-one-out: accuracy of the evenly mixed ensemble on `weigh`, in points. Weight: mean under "
-        f"{shown_name(findings.results.primary[0])} over the full pool. Last: student test accuracy with it less "
+        f"{shown_name(findings.main_strategy or 'none')} over the full pool. Last: student test accuracy with it less "
         "without it, paired by seed.",
         ("assistant", "parameters", "Shapley, points", "leave-one-out, points", "weight", "student needs it, points"),
         tuple(

@@ -102,7 +102,10 @@ def _p(value: float | None) -> str:
 
 
 def _declared(findings: Findings) -> Statement:
-    return Statement("The declared contrast", _sentence(findings.primary, findings))
+    question, declared = "The declared contrast", findings.primary
+    if declared is None:
+        return Statement(question, "There is none: `study.primary` is not set, and the study lacks `de` or `uniform`.")
+    return Statement(question, _sentence(declared, findings))
 
 
 def _how_sure(findings: Findings) -> Statement:
@@ -120,9 +123,10 @@ def _how_sure(findings: Findings) -> Statement:
         )
     if not several:
         parts.append("Teacher and assistants were trained once, so all of this holds for these networks only.")
-    corrected = sum(contrast.corrected_p is not None for contrast in findings.contrasts[1:])
+    corrected = sum(contrast.corrected_p is not None for contrast in findings.contrasts if contrast.topic != "primary")
     if corrected > 1:
-        parts.append(f"The {corrected} contrasts beside the declared one are corrected together (Holm).")
+        beside = " beside the declared one" if findings.primary else ""
+        parts.append(f"The {corrected} contrasts{beside} are corrected together (Holm).")
     return Statement("How sure", " ".join(parts))
 
 
@@ -153,11 +157,11 @@ def _controls(findings: Findings) -> Statement | None:
 
 
 def _how_many(findings: Findings) -> Statement | None:
-    """Steps of the primary strategy's counts, and the fewest beyond which nothing is shown to help."""
-    strategy = findings.results.primary[0]
+    """Steps of the main strategy's counts, and the fewest beyond which nothing is shown to help."""
+    strategy = findings.main_strategy
     rows = [row for row in findings.counts if row.strategy == strategy and row.accuracy is not None]
     steps = _topic(findings, "count")
-    if len(rows) < 2 or not steps:
+    if strategy is None or len(rows) < 2 or not steps:
         return None
     items = tuple(_item(f"{step.better} against {step.worse}", step) for step in steps)
     head = f"{_enough(rows, steps)} Within nested subsets under {shown_name(strategy)}, in points:"
@@ -231,12 +235,12 @@ def _ranked(where: str, proxy: Proxy) -> str:
 
 
 def _gain(findings: Findings) -> Statement | None:
-    """What the primary strategy's search gained on images that it had not seen."""
+    """What the main strategy's search gained on images that it had not seen."""
     results = findings.results
     chosen = [
         row
         for row in findings.rows
-        if row.arm.strategy == results.primary[0] and set(row.arm.assistants) == set(results.pool)
+        if row.arm.strategy == findings.main_strategy and set(row.arm.assistants) == set(results.pool)
     ]
     if not chosen or chosen[0].crossfit_gain is None or chosen[0].crossfit_error is None:
         return None

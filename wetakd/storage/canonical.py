@@ -18,6 +18,11 @@ def key_of(payload: Mapping[str, Any]) -> str:
     return _digest(plain(payload))[:32]
 
 
+def seed_of(*parts: int | str) -> int:
+    """A 31-bit seed that depends on every part, the same in every process."""
+    return int(key_of({"seed": list(parts)})[:8], 16) >> 1
+
+
 def sealed(content: Mapping[str, Any]) -> bytes:
     """A JSON file that says `content` and its own digest, for which `digest` is kept; raises as `key_of` does."""
     body = plain(content)

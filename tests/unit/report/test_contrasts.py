@@ -114,3 +114,16 @@ class TestCounts:
         assert rows[1].gain.num == 3
         assert rows[2].gain is not None
         assert rows[2].gain.num == 4
+
+
+def test_without_a_declared_contrast_the_others_are_corrected_as_one_family() -> None:
+    results = simulated(strategies=("uniform", "greedy", "convex"), primary=None)
+    found = made(results)
+    assert not [contrast for contrast in found if contrast.topic == "primary"]
+    against = [(c.better, c.worse) for c in found if c.topic == "strategy"]
+    assert against == [("greedy", "uniform"), ("convex", "uniform")]
+    controls = [c.better for c in found if c.topic == "control"]
+    assert controls
+    assert set(controls) == {"greedy ta8+ta6+ta4"}
+    alone = made(simulated(strategies=("greedy", "convex"), primary=None))
+    assert not [contrast for contrast in alone if contrast.topic in ("primary", "strategy")]

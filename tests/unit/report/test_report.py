@@ -28,6 +28,8 @@ def studies() -> Iterator[tuple[str, Results]]:
     yield "sixty arms", simulated(pool=("ta8", "ta6", "ta5", "ta4"), num_seeds=2)
     yield "halved", replaced(swept, swept.trials.assign(stopped_at_epoch=stopped))
     yield "no controls", simulated(controls=())
+    yield "nothing declared", simulated(strategies=("uniform", "greedy"), primary=None)
+    yield "one strategy", simulated(strategies=("greedy",), primary=None)
     yield "all failed", replaced(plain, plain.trials.assign(error="out of memory"))
     yield "replicates", simulated(replicates=2, num_seeds=2)
 

@@ -21,13 +21,15 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
 
 
-def test_what_is_read_makes_the_same_report(store: Store) -> None:
-    results = simulated(num_seeds=2)
+@pytest.mark.parametrize("primary", [("de", "uniform"), None])
+def test_what_is_read_makes_the_same_report(store: Store, primary: tuple[str, str] | None) -> None:
+    results = simulated(num_seeds=2, primary=primary)
     results.write(store)
     again = Results.read(store, "made-up")
     assert build(again).to_dict() == build(results).to_dict()
     assert build(again).text == build(results).text
     assert again.winner == results.winner
+    assert again.primary == primary
     assert again.student_cost == results.student_cost
 
 
