@@ -12,6 +12,8 @@ Text = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Switch = Annotated[bool, Field(strict=True)]
+"""`true` or `false`: no number, and no text such as `on`."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 

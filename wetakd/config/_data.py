@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat
 
-from wetakd.config._base import Fraction, Model, Plain, Positive, Seed, Text
+from wetakd.config._base import Fraction, Model, Plain, Positive, Seed, Switch, Text
 
 
 def _one_or_list(value: Any) -> Any:
@@ -29,7 +29,7 @@ class CifarData(Model):
 
     source: Literal["cifar10", "cifar100"]
     root: Text = Field("data", description="folder that holds torchvision's files")
-    download: bool = Field(False, description="fetch the files where they are missing (needs a network)")
+    download: Switch = Field(False, description="fetch the files where they are missing (needs a network)")
     max_train_images: Annotated[int, Field(ge=1)] | None = Field(None, description="keep the first so many of train")
     max_test_images: Annotated[int, Field(ge=1)] | None = Field(None, description="keep the first so many of test")
 
@@ -94,6 +94,6 @@ class ViewsConfig(Model):
     """Augmentation as numbered views: the same pixels for teacher, assistants and student."""
 
     num: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="views a sample; view 0 is the clean image")
-    flip: bool = Field(False, description="views 1.. may be mirrored left to right")
+    flip: Switch = Field(False, description="views 1.. may be mirrored left to right")
     crop_padding: Annotated[int, Field(ge=0, le=64)] = Field(0, description="pixels of zero padding to crop from")
     seed: Seed = Field(0, description="seed of the draw")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from wetakd.config._base import Fraction, Model, NonNegative, Plain, Positive, Text, named_once
+from wetakd.config._base import Fraction, Model, NonNegative, Plain, Positive, Switch, Text, named_once
 
 _Workers = Annotated[int, Field(ge=1, le=4096)]
 LOSSES = ("kd", "dkd", "dist")
@@ -44,7 +44,7 @@ class RecipeConfig(Model):
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with momentum, or AdamW")
     lr: Positive = Field(0.1, description="peak learning rate")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="of SGD")
-    nesterov: bool = Field(False, description="Nesterov's form of the momentum")
+    nesterov: Switch = Field(False, description="Nesterov's form of the momentum")
     weight_decay: NonNegative = Field(5e-4, description="L2 for SGD, decoupled for AdamW")
     schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="shape of the rate after warm-up")
     warmup_epochs: NonNegative = Field(0.0, description="epochs of linear warm-up")
@@ -54,7 +54,7 @@ class RecipeConfig(Model):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="of the forward and backward pass; `auto`: bfloat16 where the device has it"
     )
-    channels_last: bool = Field(True, description="memory layout of the images")
+    channels_last: Switch = Field(True, description="memory layout of the images")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(1, description="CPU threads of torch")
 
     @model_validator(mode="after")
@@ -77,7 +77,7 @@ class DistillationConfig(Model):
     temperature: Positive = Field(4.0, description="softens both sides; the loss is scaled by its square")
     alpha: NonNegative = Field(0.9, description="weight of the distillation loss")
     ce_weight: NonNegative | None = Field(None, description="weight of the labels' cross-entropy; default 1 - alpha")
-    standardize: bool = Field(False, description="z-score both sides' logits per sample first (arXiv 2403.01427)")
+    standardize: Switch = Field(False, description="z-score both sides' logits per sample first (arXiv 2403.01427)")
     dkd_beta: NonNegative = Field(8.0, description="`dkd`: weight of the non-target part")
     dist_intra: NonNegative = Field(1.0, description="`dist`: weight of the relation within a class")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
-from wetakd.config._base import Model, Name, NonNegative, Plain, Positive, Seed, Text, named_once
+from wetakd.config._base import Model, Name, NonNegative, Plain, Positive, Seed, Switch, Text, named_once
 from wetakd.config._wording import shown
 
 STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
@@ -113,7 +113,7 @@ class StudyBlock(Model):
     pool: _Names | None = Field(
         None, description="assistants that may be mixed; default: all but those with `trained_on` train or unknown"
     )
-    pool_includes_teacher: bool = Field(False, description="let the teacher join the pool")
+    pool_includes_teacher: Switch = Field(False, description="let the teacher join the pool")
     controls: tuple[Control, ...] = Field(
         ("none", "teacher", "single", "dgkd"),
         description="students without distillation, of the teacher, of each assistant, of teacher and all assistants",
@@ -163,13 +163,13 @@ class StudyBlock(Model):
 class MlflowConfig(Model):
     """Where the study is shown."""
 
-    enabled: bool = Field(True, description="whether MLflow hears of the study at all")
+    enabled: Switch = Field(True, description="whether MLflow hears of the study at all")
     tracking_uri: Text | None = Field(None, description="default: SQLite beside a local storage")
     experiment: Text = Field("wetakd", description="name of the experiment")
     register_as: Annotated[str, Field(pattern=r"^[^/:]+$")] | None = Field(
         None, description="register the winner under this model name, without / and :"
     )
-    system_metrics: bool = Field(False, description="also log how busy the driver's machine and the cluster are")
+    system_metrics: Switch = Field(False, description="also log how busy the driver's machine and the cluster are")
 
 
 class LimitsConfig(Model):

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, model_validator
 
 from wetakd.config._base import Model, Name, Text
@@ -16,6 +15,8 @@ from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, Views
 from wetakd.config._networks import TORCHVISION, NetworkConfig, StudentConfig
 from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
 from wetakd.config._sweep import check_sweep
+from wetakd.config.yaml_text import read as read_yaml
+from wetakd.config.yaml_text import write as write_yaml
 from wetakd.storage.canonical import key_of
 from wetakd.storage.uri import hide
 
@@ -148,7 +149,7 @@ class StudyConfig(Model):
 
         Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
         """
-        mine, theirs = _asked(yaml.safe_load(self.to_yaml())), _asked(other)
+        mine, theirs = _asked(read_yaml(self.to_yaml())), _asked(other)
         return [
             field for field in {**mine, **theirs} if key_of({"": mine.get(field)}) != key_of({"": theirs.get(field)})
         ]
@@ -156,7 +157,7 @@ class StudyConfig(Model):
     @property
     def question(self) -> str:
         """8 hex digits, the same for two files exactly if there are no `differences` between them."""
-        return key_of(_asked(yaml.safe_load(self.to_yaml())))[:8]
+        return key_of(_asked(read_yaml(self.to_yaml())))[:8]
 
     @property
     def functions(self) -> dict[str, str]:
@@ -167,7 +168,7 @@ class StudyConfig(Model):
 
     def to_yaml(self) -> str:
         """The whole file, defaults written out, for the record: URIs without their credentials."""
-        return hide(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100))
+        return hide(write_yaml(self.model_dump(mode="json")))
 
 
 def _is_function(field: str, text: str) -> bool:

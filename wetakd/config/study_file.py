@@ -16,38 +16,13 @@ from pydantic_core import ErrorDetails
 
 from wetakd.config import StudyConfig
 from wetakd.config._wording import complaint, is_about_type
+from wetakd.config.yaml_text import read as read_yaml
 from wetakd.errors import UserError
 from wetakd.storage.uri import hide
 
 _MOST_VALUES = 100_000
 _MOST_BITS = 1024
 _UTF8 = re.compile("[^\0\ud800-\udfff]*")
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain data only, and no key twice: the second would silently take the place of the first."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # As it is written: later on, `<<` adds keys that may be there already, and so may stand there twice.
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value!r} stands there twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return node
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        # Each key once, its last value: a few lines that merge each other's copies would stand for billions of keys.
-        super().flatten_mapping(node)
-        node.value = list({_identity(key): (key, value) for key, value in node.value}.values())
-
-
-def _identity(key: yaml.Node) -> Any:
-    return (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key
 
 
 def embedded_study() -> str:
@@ -123,7 +98,7 @@ def _parse(path: str | Path | None) -> dict[str, Any]:
 
 def _yaml(text: str, where: str) -> Any:
     try:
-        tree = yaml.load(text, _Loader)
+        tree = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from wetakd.config import STUDENT, StudentConfig, StudyConfig
+from wetakd.config.yaml_text import write as write_yaml
 from wetakd.data.dataset import Dataset
 from wetakd.report.arms import recipe_label
 from wetakd.report.findings import Findings, Row, find
@@ -140,7 +140,7 @@ def _recipe(config: StudyConfig, student: StudentConfig, winner: Winner) -> str:
     networks = "\n".join(_network_line(config, name) for name in config.networks)
     taught = f"the mixture {mixture}" if len(weights) > 1 else "".join(weights) or "the labels alone"
     blocks = {"recipe", "distillation"} if mixture else {"recipe"}
-    block = yaml.safe_dump(student.model_dump(mode="json", include=blocks), sort_keys=False, default_flow_style=None)
+    block = write_yaml(student.model_dump(mode="json", include=blocks), flow_style=None)
     return (
         f"## Recipe\n\n| network | model | taught by |\n|---|---|---|\n{networks}\n"
         f"| {STUDENT} | {_model(student.model.name, student.model.options)} | {taught} |\n\n"
