@@ -152,7 +152,8 @@ class Lease:
         pid = os.getpid()
         host, now = socket.gethostname(), time.time()
         holder = Holder(self._owner, host, _machine(), pid, _started(pid), self._beats, now, self._since_s)
-        self._store.write(self._path, json.dumps(asdict(holder)).encode())
+        # After a power failure nobody holds it anyway.
+        self._store.write(self._path, json.dumps(asdict(holder)).encode(), durable=False)
 
 
 def live_since(store: Store, path: str) -> float | None:

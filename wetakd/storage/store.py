@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from wetakd.errors import UserError
+from wetakd.storage import local_files
 from wetakd.storage.canonical import plain, sealed, unsealed
 from wetakd.storage.lease import Lease
 from wetakd.storage.uri import scrub, shown
@@ -186,23 +186,18 @@ class Store:
 
     # ---------------------------------------------------------------------------------------------- plain files
 
-    def write(self, path: str, data: bytes | pa.Buffer) -> None:
-        """Write one file. On a local disk it appears whole or not at all, even if this process is killed."""
+    def write(self, path: str, data: bytes | pa.Buffer, *, durable: bool = True) -> None:
+        """Write one file. On a local disk it appears whole or not at all, even if this process is killed.
+
+        durable: once this returns, and before the name appears, the content is on the disk: a power failure leaves
+            the old file or the new one, never an empty one.
+        """
         target = self._at(path)
         if not self.is_local:
             with self._fs.open_output_stream(target) as stream:
                 stream.write(data)
             return
-        folder, _, name = target.rpartition("/")
-        self._fs.create_dir(folder, recursive=True)
-        part = f"{folder}/.{name[:200]}.{uuid.uuid4().hex[:8]}.part"
-        try:
-            with self._fs.open_output_stream(part) as stream:
-                stream.write(data)
-            self._fs.move(part, target)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        local_files.write(target, data, durable=durable)
 
     def read_file(self, path: str) -> bytes | None:
         """The content of a file, or None where there is none."""
@@ -243,7 +238,7 @@ class Store:
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all that is in it, its manifest first; what is absent is all right."""
         if self.is_local:
-            _remove(Path(self._at(path)))
+            local_files.remove(Path(self._at(path)), first=MANIFEST)
             return
         is_file = self._fs.get_file_info(self._at(path)).is_file
         files = [path] if is_file else [file for file, _ in self._files(path)]
@@ -253,7 +248,11 @@ class Store:
 
     def _files(self, folder: str) -> Iterator[tuple[str, pafs.FileInfo]]:
         root = self._at(folder) if folder else self._root
-        which = list(_walk(root)) if self.is_local else pafs.FileSelector(root, recursive=True, allow_not_found=True)
+        which = (
+            list(local_files.walk(root))
+            if self.is_local
+            else pafs.FileSelector(root, recursive=True, allow_not_found=True)
+        )
         found = self._fs.get_file_info(which)
         return ((info.path[len(self._root) :].lstrip("/"), info) for info in found if info.is_file)
 
@@ -325,34 +324,6 @@ def inside(path: str) -> str:
     if re.search(r"[\\\x00-\x1f\x7f]", path) or any(part in ("", ".", "..") for part in parts):
         raise UserError(f"path: {path!r} must be a relative path within the storage, such as studies/digits")
     return path
-
-
-def _walk(root: str) -> Iterator[str]:
-    """Paths of what lies below a local folder and is no folder; links are followed, but into no folder twice."""
-    seen = set()
-    for folder, below, names in os.walk(root, onerror=_unless_gone, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in seen:
-            below.clear()
-            continue
-        seen.add(place)
-        yield from (f"{folder}/{name}" for name in names)
-
-
-def _remove(path: Path) -> None:
-    """Delete a local file, or a folder with its manifest first; of a link the link, never what it leads to."""
-    if path.is_symlink() or not path.is_dir():
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            path.unlink()
-        return
-    (path / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(path, onerror=lambda _, __, error: _unless_gone(error[1]))
-
-
-def _unless_gone(error: BaseException) -> None:
-    """A folder may come and go while it is listed or deleted."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def _body(manifest: Manifest) -> dict[str, Any]:

@@ -200,6 +200,44 @@ def test_a_killed_writer_leaves_no_half_file(store: Store) -> None:
     assert store.list("studies") == ["studies/s/summary.json"]
 
 
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is synced and renamed, in order: what a power failure would show. Names of attempts are cut."""
+    calls: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        calls.append(("sync", "part" if path.suffix == ".part" else path.name))
+        fsync(descriptor)
+
+    def renamed(old: str, new: str) -> None:
+        calls.append(("rename", Path(new).name.partition("-")[0]))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    return calls
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_next_file(
+    store: Store, disk: list[tuple[str, str]]
+) -> None:
+    store.commit("networks/k", {"weights.bin": b"weights"}, {})
+    new_folders = [("sync", Path(store.uri).parent.name), ("sync", "runs"), ("sync", "networks")]
+    blob = [("sync", "part"), ("rename", "weights"), ("sync", "k")]
+    manifest = [("sync", "part"), ("rename", MANIFEST), ("sync", "k")]
+    assert disk == new_folders + blob + manifest
+    disk.clear()
+    store.checkpoints("networks/k").save(b"state")
+    assert disk == [("sync", "k"), ("sync", "part"), ("rename", "00000000"), ("sync", "checkpoints")]
+
+
+def test_a_lease_needs_no_disk(store: Store, disk: list[tuple[str, str]]) -> None:
+    with store.lease("studies/s/lease.json"):
+        assert disk == [("rename", "lease.json")]
+
+
 # ------------------------------------------------------------------------------------------------- plain files, paths
 
 
