@@ -75,6 +75,7 @@ def load_data(config: StudyConfig, reporter: Reporter) -> Dataset:
             config.transform,
             memory_share=config.limits.memory_share,
             on_progress=lambda done, total: stage.step(done / total, f"image {done:,} of {total:,}"),
+            say=reporter.say,
         )
 
 

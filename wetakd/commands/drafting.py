@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import string
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydantic import TypeAdapter
 
 from wetakd.config import DataConfig
-from wetakd.data.sources import Source, Stored, find_columns, open_source
+from wetakd.data.decoding import open_image
+from wetakd.data.sources import Part, Source, Stored, find_columns, open_source
 from wetakd.errors import UserError
 from wetakd.storage.uri import shown
 
@@ -49,6 +49,8 @@ class Look:
     channels: str
     """`keep`, or `rgb` where grey and colour are mixed."""
     is_grey: bool
+    notes: tuple[str, ...] = ()
+    """Lines that the user should see."""
 
     def __str__(self) -> str:
         kind = "grey" if self.is_grey else "colour"
@@ -63,7 +65,10 @@ def look(place: str, test: str | None = None) -> Look:
     """
     data = detect(place, test)
     source = open_source(TypeAdapter(DataConfig).validate_python(data))
-    shapes = [_shape(stored) for stored in islice(source.train.images(), _NUM_LOOKED_AT) if stored is not None]
+    first = enumerate(islice(source.train.images(), _NUM_LOOKED_AT))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        shapes = [_shape(source.train, i, stored) for i, stored in first if stored is not None]
     if not shapes:
         raise UserError(f"{place}: holds no images")
     sides = sorted(min(height, width) for height, width, _ in shapes)
@@ -79,6 +84,7 @@ def look(place: str, test: str | None = None) -> Look:
         size=size,
         channels="keep" if len(grey) == 1 else "rgb",
         is_grey=len(grey) == 1 and grey[True] > 0,
+        notes=source.notes,
     )
 
 
@@ -86,15 +92,15 @@ def _num_classes(source: Source) -> int:
     return len(source.class_names) if source.class_names else int(source.train.labels_N.max(initial=0)) + 1
 
 
-def _shape(stored: Stored) -> tuple[int, int, bool]:
+def _shape(part: Part, i: int, stored: Stored) -> tuple[int, int, bool]:
     """Height, width, and whether it is grey."""
     if isinstance(stored, np.ndarray):
         return stored.shape[0], stored.shape[1], stored.ndim == 2 or stored.shape[2] == 1
     try:
-        with Image.open(io.BytesIO(stored) if isinstance(stored, bytes) else stored) as image:
+        with open_image(stored) as image:
             return image.height, image.width, image.mode in ("1", "L", "LA", "I", "I;16")
-    except OSError as error:
-        raise UserError(f"data: an image cannot be read: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{part.field}: {part.where(i)} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def detect(place: str, test: str | None = None) -> dict[str, Any]:

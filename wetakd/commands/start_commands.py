@@ -50,6 +50,8 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
     ):
         raise UserError(f"--to: {str(target)!r} is there already; name another file, or pass --yes to write over it")
     found = drafting.look(place, test)
+    for note in found.notes:
+        click.echo(note, err=True)
     text = drafting.study_file(place, found, name, str(target))
     check_text(text, f"study file {str(target)!r}")
     target.write_text(text, encoding="utf-8")

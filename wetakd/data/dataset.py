@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wetakd.config import DataConfig, SplitsConfig, TransformConfig
+from wetakd.data.decoding import decode_image
 from wetakd.data.sources import Part, Source, Stored, open_source
 from wetakd.data.splits import Splits, draw_splits
 from wetakd.data.transform import Transform, resolve, upright, with_statistics
@@ -59,6 +59,7 @@ def load_dataset(
     *,
     memory_share: float,
     on_progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Read, check, split and decode the images of a study.
 
@@ -70,11 +71,15 @@ def load_dataset(
         transform: size, channels and normalisation.
         memory_share: share of the free memory of this machine that the decoded images may take.
         on_progress: called with (images decoded, images in all) now and then, from the calling thread.
+        say: called with each line that the user should see, such as links to folders that are not followed.
 
     Raises:
         UserError: naming field, file and row, where the source, a label, an image, a split or memory does not do.
     """
     source = open_source(data)
+    if say:
+        for note in source.notes:
+            say(note)
     class_names = _check_classes(source)
     parts = _first_ones(data, source)
     labels_N = np.concatenate([part.labels_N for part in parts])
@@ -190,9 +195,7 @@ def _open(part: Part, i: int, stored: Stored | None) -> Image.Image:
     try:
         if isinstance(stored, np.ndarray):
             return Image.fromarray(stored)
-        image = Image.open(BytesIO(stored) if isinstance(stored, bytes) else stored)
-        image.load()
-        return upright(image)
+        return upright(decode_image(stored))
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.bad_input.way import call
 from tests.unit.pictures import (
     GIVEN_TEST,
     LABELS,
@@ -26,7 +27,8 @@ from tests.unit.pictures import (
     write_folder,
     write_parquet,
 )
-from wetakd.config import CallableData, CifarData, DigitsData, FolderData, ParquetData, SplitsConfig
+from wetakd.config import CallableData, CifarData, DigitsData, FolderData, ParquetData, SplitsConfig, TransformConfig
+from wetakd.data.dataset import load_dataset
 from wetakd.errors import UserError
 
 
@@ -274,3 +276,45 @@ def test_cifar_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(urllib.request, "_opener", None)  # kept from the first use on, and so is its proxy
     message = refused(CifarData(source="cifar10", root=str(tmp_path), download=True), GIVEN_TEST)
     assert message.startswith("data.download: cifar10 could not be fetched")
+
+
+# ------------------------------------------------------------------------------------------------- links in folders
+
+
+def _said(data: FolderData) -> list[str]:
+    lines: list[str] = []
+    load_dataset(data, SplitsConfig(test=0.2), TransformConfig(), memory_share=0.5, say=lines.append)
+    return lines
+
+
+def test_links_to_files_are_read_and_counted(tmp_path: Path) -> None:
+    plain = FolderData(source="folder", train=write_folder(tmp_path / "plain", LABELS, PNGS))
+    linked = FolderData(source="folder", train=write_folder(tmp_path / "linked", LABELS, PNGS))
+    for name in ("a/000.png", "b/001.png"):
+        (tmp_path / "linked" / name).unlink()
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "plain" / name)
+    assert _said(plain) == []
+    assert _said(linked) == ["data.train: 2 of 30 image files are symbolic links; they are read"]
+    assert read(linked).fingerprint == read(plain).fingerprint
+
+
+def test_links_to_folders_are_named_and_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = FolderData(source="folder", train=write_folder(tmp_path / "d", LABELS, PNGS))
+    before = read(data).fingerprint
+    more = Path(write_folder(tmp_path / "x", LABELS, PNGS))
+    (tmp_path / "d/a/deep").mkdir()
+    for i, name in enumerate(("a/more", "a/deep/loop", "b/more.png")):
+        (tmp_path / "d" / name).symlink_to(tmp_path if i == 1 else more, target_is_directory=True)
+    (line,) = _said(data)
+    assert line.startswith("data.train: symbolic links to folders are not followed: ")
+    for name in ("a/more", "a/deep/loop", "b/more.png"):
+        assert f"{tmp_path}/d/{name}" in line
+    assert read(data).fingerprint == before
+    monkeypatch.chdir(tmp_path)
+    code, _, told = call("init", "d")
+    assert (code, "d/a/more" in told, told.count("\n")) == (0, True, 1)
+    code, _, told = call("plan", "d.yaml")
+    assert (code, "d/a/more" in told) == (0, True), told
+    for i in range(9):
+        (tmp_path / f"d/c/more-{i}").symlink_to(more, target_is_directory=True)
+    assert " and 7 more; " in _said(data)[0]

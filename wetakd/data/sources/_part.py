@@ -20,6 +20,7 @@ class Part:
     labels_N: np.ndarray  # int64
     images: Callable[[], Iterator[Stored | None]]  # in the order of the labels; None: there is none
     where: Callable[[int], str]  # says which image is meant, for messages
+    notes: tuple[str, ...] = ()  # lines that the user should see
 
     def first(self, num: int | None) -> Part:
         """The first `num` images; None: all."""
@@ -33,3 +34,8 @@ class Source:
     train: Part
     test: Part | None
     class_names: tuple[str, ...] | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines that the user should see."""
+        return self.train.notes + (self.test.notes if self.test else ())
