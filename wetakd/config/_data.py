@@ -38,7 +38,7 @@ class ParquetData(Model):
     """Parquet in the Hugging Face layout: an image struct with `bytes` and an integer label."""
 
     source: Literal["parquet"]
-    train: Paths = Field(description="files, globs or URIs that pyarrow opens")
+    train: Paths = Field(description="files, globs or URIs that pyarrow opens; a path that exists is not a glob")
     test: Paths | None = Field(None, description="the same for the test set; without it, `splits.test` cuts one")
     image_column: str = Field("img", description="column of structs with a `bytes` field, or of bytes")
     label_column: str = Field("label", description="column of integer class labels")

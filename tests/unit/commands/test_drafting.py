@@ -78,6 +78,10 @@ def lay(case: str) -> list[str]:
         parquet("birds/train-0.parquet", "image", "y")
         parquet("birds/test-0.parquet", "image", "y")
         return ["birds"]
+    if case == "Parquet files in a folder with brackets":
+        parquet("birds [v1]/train-0.parquet", "image", "y")
+        parquet("birds [v1]/test-0.parquet", "image", "y")
+        return ["birds [v1]"]
     if case == "one Parquet file":
         parquet("birds.parquet", "picture", plain=True)
         return ["birds.parquet"]
@@ -91,6 +95,7 @@ def lay(case: str) -> list[str]:
         ("folder with train and test", "photos.yaml", 24, True),
         ("folders apart", "apart.yaml", 24, True),
         ("Parquet files", "birds.yaml", None, True),
+        ("Parquet files in a folder with brackets", "birds-v1.yaml", None, True),
         ("one Parquet file", "birds.yaml", None, False),
         ("callable", "mine.yaml", None, False),
         ("digits", "digits.yaml", None, False),

@@ -70,6 +70,36 @@ def test_parquet_takes_several_files_globs_folders_and_uris(tmp_path: Path, monk
         assert read(parquet(way)).fingerprint == wanted, way
 
 
+@pytest.mark.parametrize("name", ["data [v1]", "a?b", "c*d", "[!x]", "[]", "**", "[a-"])
+def test_a_path_that_exists_wins_over_its_reading_as_a_glob(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    # What each name matches as a glob, and must not be read.
+    others = [tmp_path / other for other in ("data v", "data 1", "aab", "cd", "cxd", "y", "x")]
+    for other in (folder, *others):
+        other.mkdir()
+        for i in range(2):
+            labels = [(label + (other != folder)) % 3 for label in LABELS]
+            write_parquet(other / f"{name} {i}.parquet", PNGS, labels)
+    wanted = read(ParquetData(source="parquet", train=tuple(str(folder / f"{name} {i}.parquet") for i in (0, 1))))
+    assert wanted.labels_N.tolist() == [*LABELS, *LABELS]
+    for way in (str(folder), f"{folder}/", f"{folder}/*.parquet", f"{folder}/*[01].parquet"):
+        assert read(parquet(way)).fingerprint == wanted.fingerprint, way
+    # Below a component that is a glob, a name that fits as it is written counts, too.
+    assert len(read(parquet(f"{tmp_path}/*/{name} 0.parquet")).labels_N) == 8 * len(LABELS)
+    write_folder(folder, LABELS, PNGS)
+    assert read(FolderData(source="folder", train=str(folder))).labels_N.tolist() == LABELS
+
+
+def test_a_file_that_exists_wins_over_those_that_match_it_as_a_glob(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "part-[01].parquet", PNGS, LABELS)
+    for i in range(2):
+        write_parquet(tmp_path / f"part-{i}.parquet", PNGS, LABELS)
+    path = str(tmp_path / "part-[01].parquet")
+    assert len(read(parquet(path)).labels_N) == 30
+    Path(path).unlink()
+    assert len(read(parquet(path)).labels_N) == 60
+
+
 def test_class_names_come_from_the_schema_or_from_hugging_face(tmp_path: Path) -> None:
     features = {"label": {"names": ["cat", "dog", "eel"], "_type": "ClassLabel"}}
     for metadata in (

@@ -138,7 +138,10 @@ def find_columns(path: str) -> tuple[str, str]:
 
 
 def _expand(field: str, path: str) -> list[_File]:
-    """The files behind a path, a folder, a glob (per component, without `**`) or a URI of one of them, sorted."""
+    """The files behind a path, a folder, a glob (per component, without `**`) or a URI of one of them, sorted.
+
+    What exists under the name as it is written wins over its reading as a glob.
+    """
     try:
         if "://" in path:
             filesystem, base = fs.FileSystem.from_uri(path)
@@ -155,8 +158,8 @@ def _expand(field: str, path: str) -> list[_File]:
 
 def _glob(filesystem: fs.FileSystem, base: str, is_folder: bool) -> list[str]:
     parts = [*base.split("/"), "*.parquet"] if is_folder else base.split("/")
-    fixed = next((i for i, part in enumerate(parts) if any(sign in part for sign in "*?[")), None)
-    if fixed is None:
+    fixed = _num_literal(filesystem, parts, known=len(parts) - 1 if is_folder else 0)
+    if fixed == len(parts):
         return []
     selector = fs.FileSelector("/".join(parts[:fixed]), allow_not_found=True, recursive=fixed < len(parts) - 1)
     return [
@@ -164,8 +167,19 @@ def _glob(filesystem: fs.FileSystem, base: str, is_folder: bool) -> list[str]:
         for info in filesystem.get_file_info(selector)
         if info.type == fs.FileType.File
         and len(info.path.split("/")) == len(parts)
-        and all(map(fnmatchcase, info.path.split("/"), parts))
+        and info.path.split("/")[:fixed] == parts[:fixed]
+        and all(name == part or fnmatchcase(name, part) for name, part in zip(info.path.split("/"), parts, strict=True))
     ]
+
+
+def _num_literal(filesystem: fs.FileSystem, parts: Sequence[str], known: int) -> int:
+    """How many of the first components are not globs: they have none of its signs, or exist as they are written."""
+    for i, part in enumerate(parts):
+        if i >= known and any(sign in part for sign in "*?["):
+            path = "/".join(parts[: i + 1])
+            if filesystem.get_file_info(path).type == fs.FileType.NotFound:
+                return i
+    return len(parts)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
