@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from tests.ports import free_port
-from wetakd.commands import ui
 
 _START_S = 120.0
 
@@ -40,7 +40,7 @@ class MlflowServer:
                 command, cwd=self.folder, env=os.environ | quiet, stdout=stream, stderr=stream, start_new_session=True
             )
         deadline = time.monotonic() + _START_S
-        while not ui.answers(self.uri):
+        while not self._answers():
             assert self._process.poll() is None, f"MLflow's server ended: {log.read_text()[-2000:]}"
             assert time.monotonic() < deadline, f"MLflow's server does not answer: {log.read_text()[-2000:]}"
             time.sleep(0.2)
@@ -52,3 +52,11 @@ class MlflowServer:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def _answers(self) -> bool:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever the environment names
+        try:
+            with direct.open(f"{self.uri}/health", timeout=5):
+                return True
+        except OSError:
+            return False

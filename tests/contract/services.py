@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 _START_S = 120.0
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
 _PREFIXES = ("RAY_", "WETAKD_", "MLFLOW_")
 
 
@@ -105,7 +106,7 @@ class MlflowServer:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+            with _DIRECT.open(f"{self.uri}/health", timeout=5):
                 return True
         except OSError:
             return False
@@ -119,7 +120,7 @@ class MlflowServer:
             data=json.dumps(values).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with _DIRECT.open(request, timeout=60) as response:
             answer: dict[str, Any] = json.load(response)
             return answer
 
@@ -151,7 +152,7 @@ class MlflowServer:
     def steps(self, run: Run, metric: str) -> list[int]:
         """Steps of all values of a metric, sorted; a step that was sent twice is in it twice."""
         query = f"run_id={run.identity}&metric_key={metric}&max_results=1000"
-        with urllib.request.urlopen(f"{self.uri}/api/2.0/mlflow/metrics/get-history?{query}", timeout=60) as response:
+        with _DIRECT.open(f"{self.uri}/api/2.0/mlflow/metrics/get-history?{query}", timeout=60) as response:
             return sorted(int(entry.get("step", 0)) for entry in json.load(response).get("metrics", []))
 
 

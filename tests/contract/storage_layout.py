@@ -1,4 +1,7 @@
-"""Where a study's files are stored: the only place in the tests that knows it. Also used by `tests.faults`."""
+"""Where a study's files are stored, and the names of its worker processes; nothing else in these tests knows it.
+
+Also used by `tests.faults`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,14 @@ _MANIFEST = "manifest.json"
 
 KINDS = tuple(_FOLDERS)
 """Kinds of finished work, in the order in which a study produces them."""
+
+WORKERS = {
+    "networks": "network",
+    "searches": "_search_pool",
+    "students": "_StudentTrial",
+    "evaluations": "_judge",
+}
+"""Kind of work -> the name that Ray gives to a process that does it (`ray::NAME`). Only `tests.faults` needs it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class StorageLayout:
             for key, path in self.committed(kind).items():
                 try:
                     times[f"{kind}/{key}"] = path.stat().st_mtime_ns
-                except FileNotFoundError:  # being replaced
+                except OSError:  # being replaced, or storage is away
                     continue
         return times
 

@@ -75,7 +75,7 @@ class Campaign:
                 run.s3.fetch(folder.name, run.runs)
             if outcome.codes[-1] in fault.good_codes:
                 outcome.lost += _differences(Left.by(run), reference, fault)
-        outcome.lost += [f"{path} was made twice" for path in run.rebuilt.paths]
+        outcome.lost += [f"{address} was made twice" for address in run.rebuilt.addresses]
         outcome.lost += self._left_behind(run)
         outcome.seconds = time.monotonic() - began
         if not outcome.lost:
@@ -154,7 +154,7 @@ class Campaign:
         deadline = time.monotonic() + SETTLE_S
         while (held := self._cluster.busy()) and time.monotonic() < deadline:
             time.sleep(0.2)
-        files = [*(run.folder / "tmp").glob("wetakd*"), *run.runs.rglob("*.part")]
+        files = [*(run.folder / "tmp").glob("wetakd*"), *run.layout.unfinished_writes()]
         return [f"left: {thing}" for thing in (*held, *(str(file.relative_to(run.folder)) for file in files))]
 
 

@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 import psutil
 
+from tests.contract.storage_layout import WORKERS
 from tests.faults.cluster import Cluster, title
 from tests.faults.studies import NET, Run
 
 POLL_S = 0.05
 # What an undisturbed run makes, by kind.
-_THINGS = {"networks": 3, "bank": 3, "students": 10, "judgements": 10}
+_THINGS = {"networks": 3, "caches": 3, "students": 10, "evaluations": 10}
 Strike = Callable[[Run, Cluster, random.Random], str | None]
 
 
@@ -83,18 +84,18 @@ def _called(cluster: Cluster, name: str) -> list[psutil.Process]:
 
 def _kill_bank(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
     """The task of a network whose weights are there and whose logits are not."""
-    least = rng.randrange(3)
+    least, name = rng.randrange(3), WORKERS["networks"]
 
     def ready() -> bool:
-        return run.num_done("networks") > max(least, run.num_done("bank")) and bool(_called(cluster, "network"))
+        return run.num_done("networks") > max(least, run.num_done("caches")) and bool(_called(cluster, name))
 
     if not _until(run, ready):
         return None
-    victims = _called(cluster, "network")
+    victims = _called(cluster, name)
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
             victim.kill()
-    return f"SIGKILL to {len(victims)} bank task(s) when {run.num_done('bank')} banks were done"
+    return f"SIGKILL to {len(victims)} bank task(s) when {run.num_done('caches')} caches were done"
 
 
 def _moment(run: Run, rng: random.Random) -> bool:
@@ -137,7 +138,7 @@ def _kill_head(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
 
 
 def _progress(run: Run) -> str:
-    return ", ".join(f"{run.num_done(kind)} {kind}" for kind in ("networks", "bank", "students", "judgements"))
+    return ", ".join(f"{run.num_done(kind)} {kind}" for kind in _THINGS)
 
 
 def _damage(how: Callable[[bytes, random.Random], bytes | None]) -> Strike:
@@ -148,21 +149,18 @@ def _damage(how: Callable[[bytes, random.Random], bytes | None]) -> Strike:
             return None
         run.driver.kill()
         run.driver.wait()
-        files = [path for path in run.runs.rglob("*") if path.is_file() and not path.name.startswith("mlflow.db")]
-        # What MLflow is to be sent it gets from there alone: its own files, and copies of them.
-        files = [path for path in files if not {"mlartifacts", "blobs"} & set(path.parts)]
+        files = run.layout.damageable_files()
         if not files:
             return f"SIGKILL to the driver when {_progress(run)}"
-        victim = rng.choice(sorted(files))
+        victim = rng.choice(files)
         damaged = how(victim.read_bytes(), rng)
         if damaged is None:
             victim.unlink()
         else:
             victim.write_bytes(damaged)
-        path = victim.relative_to(run.runs)
-        if len(path.parts) > 2:
-            run.rebuilt.excuse(path.parts[1])
-        return f"{path} was damaged"
+        if key := run.layout.key_of(victim):
+            run.rebuilt.excuse(key)
+        return f"{victim.relative_to(run.runs)} was damaged"
 
     return strike
 
@@ -259,15 +257,15 @@ _HUNGRY = {**NET, "model": {"name": "tests.faults.networks:hungry"}}
 
 FAULTS: Mapping[str, Fault] = {
     "driver": Fault(_kill_driver, ends_driver=True),
-    "network task": Fault(_signal_worker("network", "networks", 3)),
+    "network task": Fault(_signal_worker(WORKERS["networks"], "networks", 3)),
     "bank task": Fault(_kill_bank),
-    "search task": Fault(_signal_worker("_search_pool", "searches", 1)),
-    "trial": Fault(_signal_worker("_StudentTrial", "students", 6)),
-    "test task": Fault(_signal_worker("_judge", "judgements", 1)),
-    "hanging network": Fault(_signal_worker("network", "networks", 3, signal.SIGSTOP)),
-    "hanging trial": Fault(_signal_worker("_StudentTrial", "students", 6, signal.SIGSTOP)),
-    "hanging search": Fault(_signal_worker("_search_pool", "searches", 1, signal.SIGSTOP)),
-    "hanging test": Fault(_signal_worker("_judge", "judgements", 1, signal.SIGSTOP)),
+    "search task": Fault(_signal_worker(WORKERS["searches"], "searches", 1)),
+    "trial": Fault(_signal_worker(WORKERS["students"], "students", 6)),
+    "test task": Fault(_signal_worker(WORKERS["evaluations"], "evaluations", 1)),
+    "hanging network": Fault(_signal_worker(WORKERS["networks"], "networks", 3, signal.SIGSTOP)),
+    "hanging trial": Fault(_signal_worker(WORKERS["students"], "students", 6, signal.SIGSTOP)),
+    "hanging search": Fault(_signal_worker(WORKERS["searches"], "searches", 1, signal.SIGSTOP)),
+    "hanging test": Fault(_signal_worker(WORKERS["evaluations"], "evaluations", 1, signal.SIGSTOP)),
     "node": Fault(_kill_node),
     "head": Fault(_kill_head, ends_driver=True),
     "Train controller": Fault(_signal_worker("TrainController", "networks", 1), group=True),

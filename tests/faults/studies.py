@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import signal
 import sqlite3
@@ -18,6 +16,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from tests.contract.storage_layout import StorageLayout
 from tests.faults.servers import S3
 from tests.mlflow_server import MlflowServer
 
@@ -26,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 900.0
 # Columns and metrics that may differ between two runs of one file: times, and names that others gave.
 VARIABLE = ["search_seconds", "train_seconds", "mlflow_run_id"]
-_KINDS = ("networks", "bank", "students", "judgements")
+# Searches also store their seconds, so their files differ from run to run.
+_KINDS = ("networks", "caches", "students", "evaluations")
+_STUDY = "hurt"
 _RECIPE = {"epochs": 6, "batch_size": 64, "lr": 0.05, "precision": "float32"}
 NET = {"model": {"name": "tests.faults.networks:slow"}, "recipe": _RECIPE}
 
@@ -35,7 +36,7 @@ def tree(folder: Path, **blocks: Any) -> dict[str, Any]:
     """A study file: a teacher, two assistants, six recipes, two seeds; some ten seconds of work."""
     return {
         "study": {
-            "name": "hurt",
+            "name": _STUDY,
             "seeds": 2,
             "subsets": [2],
             "strategies": ["uniform", "de"],
@@ -68,7 +69,7 @@ class Run:
         self.folder.mkdir(parents=True)
         (self.folder / "tmp").mkdir()
         self.rewrite()
-        self.rebuilt = Rebuilt(self.runs)
+        self.rebuilt = Rebuilt(self.layout)
 
     def rewrite(self, **blocks: Any) -> None:
         """Other blocks for the study file, before it is started."""
@@ -78,6 +79,11 @@ class Run:
     def runs(self) -> Path:
         """Its storage, where it is a folder."""
         return self.folder / "runs"
+
+    @property
+    def layout(self) -> StorageLayout:
+        """Where its storage keeps things."""
+        return StorageLayout(self.runs)
 
     @property
     def log(self) -> str:
@@ -90,7 +96,7 @@ class Run:
 
     def sync(self, address: str) -> int:
         """Exit code of `wetakd sync`."""
-        words = ("sync", "hurt", "--storage", str(self.runs), "--timeout", "100")
+        words = ("sync", _STUDY, "--storage", str(self.runs), "--timeout", "100")
         return self._command(address, *words).wait(TIMEOUT_S)
 
     def _command(self, address: str, *words: str) -> subprocess.Popen[bytes]:
@@ -116,34 +122,30 @@ class Run:
 
     def has_begun(self) -> bool:
         """Whether it is past its checks: MLflow answered."""
-        return (self.runs / "studies/hurt/journal").exists()
+        return self.layout.journal(_STUDY).exists()
 
     def num_done(self, kind: str) -> int:
-        """How many networks, banks, students or judgements are finished."""
-        return len(list(self.runs.glob(f"{kind}/*/manifest.json")))
+        """How many pieces of work of one of `storage_layout.KINDS` are finished."""
+        return len(self.layout.committed(kind))
 
 
 class Rebuilt:
     """Watches a folder for finished things that are finished once more: work that was done twice."""
 
-    def __init__(self, runs: Path) -> None:
-        self._runs, self._stopped = runs, threading.Event()
-        self._seen: dict[Path, int] = {}
+    def __init__(self, layout: StorageLayout) -> None:
+        self._layout, self._stopped = layout, threading.Event()
+        self._seen: dict[str, int] = {}
         self._excused: set[str] = set()
-        self.paths: list[str] = []
+        self.addresses: list[str] = []
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while not self._stopped.wait(0.1):
-            for path in self._runs.glob("*/*/manifest.json"):
-                try:
-                    changed = path.stat().st_mtime_ns
-                except OSError:
-                    continue
-                if self._seen.setdefault(path, changed) != changed:
-                    self._seen[path] = changed
-                    if path.parent.name not in self._excused:
-                        self.paths.append(str(path.relative_to(self._runs)))
+            for address, changed in self._layout.commit_times().items():
+                if self._seen.setdefault(address, changed) != changed:
+                    self._seen[address] = changed
+                    if address.partition("/")[2] not in self._excused:
+                        self.addresses.append(address)
 
     def excuse(self, key: str) -> None:
         """What was damaged on purpose may be made again: all that lies under this key."""
@@ -165,26 +167,19 @@ class Left:
     @classmethod
     def by(cls, run: Run) -> Left:
         """Read it from the folder."""
-        frame = pd.read_parquet(run.runs / "studies/hurt/trials.parquet")
+        layout = run.layout
+        frame = pd.read_parquet(layout.table(_STUDY))
         blobs = {
-            str(path.parent.relative_to(run.runs)): _digests(path)
+            f"{kind}/{key}": layout.digests(manifest)
             for kind in _KINDS
-            for path in run.runs.glob(f"{kind}/*/manifest.json")
+            for key, manifest in layout.committed(kind).items()
         }
-        return cls(frame.drop(columns=VARIABLE).reset_index(drop=True), blobs, _shown(run.folder))
+        return cls(frame.drop(columns=VARIABLE).reset_index(drop=True), blobs, _shown(run))
 
 
-def _digests(manifest: Path) -> dict[str, str]:
-    """What the files of an address really hold, by the names in its manifest."""
-    blobs = json.loads(manifest.read_text())["blobs"]
-    return {
-        name: hashlib.sha256((manifest.parent / ref["path"]).read_bytes()).hexdigest() for name, ref in blobs.items()
-    }
-
-
-def _shown(folder: Path) -> dict[str, Any]:
+def _shown(run: Run) -> dict[str, Any]:
     """MLflow's runs: status, parameters and every metric row (so one that was doubled stands there twice)."""
-    databases = [path for path in (folder / "runs/mlflow.db", folder / "server.db") if path.exists()]
+    databases = [path for path in (run.layout.tracking_database(), run.folder / "server.db") if path.exists()]
     if not databases:
         return {}
     database = sqlite3.connect(f"file:{databases[-1]}?mode=ro", uri=True)
