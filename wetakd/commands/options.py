@@ -40,7 +40,7 @@ def search_working_directory() -> None:
 
 def _complete_study(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
     """Names of studies, for the shell."""
-    folders = Store(storage_uri(context.params.get("storage"))).addresses("studies")
+    folders = Store(storage_uri(context.params.get("storage"))).folders("studies")
     return [CompletionItem(name) for name in (path.rpartition("/")[2] for path in folders) if name.startswith(begun)]
 
 

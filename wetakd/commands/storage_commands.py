@@ -15,7 +15,8 @@ from wetakd.commands.options import EXIT_CODES, JSON, STORAGE, STUDY, storage_at
 def list_studies(storage: str | None, as_json: bool) -> None:
     """List the studies on storage: name, state, size and winner.
 
-    A study is `begun`, `done`, or `torn`: its results were damaged, and running it again makes them anew.
+    A study is `begun`, `done`, or `torn`: its summary is damaged, and running it again makes it anew. Its
+    tables are not read.
 
     \b
     Example:

@@ -203,6 +203,15 @@ class Results:
         return f"studies/{self.study}/{name}"
 
 
+def winner_of(summary: bytes) -> Winner | None:
+    """The winner that a file SUMMARY names; raises ValueError where the file is damaged."""
+    try:
+        winner = unsealed(summary)["winner"]
+        return Winner.from_dict(winner) if winner else None
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{SUMMARY} is damaged") from None
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

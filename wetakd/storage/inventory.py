@@ -13,7 +13,7 @@ from wetakd.config.study_file import check, recorded
 from wetakd.errors import UserError
 from wetakd.plan import Plan, Trial, control_weights
 from wetakd.report.arms import recipe_label
-from wetakd.report.results import SUMMARY, Results
+from wetakd.report.results import SUMMARY, Results, winner_of
 from wetakd.storage import failures
 from wetakd.storage.canonical import sealed, unsealed
 from wetakd.storage.lease import live_since
@@ -50,7 +50,8 @@ class Refuse:
 
 def studies(store: Store) -> list[StudyEntry]:
     """Every study, by name."""
-    return [_entry(store, folder.removeprefix("studies/")) for folder in store.addresses("studies")]
+    sizes = store.sizes("studies")
+    return [_entry(store, folder.removeprefix("studies/"), sizes[folder]) for folder in sorted(sizes)]
 
 
 def config_of(store: Store, study: str) -> StudyConfig:
@@ -58,7 +59,7 @@ def config_of(store: Store, study: str) -> StudyConfig:
 
     Raises UserError where storage knows no such study.
     """
-    names = [folder.removeprefix("studies/") for folder in store.addresses("studies")]
+    names = [folder.removeprefix("studies/") for folder in store.folders("studies")]
     if study not in names:
         there = ", ".join(names) or "no studies"
         raise UserError(f"study {study!r}: is not on {store.shown}, which has {there}; run it, or name its --storage")
@@ -71,15 +72,16 @@ def config_of(store: Store, study: str) -> StudyConfig:
     return config
 
 
-def _entry(store: Store, name: str) -> StudyEntry:
+def _entry(store: Store, name: str, size: int) -> StudyEntry:
     state, label = "begun", ""
-    if store.read_file(f"studies/{name}/{SUMMARY}") is not None:
+    summary = store.read_file(f"studies/{name}/{SUMMARY}")
+    if summary is not None:
         try:
-            winner = Results.read(store, name).winner
+            winner = winner_of(summary)
             state, label = "done", recipe_label(winner.strategy, winner.assistants, winner.point) if winner else ""
-        except UserError:
+        except ValueError:
             state = "torn"
-    return StudyEntry(name, state, label, store.size(f"studies/{name}"))
+    return StudyEntry(name, state, label, size)
 
 
 def remember(store: Store, plan: Plan, student_keys: Iterable[str] = (), *, replace: bool = False) -> None:

@@ -72,6 +72,14 @@ def walk(root: str) -> Iterator[str]:
         yield from (f"{folder}/{name}" for name in names)
 
 
+def names(folder: str) -> list[str]:
+    """Paths of what lies right below a local folder; none where it is not there."""
+    try:
+        return [f"{folder}/{name}" for name in os.listdir(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def remove(path: Path, *, first: str) -> None:
     """Delete a file, or a folder and its file `first` before all others; of a link the link, never what it leads to."""
     if path.is_symlink() or not path.is_dir():

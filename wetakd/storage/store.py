@@ -263,9 +263,25 @@ class Store:
 
     def addresses(self, folder: str) -> Paths:
         """Folders right below `folder`, such as `networks/<key>`, committed or not, sorted."""
+        return sorted(self.sizes(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each of the `addresses` of a folder, from one listing."""
         depth = len(inside(folder).split("/")) + 1
-        files = (path.split("/") for path, _ in self._files(folder))
-        return sorted({"/".join(parts[:depth]) for parts in files if len(parts) > depth})
+        found: dict[str, int] = {}
+        for path, info in self._files(folder):
+            parts = path.split("/")
+            if len(parts) > depth:
+                address = "/".join(parts[:depth])
+                found[address] = found.get(address, 0) + info.size
+        return found
+
+    def folders(self, folder: str) -> Paths:
+        """Folders right below `folder`, sorted, without a look into them: on local storage they may be empty."""
+        root = self._at(folder)
+        which = local_files.names(root) if self.is_local else pafs.FileSelector(root, allow_not_found=True)
+        found = self._fs.get_file_info(which)
+        return sorted(f"{folder}/{info.base_name}" for info in found if info.type == pafs.FileType.Directory)
 
     def strays(self, address: str, older_than_s: float) -> Paths:
         """Files of `address` that its manifest does not name, left by attempts that died at least so long ago."""

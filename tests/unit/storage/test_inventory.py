@@ -1,17 +1,19 @@
 """What storage holds, and what may go."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.tables import simulated
 from tests.unit.tiny import dataset
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load, stamped
 from wetakd.errors import UserError
 from wetakd.plan import Plan, control_weights
 from wetakd.report.findings import find
-from wetakd.storage.inventory import refuse, remember, studies
+from wetakd.storage.inventory import config_of, refuse, remember, studies
 from wetakd.storage.store import Store
 
 
@@ -134,6 +136,45 @@ def test_a_study_with_damaged_results_is_listed_as_torn(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.write("studies/digits/summary.json", b"{}")
     assert [entry.state for entry in studies(store)] == ["torn"]
+
+
+class Counting(Store):
+    """Keeps which files are read and which folders are listed."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.read_paths: list[str] = []
+        self.listed: list[str] = []
+
+    def _buffer(self, path: str) -> Any:
+        self.read_paths.append(path)
+        return super()._buffer(path)
+
+    def _files(self, folder: str) -> Any:
+        self.listed.append(folder)
+        return super()._files(folder)
+
+
+def test_the_list_of_studies_reads_one_summary_a_study_and_lists_storage_once(tmp_path: Path) -> None:
+    store = Counting(str(tmp_path))
+    for name in ("one", "two"):
+        replace(simulated(num_seeds=2), study=name).write(store)
+        store.write(f"studies/{name}/figures/accuracy.png", b"png")
+    assert [(entry.name, entry.state) for entry in studies(store)] == [("one", "done"), ("two", "done")]
+    assert store.read_paths == ["studies/one/summary.json", "studies/two/summary.json"]
+    assert store.listed == ["studies"]
+    assert [entry.size for entry in studies(store)] == [store.size(f"studies/{name}") for name in ("one", "two")]
+
+
+def test_the_file_of_a_study_is_found_without_a_look_into_other_folders(tmp_path: Path) -> None:
+    store = Counting(str(tmp_path))
+    for name in ("digits", "other"):
+        store.write(f"studies/{name}/study.yaml", stamped(plan(f"study.name={name}").config.to_yaml()))
+    assert config_of(store, "digits").study.name == "digits"
+    with pytest.raises(UserError, match="has digits, other"):
+        config_of(store, "third")
+    assert store.read_paths == ["studies/digits/study.yaml"]
+    assert store.listed == []
 
 
 def test_unfinished_writes_and_folders_of_dead_worker_groups_are_refuse_once_they_are_old(tmp_path: Path) -> None:

@@ -261,6 +261,15 @@ def test_files_are_listed_measured_and_deleted(store: Store) -> None:
     assert store.read_file("networks/b") is None
 
 
+def test_folders_are_listed_without_what_is_in_them(store: Store, tmp_path: Path) -> None:
+    assert store.folders("studies") == []
+    for path in ("studies/b/deep/er/x", "studies/a/y", "studies/z"):
+        store.write(path, b"1")
+    (tmp_path / "disk").mkdir()
+    Path(store.uri, "studies/linked").symlink_to(tmp_path / "disk")
+    assert store.folders("studies") == ["studies/a", "studies/b", "studies/linked"]
+
+
 def test_to_delete_never_follows_a_link_out_of_the_storage(store: Store, tmp_path: Path) -> None:
     (tmp_path / "precious/deep").mkdir(parents=True)
     for path in ("precious/x", "precious/deep/y"):
