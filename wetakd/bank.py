@@ -61,27 +61,21 @@ def compute(
     dataset: Dataset,
     views: Views,
     device: str = "cpu",
-    on_block: Callable[[], None] = lambda: None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> pa.Table:
-    """One forward pass a row: the bank table of `model`. `on_block` is called after each view, each split
-    and, where these are huge, within them.
+    """One forward pass a row: the bank table of `model`. `on_step` is called after each batch.
 
     Raises FloatingPointError where a logit is not finite or leaves the range of float16: the network diverged.
     """
     from wetakd.training.inference import predict
 
     def logits_of(sample_ids: np.ndarray, view: int) -> np.ndarray:
-        return predict(model, dataset, sample_ids, views=views, view=view, device=device)
+        return predict(model, dataset, sample_ids, views=views, view=view, device=device, on_step=on_step)
 
-    return assemble(dataset, views.num, logits_of, on_block)
+    return assemble(dataset, views.num, logits_of)
 
 
-def assemble(
-    dataset: Dataset,
-    num_views: int,
-    logits_of: Callable[[np.ndarray, int], np.ndarray],
-    on_block: Callable[[], None] = lambda: None,
-) -> pa.Table:
+def assemble(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, int], np.ndarray]) -> pa.Table:
     """The bank table of whatever `logits_of(sample_ids, view)` (float, N x C) says; see `compute`."""
     num, num_classes = num_rows(dataset, num_views), dataset.num_classes
     # Filled in place: pieces that are put together in the end would take the memory twice.
@@ -100,7 +94,6 @@ def assemble(
                 raise FloatingPointError("a logit is not finite or beyond the range of float16")
             ids_R[rows], views_R[rows] = sample_ids, view
             start = rows.stop
-            on_block()
     layout = {"num_views": num_views, **{s: len(getattr(dataset.splits, s)) for s in ("fit", *_CLEAN_SPLITS)}}
     columns = {
         "sample_id": pa.array(ids_R),

@@ -16,7 +16,7 @@ import ray
 
 from wetakd import bank
 from wetakd.cluster import heartbeat
-from wetakd.cluster.heartbeat import Voice
+from wetakd.cluster.heartbeat import Heartbeat, Voice
 from wetakd.cluster.ray_cluster import task_options
 from wetakd.config import ModelConfig, PlacementConfig, StudyConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
@@ -59,30 +59,39 @@ def judge_students(
     scores: dict[str, Mapping[str, float]] = {}
     starts = {number: partial(start, number) for number in range(len(chunks))}
     watch(0, len(finished))
-    for _, judged in heartbeat.results(starts, config.limits.silent_s):
+    for _, judged in heartbeat.results(starts, config.limits, lambda number: f"test of students, part {number + 1}"):
         scores |= judged
         watch(len(scores), len(finished))
     return scores
 
 
 def _judge_chunk(
-    voice: Voice, store_uri: str, students: Sequence[tuple[str, Manifest, ModelConfig]], dataset: Dataset, device: str
+    heartbeat: Heartbeat,
+    store_uri: str,
+    students: Sequence[tuple[str, Manifest, ModelConfig]],
+    dataset: Dataset,
+    device: str,
 ) -> dict[str, Mapping[str, float]]:
     store, scores = Store(store_uri), {}
     for key, manifest, model in students:
-        voice.alive()
-        scores[key] = _judge_student(store, key, manifest, model, dataset, device)
+        scores[key] = _judge_student(store, key, manifest, model, dataset, device, heartbeat.beat)
     return scores
 
 
 def _judge_student(
-    store: Store, key: str, manifest: Manifest, model: ModelConfig, dataset: Dataset, device: str
+    store: Store,
+    key: str,
+    manifest: Manifest,
+    model: ModelConfig,
+    dataset: Dataset,
+    device: str,
+    on_step: Callable[[], None],
 ) -> Mapping[str, float]:
     found = store.find_intact(address(key))
     if found is not None:
         return found.facts
     network = training_job.load_model(store, manifest, model, dataset)
-    logits_NC = predict(network, dataset, dataset.splits.test, device=device)
+    logits_NC = predict(network, dataset, dataset.splits.test, device=device, on_step=on_step)
     labels_N = dataset.labels_N[dataset.splits.test]
     scores = classification_scores(logits_NC, labels_N)
     facts = {
@@ -113,25 +122,31 @@ def judge_ensembles(
         return voice.begin(options, _judge_pool, refs, by_pool[pool], dataset_ref, config.weights)
 
     judged: dict[Mixture, dict[str, float]] = {}
-    for (replicate, names), rows in heartbeat.results({p: partial(start, p) for p in by_pool}, config.limits.silent_s):
+    starts = {pool: partial(start, pool) for pool in by_pool}
+    for (replicate, names), rows in heartbeat.results(starts, config.limits, _label):
         for weights, row in zip(by_pool[replicate, names], rows, strict=True):
             judged[replicate, names, weights] = row
     return judged
 
 
+def _label(pool: Pool) -> str:
+    replicate, names = pool
+    return f"test of ensembles of {', '.join(names)} (replicate {replicate})"
+
+
 def _judge_pool(
-    voice: Voice,
+    heartbeat: Heartbeat,
     bank_refs: Sequence[ray.ObjectRef[pa.Table]],
     all_weights: Sequence[tuple[float, ...]],
     dataset: Dataset,
     config: WeightsConfig,
 ) -> list[dict[str, float]]:
-    voice.alive()
     logits = [bank.view(table) for table in ray.get(list(bank_refs))]
     rows: list[dict[str, float]] = [{} for _ in all_weights]
     for split in ("weigh", "choose", "test"):
         problem = ensemble_problem(logits, dataset, config, split)
         for row, weights in zip(rows, all_weights, strict=True):
+            heartbeat.beat()
             accuracy, nll = problem.evaluate(np.asarray(weights))
             row[f"ensemble_{split}_accuracy"], row[f"ensemble_{split}_nll"] = float(accuracy), float(nll)
     return rows

@@ -20,7 +20,7 @@ from ray.train import TrainingFailedError, WorkerGroupError
 
 from wetakd import bank, imports
 from wetakd.assignments import network_address, network_job
-from wetakd.cluster.heartbeat import Voice, Watch
+from wetakd.cluster.heartbeat import Heartbeat, Voice, Watch
 from wetakd.cluster.ray_cluster import Slots, removing_placement_groups, task_options, uses_worker_groups
 from wetakd.config import ModelConfig, NetworkConfig, StudyConfig
 from wetakd.data.dataset import Dataset
@@ -64,11 +64,11 @@ def train_networks(
     """Train what storage lacks, in the order of the graph; returns every node by (replicate, name).
 
     `watch(uid, epoch)` is called in this thread for each epoch heard of. A network that fails costs itself and its
-    pupils: its `error` says why. A worker that is silent for `limits.silent_s` is ended and its network tried again.
+    pupils: its `error` says why. A worker whose heartbeat stops is killed and its network retried.
 
     Raises UserError where a network's settings turn out wrong.
     """
-    heartbeat = Watch(plan.config.limits.silent_s)
+    heartbeat = Watch(plan.config.limits)
     foreman = _Foreman(plan.config, store, dataset_ref, heartbeat)
     futures: dict[tuple[int, str], Future[TrainedNetwork]] = {}
     pool = ThreadPoolExecutor(len(plan.nodes), thread_name_prefix="network")
@@ -131,9 +131,12 @@ class _Foreman:
         failed = [teacher.node.name for teacher in taught_by if teacher.error]
         if failed:
             return TrainedNetwork(node, error=f"its teacher {failed[0]} failed")
+        with self._heartbeat.over(node.uid, f"network {node.name} (replicate {node.replicate})"):
+            return self._finish(node, [teacher.ref for teacher in taught_by])
+
+    def _finish(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
         try:
-            with self._heartbeat.over(node.uid):
-                return self._ensure(node, [teacher.ref for teacher in taught_by])
+            return self._ensure(node, teacher_banks)
         except HOPELESS as error:
             # What a task raises comes with the task's traceback as its text.
             cause = error.cause if isinstance(error, RayTaskError) else error
@@ -146,7 +149,8 @@ class _Foreman:
             if (cause := _user_error(error)) is not None:
                 return self._failed(node, cause)
             lost = f"its workers died more than {self._config.limits.retries} times"
-            return TrainedNetwork(node, error=f"{lost}: {_last_line(error)}")
+            reason = self._heartbeat.kill_reason(node.uid) or _last_line(error)
+            return TrainedNetwork(node, error=f"{lost}: {reason}")
 
     def _failed(self, node: NetworkNode, error: BaseException) -> TrainedNetwork:
         """A network without a result; what would happen again is recorded."""
@@ -187,7 +191,7 @@ class _Foreman:
             imports.adopt(self._store, network_address(node.key), node.config, ray.get(self._dataset_ref), node.name)
             return
         inputs = Inputs(
-            network_job(node, self._config, self._store.uri), self._dataset_ref, teacher_banks, self._heartbeat.mailbox
+            network_job(node, self._config, self._store.uri), self._dataset_ref, teacher_banks, self._voice(node)
         )
         if node.config.workers == 0:
             error = self._wait_for(self._voice(node).begin(self._options(node), train_here, inputs))
@@ -253,7 +257,7 @@ class _Foreman:
 
 
 def _fill_bank(
-    voice: Voice,
+    heartbeat: Heartbeat,
     store_uri: str,
     key: str,
     manifest: Manifest,
@@ -266,7 +270,7 @@ def _fill_bank(
     with training_job.memory_errors():
         network = training_job.load_model(store, manifest, model, dataset)
         with errors_of(user_function(model.name)):
-            table = bank.compute(network, dataset, views, device, voice.alive)
+            table = bank.compute(network, dataset, views, device, heartbeat.beat)
         bank.write(store, key, table)
 
 

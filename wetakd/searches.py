@@ -18,7 +18,7 @@ import ray
 
 from wetakd import bank
 from wetakd.cluster import heartbeat
-from wetakd.cluster.heartbeat import Voice
+from wetakd.cluster.heartbeat import Heartbeat, Voice
 from wetakd.cluster.ray_cluster import task_options
 from wetakd.config import PlacementConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
@@ -99,7 +99,8 @@ def search_weights(
     num_new = 0
     watch(0, len(by_pool))
     starts = {pool: partial(start, pool) for pool in by_pool}
-    for done, (pool, told) in enumerate(heartbeat.results(starts, plan.config.limits.silent_s), start=1):
+    finished = heartbeat.results(starts, plan.config.limits, _label)
+    for done, (pool, told) in enumerate(finished, start=1):
         found, failed, new, contribution = told
         results |= found
         errors |= failed
@@ -110,8 +111,13 @@ def search_weights(
     return Searches(results, errors, added, num_new)
 
 
+def _label(pool: Pool) -> str:
+    replicate, names = pool
+    return f"weight searches over {', '.join(names)} (replicate {replicate})"
+
+
 def _search_pool(
-    voice: Voice,
+    heartbeat: Heartbeat,
     store_uri: str,
     searches: Sequence[Search],
     bank_refs: Sequence[ray.ObjectRef[pa.Table]],
@@ -119,14 +125,13 @@ def _search_pool(
     config: WeightsConfig,
     contributions_key: str | None,
 ) -> tuple[dict[str, SearchResult], dict[str, str], int, Contributions | None]:
-    voice.alive()
     store = Store(store_uri)
     problem = ensemble_problem([bank.view(table) for table in ray.get(list(bank_refs))], dataset, config, "weigh")
     found: dict[str, SearchResult] = {}
     failed: dict[str, str] = {}
     num_new = 0
     for search in searches:
-        voice.alive()
+        heartbeat.beat()
         manifest = store.find(address(search.key))
         if manifest is not None:
             found[search.key] = SearchResult.from_dict(dict(manifest.facts))

@@ -18,7 +18,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context, repo
 from ray.train.torch import TorchTrainer
 
 from wetakd.cluster.capacity import worker_resources
-from wetakd.cluster.heartbeat import Process, Voice
+from wetakd.cluster.heartbeat import Heartbeat, Process, Voice
 from wetakd.config import NetworkConfig
 from wetakd.data.dataset import Dataset
 from wetakd.errors import UserError
@@ -40,19 +40,19 @@ class Inputs:
     job: TrainingJob
     dataset_ref: ray.ObjectRef[Dataset]
     bank_refs: Sequence[ray.ObjectRef[pa.Table]]
-    mailbox: Any
+    voice: Voice
 
 
 def _loop(inputs: dict[str, Inputs]) -> Exception | None:
     """What Ray Train runs on every worker; returns the error that another try would meet again."""
     given = inputs["inputs"]
-    job, context, process = given.job, get_context(), Process.here()
+    job, context, heartbeat = given.job, get_context(), Heartbeat(given.voice)
     world = World(context.get_world_rank(), context.get_world_size())
     try:
         dataset, banks = ray.get(given.dataset_ref), ray.get(list(given.bank_refs))
-        for epoch in training_job.run(job, dataset, banks, world):
+        for epoch in training_job.run(job, dataset, banks, world, heartbeat.beat):
             if world.rank == 0:
-                given.mailbox.push.remote(job.uid, process, epoch.to_dict())
+                heartbeat.epoch(epoch.to_dict())
             report(epoch.to_dict())
     except HOPELESS as error:
         # Of several ranks, the one that lacks memory must fail, or the others would wait for it for ever.
@@ -63,13 +63,16 @@ def _loop(inputs: dict[str, Inputs]) -> Exception | None:
 
 
 def _loop_in_group(inputs: dict[str, Inputs]) -> Exception | None:
-    """The same, where nobody has said the first word for it."""
-    given = inputs["inputs"]
-    given.mailbox.push.remote(given.job.uid, Process.here(), None)
-    return _loop(inputs)
+    """The same on each rank of a worker group, which no task has started with a heartbeat."""
+    heartbeat = Heartbeat(inputs["inputs"].voice)
+    heartbeat.start()
+    try:
+        return _loop(inputs)
+    finally:
+        heartbeat.end()
 
 
-def train_here(_: Voice, inputs: Inputs) -> Exception | None:
+def train_here(_: Heartbeat, inputs: Inputs) -> Exception | None:
     """`workers: 0`: Ray Train's local mode in this task, which costs milliseconds on a warm worker."""
     trainer = _Trainer(_loop, train_loop_config={"inputs": inputs}, scaling_config=_Scaling(num_workers=0))
     error: Exception | None = trainer.fit().return_value

@@ -10,18 +10,20 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import ray
 from ray import tune
-from ray.actor import ActorHandle
 
 from wetakd.assignments import student_address, student_job
+from wetakd.cluster import heartbeat
 from wetakd.cluster.capacity import worker_resources
 from wetakd.cluster.ray_cluster import removing_placement_groups
-from wetakd.config import PlacementConfig, StudyConfig
+from wetakd.cluster.student_trial import StudentTrial
+from wetakd.config import LimitsConfig, PlacementConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Student
@@ -36,6 +38,7 @@ from wetakd.training.training_job import HOPELESS, TrainingJob
 
 # A trial reports when this long has passed and an epoch is done: often enough to be followed, too rarely to cost.
 REPORT_EVERY_S = 1.0
+_POLL_S = 1.0
 
 # What Tune does beside training, and nobody here needs: log files, experiment snapshots, its own progress, its own
 # way with Ctrl-C (which would end the experiment as if it were done).
@@ -90,8 +93,7 @@ def train_students(
 
     `until`: keys of students that stop after so many epochs, for now. `watch(key, epoch)` is called in the driver
     for each epoch heard of. A student that fails costs itself only: its `error` says why. What would happen again is
-    recorded, and students with such a record are not trained. A trial that is silent for `limits.silent_s` is ended
-    and tried again.
+    recorded, and students with such a record are not trained. A trial whose heartbeat stops is killed and retried.
     """
     absent = [key for key in students if store.find_intact(student_address(key)) is None]
     known = {key: found for key in absent if (found := failures.find(store, student_address(key))) is not None}
@@ -99,7 +101,7 @@ def train_students(
     collector = _Collector(
         [student.key for student in missing],
         watch,
-        config.limits.silent_s,
+        config.limits,
         lambda key, failure: failures.record(store, student_address(key), failure),
     )
     if missing:
@@ -109,7 +111,8 @@ def train_students(
             [student_job(student, config, store.uri, until.get(student.key)) for student in missing],
             [student.teacher_keys for student in missing],
         )
-        _tune_all(shared, config, collector)
+        with collector.listening() as mailbox:
+            _tune_all(shared, mailbox, config, collector)
     new = {student.key for student in missing}
     return {
         key: _failed_before(student, known[key], until.get(key))
@@ -137,11 +140,13 @@ def _outcome(student: Student, trained: bool, store: Store, collector: _Collecto
     return TrainedStudent(student, trained, error=error or "it ended without a result")
 
 
-def _tune_all(shared: _Shared, config: StudyConfig, collector: _Collector) -> None:
+def _tune_all(shared: _Shared, mailbox: Any, config: StudyConfig, collector: _Collector) -> None:
     """A Tune experiment over all students that are missing, and others over those whose actors Tune lost."""
     remaining = list(range(len(shared.jobs)))
+    work = [ray.put((_StudentTraining, shared))]
+    trainable = tune.with_parameters(StudentTrial, mailbox=mailbox, work=work)
     for _ in range(1 + config.limits.retries):
-        _tune(shared, remaining, config, collector)
+        _tune(trainable, remaining, config, collector)
         # Tune tries again where an actor dies while it trains, but not where it dies between two trials.
         remaining = collector.take_lost()
         if not remaining:
@@ -149,15 +154,14 @@ def _tune_all(shared: _Shared, config: StudyConfig, collector: _Collector) -> No
     collector.give_up(remaining)
 
 
-def _tune(shared: _Shared, students: list[int], config: StudyConfig, collector: _Collector) -> None:
+def _tune(trainable: Any, students: list[int], config: StudyConfig, collector: _Collector) -> None:
     for switch, value in _TUNE_SWITCHES.items():
         os.environ.setdefault(switch, value)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     placement = config.student.placement
-    trainable = tune.with_resources(tune.with_parameters(_StudentTrial, shared=shared), _resources(placement))
     with scratch() as folder, removing_placement_groups():
         tune.Tuner(
-            trainable,
+            tune.with_resources(trainable, _resources(placement)),
             param_space={"student": tune.grid_search(students)},
             tune_config=tune.TuneConfig(max_concurrent_trials=config.study.max_concurrent, reuse_actors=True),
             run_config=tune.RunConfig(
@@ -176,24 +180,15 @@ def _resources(placement: PlacementConfig) -> tune.PlacementGroupFactory:
     return tune.PlacementGroupFactory([worker_resources(placement)], **selector)
 
 
-class _StudentTrial(tune.Trainable):
-    """Trains one student after another in the same process."""
+class _StudentTraining:
+    """One student, trained in steps of about `REPORT_EVERY_S` seconds; see `StudentTrial`."""
 
-    def setup(self, config: dict[str, Any], shared: _Shared | None = None) -> None:
-        """Called once an actor: what all its students share."""
-        assert shared is not None  # tune.with_parameters gives it
-        self._shared = shared
-        self._epochs = self._train(config["student"])
+    def __init__(self, shared: _Shared, index: int, on_step: Callable[[], None]) -> None:
+        self._epochs = self._train(shared, index, on_step)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Called for every further student on this actor."""
-        self._epochs = self._train(new_config["student"])
-        return True
-
-    def _train(self, index: int) -> Iterator[Epoch]:
-        shared = self._shared
+    def _train(self, shared: _Shared, index: int, on_step: Callable[[], None]) -> Iterator[Epoch]:
         banks = ray.get([shared.bank_refs[key] for key in shared.teacher_keys[index]])
-        yield from training_job.run(shared.jobs[index], ray.get(shared.dataset_ref), banks)
+        yield from training_job.run(shared.jobs[index], ray.get(shared.dataset_ref), banks, on_step=on_step)
 
     def step(self) -> dict[str, Any]:
         """Train for a while; the result carries the epochs done since the last one."""
@@ -211,35 +206,40 @@ class _StudentTrial(tune.Trainable):
 
 
 class _Collector(tune.Callback):
-    """Hears what trials report, in the driver, and ends those that report nothing for too long."""
+    """Receives what trials report, in the driver, and has those killed whose heartbeat stops."""
 
     def __init__(
-        self, keys: Sequence[str], watch: Watch, silent_s: float, record: Callable[[str, Failure], None]
+        self, keys: Sequence[str], watch: Watch, limits: LimitsConfig, record: Callable[[str, Failure], None]
     ) -> None:
         self._keys = keys
         self._record = record
         self._watch = watch
-        self._silent_s = silent_s
-        self._actors: dict[str, ActorHandle[Any]] = {}
-        self._heard_at: dict[str, float] = {}
+        self._limits = limits
+        self._heartbeats: heartbeat.Watch | None = None
+        self._next_poll = 0.0
         self.last: dict[str, Epoch] = {}
         self.errors: dict[str, str] = {}
         self._lost: list[int] = []
+
+    @contextmanager
+    def listening(self) -> Iterator[Any]:
+        """Watch the heartbeats of all students during the block; gives the mailbox for them."""
+        self._heartbeats = heartbeat.Watch(self._limits)
+        try:
+            with ExitStack() as stack:
+                for index, key in enumerate(self._keys):
+                    stack.enter_context(self._heartbeats.over(str(index), f"student {key[:12]}"))
+                yield self._heartbeats.mailbox
+        finally:
+            self._heartbeats.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that we never ask for, and ours ends in the driver."""
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """From now on it must be heard of."""
-        key = self._key(trial)
-        self._actors[key] = trial.temporary_state.ray_actor
-        self._heard_at[key] = time.monotonic()
-
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Pass on every epoch once, also where a second try tells them again."""
         key = self._key(trial)
-        self._heard_at[key] = time.monotonic()
         for epoch in result["heard"]:
             if key not in self.last or epoch.epoch > self.last[key].epoch:
                 self.last[key] = epoch
@@ -248,18 +248,18 @@ class _Collector(tune.Callback):
             self.errors[key] = result["failure"].reason
             if result["recorded"]:
                 self._record(key, result["failure"])
-        if result["done"]:
-            self._actors.pop(key, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """All tries are used up, or Tune gives up before they are."""
-        key = self._key(trial)
-        self._actors.pop(key, None)
+        index = trial.config["student"]
         if trial.should_recover():
-            self._lost.append(trial.config["student"])
+            self._lost.append(index)
+            return
+        if reason := self._kill_reason(index):
+            self.errors[self._keys[index]] = f"its worker died more than {self._limits.retries} times: {reason}"
             return
         lines = str(trial.get_error() or "").strip().splitlines()
-        self.errors[key] = lines[-1].strip() if lines else "its worker died"
+        self.errors[self._keys[index]] = lines[-1].strip() if lines else "its worker died"
 
     def take_lost(self) -> list[int]:
         """The students, by their place, that Tune gave up though there are tries left."""
@@ -268,12 +268,19 @@ class _Collector(tune.Callback):
 
     def give_up(self, students: Sequence[int]) -> None:
         """They were lost too often."""
-        self.errors |= {self._keys[student]: "its worker died again and again" for student in students}
+        lost = f"its worker died more than {self._limits.retries} times"
+        for student in students:
+            reason = self._kill_reason(student)
+            self.errors[self._keys[student]] = f"{lost}: {reason}" if reason else lost
 
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """End the actors of trials that were silent for too long, stopped processes too: Tune then tries again."""
-        for key in [key for key in self._actors if time.monotonic() - self._heard_at[key] > self._silent_s]:
-            ray.kill(self._actors.pop(key))
+        """Look at the heartbeats now and then: killed processes are dead actors to Tune, which then tries again."""
+        if self._heartbeats is not None and time.monotonic() >= self._next_poll:
+            self._heartbeats.hear()
+            self._next_poll = time.monotonic() + _POLL_S
+
+    def _kill_reason(self, index: int) -> str | None:
+        return self._heartbeats.kill_reason(str(index)) if self._heartbeats is not None else None
 
     def _key(self, trial: Any) -> str:
         index: int = trial.config["student"]

@@ -118,6 +118,7 @@ _FIELDS = {
     "limits": "block",
     "limits.retries": "whole",
     "limits.silent_s": "positive",
+    "limits.first_step_s": "positive",
     "limits.memory_share": "positive",
     "limits.checkpoint_s": "number",
     **{

@@ -49,7 +49,7 @@ def tree(folder: Path, **blocks: Any) -> dict[str, Any]:
         "assistants": {"first": NET, "second": {**NET, "recipe": {**_RECIPE, "lr": 0.01}}},
         "student": NET,
         "storage": str(folder / "runs"),
-        "limits": {"checkpoint_s": 0, "silent_s": 20},
+        "limits": {"checkpoint_s": 0, "silent_s": 20, "first_step_s": 120},
     } | blocks
 
 

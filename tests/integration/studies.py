@@ -43,19 +43,34 @@ def is_worker() -> bool:
 class _Slow(nn.Module):
     """Takes its time."""
 
-    def __init__(self, num_classes: int, in_channels: int) -> None:
+    def __init__(self, num_classes: int, in_channels: int, step_s: float = 0.04) -> None:
         super().__init__()
         self.linear = nn.Linear(in_channels * 64, num_classes)
+        self.step_s = step_s
 
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.04 if is_worker() else 0)
+        time.sleep(self.step_s if is_worker() else 0)
         logits_BC: torch.Tensor = self.linear(images_BCHW.flatten(1))
         return logits_BC
 
 
-def slow(num_classes: int, in_channels: int) -> nn.Module:
+def slow(num_classes: int, in_channels: int, step_s: float = 0.04) -> nn.Module:
     """About a fifth of a second an epoch of the tiny data set, in a worker of Ray."""
-    return _Slow(num_classes, in_channels)
+    return _Slow(num_classes, in_channels, step_s)
+
+
+class _Hanging(_Slow):
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls > 2 and is_worker():
+            time.sleep(0.5)  # the first beat must get out
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return super().forward(images_BCHW)
+
+
+def hanging(num_classes: int, in_channels: int) -> nn.Module:
+    """Stops its process in the third step."""
+    return _Hanging(num_classes, in_channels)
 
 
 class _Dying(_Slow):

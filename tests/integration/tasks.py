@@ -8,33 +8,53 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wetakd.cluster.heartbeat import Voice
+from wetakd.cluster.heartbeat import Heartbeat
 
 
-def stops_once(voice: Voice, marker: str) -> int:
-    """Hangs at its work, the first time."""
-    voice.alive()
+def stops_once(heartbeat: Heartbeat, marker: str) -> int:
+    """Hangs after its first step, the first time."""
+    heartbeat.beat()
     if not Path(marker).exists():
         Path(marker).write_text(str(os.getpid()))
-        time.sleep(0.5)  # what it said must get out
+        time.sleep(0.5)  # the message must get out
         os.kill(os.getpid(), signal.SIGSTOP)
     return os.getpid()
 
 
-def speaks(voice: Voice, every_s: float) -> str:
-    """Works for a while, and says so."""
-    for _ in range(12):
-        voice.alive()
-        time.sleep(every_s)
+def stops(heartbeat: Heartbeat) -> None:
+    """Hangs after its first step, always."""
+    heartbeat.beat()
+    time.sleep(0.5)  # the message must get out
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def steps(heartbeat: Heartbeat, num: int, step_s: float) -> str:
+    """Takes `num` steps."""
+    for _ in range(num):
+        time.sleep(step_s)
+        heartbeat.beat()
     return "done"
 
 
-def fails(voice: Voice) -> None:
+def prepares(heartbeat: Heartbeat, first_step_s: float) -> str:
+    """Needs a while for its first step, as where it imports and compiles."""
+    time.sleep(first_step_s)
+    heartbeat.beat()
+    return "done"
+
+
+def fails(heartbeat: Heartbeat) -> None:
     """Has a bug."""
     raise ValueError("no")
 
 
-def echoes(voice: Voice, given: str) -> str:
+def marks(heartbeat: Heartbeat, marker: str, after_s: float) -> None:
+    """Leaves a file when it is done."""
+    time.sleep(after_s)
+    Path(marker).touch()
+
+
+def echoes(heartbeat: Heartbeat, given: str) -> str:
     """Gives back what it got."""
     return given
 

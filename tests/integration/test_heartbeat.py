@@ -1,44 +1,88 @@
-"""Tasks that fall silent are ended and tried again; those that speak, and those that only wait, are left alone."""
+"""Workers whose heartbeat stops are killed and their work retried; busy and waiting ones are left alone."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import ray
 
 from tests.integration import tasks
-from wetakd.cluster import heartbeat
-from wetakd.cluster.heartbeat import results
+from wetakd.cluster.heartbeat import Heartbeat, Voice, Watch, results
+from wetakd.config import LimitsConfig
+from wetakd.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-SILENT_S = 3.0
+LIMITS = LimitsConfig(silent_s=4, first_step_s=60, retries=1)
 
 
-def test_a_stopped_task_is_tried_again_and_a_busy_one_is_not_disturbed(tmp_path: Path) -> None:
+def found(starts: dict[str, Any], limits: LimitsConfig = LIMITS) -> dict[str, Any]:
+    return dict(results(starts, limits, lambda name: f"task {name}"))
+
+
+def test_a_stopped_task_is_retried_and_a_busy_one_is_not_disturbed(tmp_path: Path) -> None:
     marker = tmp_path / "stopped"
-    # Each takes all CPUs at some time, so one of them waits for longer than it may be silent.
-    starts: dict[str, Any] = {
-        "stops": lambda voice: voice.begin({"num_cpus": 1, "max_retries": 1}, tasks.stops_once, str(marker)),
-        "speaks": lambda voice: voice.begin({"num_cpus": 2, "max_retries": 0}, tasks.speaks, SILENT_S / 8),
-    }
-    found = dict(results(starts, SILENT_S))
-    assert found["speaks"] == "done"
+    # Each takes all CPUs at some time, so one of them waits for longer than a heartbeat may.
+    got = found(
+        {
+            "stops": lambda voice: voice.begin({"num_cpus": 1, "max_retries": 1}, tasks.stops_once, str(marker)),
+            "steps": lambda voice: voice.begin(
+                {"num_cpus": 2, "max_retries": 0}, tasks.steps, 24, LIMITS.silent_s / 16
+            ),
+        }
+    )
+    assert got["steps"] == "done"
     stopped = int(marker.read_text())
-    assert found["stops"] != stopped
+    assert got["stops"] != stopped
     assert not psutil.pid_exists(stopped)
 
 
-def test_a_task_that_hangs_before_it_works_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "IMPORT_S", 10.0)
+def test_a_task_that_always_hangs_is_logged_once_a_try_and_the_error_names_the_field(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(UserError, match=r"^task one: worker lost more than 1 times; killed at .* limits\.silent_s"),
+    ):
+        found({"one": lambda voice: voice.begin({"max_retries": 1}, tasks.stops)})
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("task one: worker ")
+        assert "no heartbeat for 4 s; raise limits.silent_s" in line
+
+
+def test_a_slow_start_is_judged_by_its_own_limit() -> None:
+    slow = {"one": lambda voice: voice.begin({"max_retries": 0}, tasks.prepares, LIMITS.silent_s + 4)}
+    assert found(slow) == {"one": "done"}
+    with pytest.raises(UserError, match=r"no first step within 3 s .* raise limits\.first_step_s"):
+        found(slow, LimitsConfig(silent_s=1000, first_step_s=3, retries=0))
+
+
+def test_a_task_that_hangs_before_it_works_is_retried(tmp_path: Path) -> None:
     marker = str(tmp_path / "stopped")
+    limits = LimitsConfig(silent_s=1000, first_step_s=8)
     starts = {"one": lambda voice: voice.begin({"max_retries": 1}, tasks.echoes, tasks.Hanging(marker))}
-    assert list(results(starts, SILENT_S)) == [("one", marker)]
+    assert found(starts, limits) == {"one": marker}
     assert not psutil.pid_exists(int(Path(marker).read_text()))
+
+
+def test_many_steps_send_few_messages() -> None:
+    watch = Watch(LIMITS)
+    try:
+        heartbeat = Heartbeat(Voice("here", watch.mailbox))
+        for _ in range(10_000):
+            heartbeat.beat()
+        messages = ray.get(watch.mailbox.drain.remote())
+    finally:
+        watch.close()
+    assert 1 <= len(messages) <= 3
 
 
 def test_an_error_of_a_task_is_raised_and_nothing_to_do_is_done() -> None:
     with pytest.raises(ValueError, match="no"):
-        list(results({"one": lambda voice: voice.begin({"max_retries": 0}, tasks.fails)}, SILENT_S))
-    assert list(results({}, SILENT_S)) == []
+        found({"one": lambda voice: voice.begin({"max_retries": 0}, tasks.fails)})
+    assert found({}) == {}

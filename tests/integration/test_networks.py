@@ -169,6 +169,25 @@ def test_a_worker_that_dies_or_falls_silent_in_mid_training_costs_nothing(tmp_pa
     assert len(networks[0, "teacher"].manifest.facts["epochs"]) == 40
 
 
+# An epoch of 14 steps of 0.4 s is longer than the limit, and each step shorter.
+LONG_EPOCH = {
+    "model": {"name": "tests.integration.studies:slow", "options": {"step_s": 0.4}},
+    "recipe": RECIPE | {"batch_size": 3},
+}
+HANGING = {"model": {"name": "tests.integration.studies:hanging"}, "recipe": RECIPE}
+
+
+def test_an_epoch_may_be_longer_than_a_step_may_hang_and_a_hanging_step_names_the_limit(tmp_path):
+    made, store = plan(
+        tmp_path, teacher=LONG_EPOCH, assistants={"hangs": HANGING}, limits={"silent_s": 4, "retries": 0}
+    )
+    networks = train(made, store)
+    assert networks["teacher"].error is None
+    assert networks["teacher"].manifest.facts["train_seconds"] > 10
+    assert "raise limits.silent_s" in networks["hangs"].error
+    assert "\n" not in networks["hangs"].error
+
+
 def test_a_worker_that_dies_at_every_try_costs_its_network(tmp_path):
     dying = {"model": {"name": "tests.integration.studies:dying"}, "recipe": RECIPE}
     made, store = plan(tmp_path, assistants={"dying": dying, "calm": NET}, limits={"retries": 1})

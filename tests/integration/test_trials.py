@@ -13,6 +13,7 @@ import torch
 
 from tests.integration import studies
 from tests.integration.studies import NET, RECIPE, plan
+from tests.integration.test_networks import HANGING, LONG_EPOCH
 from tests.unit import tiny
 from wetakd.assignments import student_address
 from wetakd.halving import train_in_rungs
@@ -105,7 +106,7 @@ def test_students_share_actors_and_one_copy_of_the_data(tmp_path, ground, large,
 
     def watch(key, epoch):
         heard.append((key, epoch.epoch))
-        where.update(studies.pids_of("_StudentTrial"))
+        where.update(studies.pids_of("StudentTrial"))
 
     capfd.readouterr()
     outcomes = run(made, ground, store, watch=watch)
@@ -188,7 +189,7 @@ def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, larg
     def strike(key, epoch):
         heard.append((key, epoch.epoch))
         if not struck:
-            struck.append(studies.pids_of("_StudentTrial")[0])
+            struck.append(studies.pids_of("StudentTrial")[0])
             os.kill(struck[0], sign)
 
     outcomes = run(made, ground, store, watch=strike)
@@ -201,6 +202,16 @@ def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, larg
         )
 
 
+@pytest.mark.parametrize(("student", "says"), [(LONG_EPOCH, None), (HANGING, "raise limits.silent_s")])
+def test_only_a_hanging_step_is_killed_however_long_an_epoch(tmp_path, ground, large, student, says):
+    limits = {"silent_s": 4, "retries": 0}
+    made, store = plan(tmp_path / "store", large, study=FEW, student=student, limits=limits)
+    outcomes = run(made, ground, store)
+    assert outcomes
+    for outcome in outcomes.values():
+        assert outcome.error is None if says is None else says in outcome.error
+
+
 def test_actors_that_die_between_two_students_cost_none(tmp_path, ground, large):
     """Tune gives a trial up, however many tries it has, whose actor dies before it begins."""
     made, store = plan(tmp_path / "store", large, study=FEW, student=SLOW, limits={"retries": 1})
@@ -208,7 +219,7 @@ def test_actors_that_die_between_two_students_cost_none(tmp_path, ground, large)
 
     def strike(key, epoch):
         if not struck and epoch.epoch == made.config.student.recipe.epochs:
-            struck.extend(studies.pids_of("_StudentTrial"))
+            struck.extend(studies.pids_of("StudentTrial"))
             for pid in struck:
                 os.kill(pid, signal.SIGKILL)
 

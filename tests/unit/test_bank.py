@@ -68,10 +68,11 @@ def test_computing_changes_nothing_in_the_network(data, network, table):
     assert all(parameter.grad is None or not parameter.grad.requires_grad for parameter in network.parameters())
 
 
-def test_each_block_is_a_sign_of_life(data, network):
-    heard = []
-    bank.compute(network, data, VIEWS, on_block=lambda: heard.append(1))
-    assert len(heard) == 3 + 3
+def test_every_batch_is_a_step(data, network):
+    large, steps = tiny.dataset(num_fit=600), []
+    bank.compute(network, large, VIEWS, on_step=lambda: steps.append(1))
+    # 600 images are three batches of at most 256, in each of three views; weigh, choose and test one each.
+    assert len(steps) == 3 * 3 + 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e5])

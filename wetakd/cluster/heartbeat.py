@@ -1,30 +1,34 @@
-"""Signs of life: what workers say while they work, and the end of those that fall silent.
+"""Heartbeats: messages that workers send while they compute, and the end of workers whose heartbeat stops.
 
-A worker says who it is when it starts and tells each epoch that is done. Nothing rests on these messages but how the
-study is followed: what a worker has finished lies on storage.
+A worker sends `start` before it imports anything large, a beat from its training or inference steps, its epochs, and
+`end`. No thread sends beats: a timer would go on while the computation hangs. What a worker has finished is on storage,
+so a lost message only changes what is shown.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import psutil
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-_HEAR_EVERY_S = 1.0
-IMPORT_S = 60.0
-"""After its first word a process may be silent for this long at least: to import torch takes a busy machine a while."""
+from wetakd.config import LimitsConfig
+from wetakd.errors import UserError
 
-Message = tuple[str, "Process", Mapping[str, Any] | None]
-"""Who is meant, which process speaks, and an epoch as plain data, or None at the start of a try."""
+BEAT_EVERY_S = 2.0
+_POLL_S = 1.0
+_LAST_KILLS_S = 5.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,34 @@ class Process:
         """This very process."""
         return cls(os.getpid(), psutil.Process().create_time(), ray.get_runtime_context().get_node_id())
 
-    def kill(self) -> None:
-        """End it, whatever it is doing; returns at once. Ray then sees a dead worker and tries its work again."""
-        # A task on its own node, for a process that hangs answers nobody.
-        _kill.options(scheduling_strategy=NodeAffinitySchedulingStrategy(self.node_id, soft=False)).remote(self)
+    def kill(self) -> ray.ObjectRef[bool]:
+        """End it, whatever it is doing; returns at once. Ray then sees a dead worker and retries its work.
+
+        The result says whether there was such a process.
+        """
+        # A task on its own node: a process that hangs answers nobody.
+        return _kill.options(scheduling_strategy=NodeAffinitySchedulingStrategy(self.node_id, soft=False)).remote(self)
 
 
 @ray.remote(num_cpus=0)
-def _kill(process: Process) -> None:
+def _kill(process: Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         if process.started in (None, psutil.Process(process.pid).create_time()):
             os.kill(process.pid, signal.SIGKILL)
+            return True
+    return False
+
+
+Kind = Literal["start", "beat", "epoch", "end"]
+
+
+class Message(NamedTuple):
+    """`uid`: whose work the process does. Messages of one process arrive in the order in which it sent them."""
+
+    uid: str
+    process: Process
+    kind: Kind
+    epoch: Mapping[str, Any] | None = None
 
 
 class _Mailbox:
@@ -59,8 +80,8 @@ class _Mailbox:
     def __init__(self) -> None:
         self._waiting: list[Message] = []
 
-    def push(self, uid: str, process: Process, epoch: Mapping[str, Any] | None) -> None:
-        self._waiting.append((uid, process, epoch))
+    def push(self, message: Message) -> None:
+        self._waiting.append(message)
 
     def drain(self) -> list[Message]:
         taken, self._waiting = self._waiting, []
@@ -68,109 +89,205 @@ class _Mailbox:
 
 
 @dataclass
-class _Vigil:
+class _Deadline:
+    """Processes that work for one object, and when they must send the next message."""
+
+    label: str
     heard_at: float
-    silent_s: float
+    has_stepped: bool = False
     processes: set[Process] = field(default_factory=set)
+    kill_reason: str | None = None
+
+    def update(self, message: Message) -> None:
+        self.heard_at = time.monotonic()
+        if message.kind == "end":
+            self.processes.discard(message.process)
+            return
+        self.processes.add(message.process)
+        if message.kind == "start":
+            self.has_stepped, self.kill_reason = False, None
+        elif message.kind == "beat":  # an epoch may come from a checkpoint, before the first step
+            self.has_stepped = True
 
 
 class Watch:
-    """The driver's ear: passes on what workers say, and ends the processes of those that say nothing for too long."""
+    """Driver side: collects messages, and kills the processes of whoever sends none for too long."""
 
-    def __init__(self, silent_s: float) -> None:
-        self._silent_s = silent_s
-        self._vigils: dict[str, _Vigil] = {}
+    def __init__(self, limits: LimitsConfig) -> None:
+        self._limits = limits
+        self._deadlines: dict[str, _Deadline] = {}
+        self._kills: dict[ray.ObjectRef[bool], str] = {}
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         mailbox: Any = ray.remote(_Mailbox)
         self.mailbox = mailbox.options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
 
     @contextmanager
-    def over(self, uid: str) -> Iterator[None]:
-        """While the block lasts, `uid` must be heard of once one of its processes has begun."""
-        self._vigils[uid] = _Vigil(time.monotonic(), self._silent_s)
+    def over(self, uid: str, label: str) -> Iterator[None]:
+        """During the block, the processes of `uid` must send messages from their start to their end.
+
+        `label`: what messages call the object, such as "network teacher".
+        """
+        self._deadlines[uid] = _Deadline(label, time.monotonic())
         try:
             yield
         finally:
-            del self._vigils[uid]
+            del self._deadlines[uid]
 
     def hear(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """The epochs told since the last call; whoever was silent for too long is ended."""
+        """The epochs reported since the last call; kills workers that are past their deadline."""
         try:
             messages: list[Message] = ray.get(self.mailbox.drain.remote())
         except RayActorError:
             return []  # it is being restarted
-        for uid, process, _ in messages:
-            if (vigil := self._vigils.get(uid)) is None:
-                continue
-            is_new = process not in vigil.processes
-            vigil.silent_s = max(self._silent_s, IMPORT_S) if is_new else self._silent_s
-            vigil.processes.add(process)
-            vigil.heard_at = time.monotonic()
-        self._end_silent()
-        return [(uid, epoch) for uid, _, epoch in messages if epoch is not None]
+        for message in messages:
+            if (deadline := self._deadlines.get(message.uid)) is not None:
+                deadline.update(message)
+        for deadline in list(self._deadlines.values()):
+            self._kill_if_late(deadline)
+        self._log_kills(timeout_s=0)
+        return [(message.uid, message.epoch) for message in messages if message.epoch is not None]
 
-    def _end_silent(self) -> None:
-        for vigil in list(self._vigils.values()):
-            if time.monotonic() - vigil.heard_at > vigil.silent_s:
-                # Whoever takes over speaks for itself; until then there is nobody to be heard of.
-                while vigil.processes:
-                    vigil.processes.pop().kill()
+    def kill_reason(self, uid: str) -> str | None:
+        """Why the last try of `uid` was killed; None where it was not killed here."""
+        return self._deadlines[uid].kill_reason
+
+    def _kill_if_late(self, deadline: _Deadline) -> None:
+        limit_s = self._limits.silent_s if deadline.has_stepped else self._limits.first_step_s
+        if not deadline.processes or time.monotonic() - deadline.heard_at <= limit_s:
+            return
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        if deadline.has_stepped:
+            why = f"no heartbeat for {limit_s:g} s; raise limits.silent_s if one step takes longer"
+        else:
+            why = (
+                f"no first step within {limit_s:g} s of its start; raise limits.first_step_s if imports, compilation "
+                "and the transfer of the data take longer"
+            )
+        deadline.kill_reason = f"killed at {now}: {why}"
+        # The process that takes over sends a start of its own; until then there is nothing to wait for.
+        killed = list(deadline.processes)
+        deadline.processes.clear()
+        # The processes of a worker group stop together, so one line stands for all of them.
+        self._kills[killed[0].kill()] = f"{deadline.label}: worker {killed[0].pid} {deadline.kill_reason}"
+        for process in killed[1:]:
+            process.kill()
+
+    def _log_kills(self, timeout_s: float) -> None:
+        """Log each kill once, when it is known that the process was still there."""
+        if not self._kills:
+            return
+        done, _ = ray.wait(list(self._kills), num_returns=len(self._kills), timeout=timeout_s)
+        for kill in done:
+            text = self._kills.pop(kill)
+            with suppress(RayError):  # its node is gone, and the process with it
+                if ray.get(kill):
+                    log.warning("%s", text)
 
     def close(self) -> None:
-        """Hear no more."""
+        """Receive no more."""
+        self._log_kills(_LAST_KILLS_S)
         ray.kill(self.mailbox)
 
 
 @dataclass(frozen=True)
 class Voice:
-    """What a task needs to be heard: `begin` for its first word, `alive` now and then."""
+    """The address of one object's heartbeat: give it to the workers, which make a `Heartbeat` of it."""
 
     uid: str
     mailbox: Any
 
-    def alive(self) -> None:
-        """Say so; returns at once."""
-        self.mailbox.push.remote(self.uid, Process.here(), None)
-
     def begin(self, options: Mapping[str, Any], function: Callable[..., Any], *arguments: Any) -> ray.ObjectRef[Any]:
-        """Start a Ray task that says its first word and then calls `function(voice, *arguments)`.
+        """Start a Ray task that sends `start`, calls `function(heartbeat, *arguments)` and sends `end`.
 
-        References among `arguments` come as their values. Only then is imported what it needs, torch above all: that
-        takes seconds, and a process may hang in them, too.
+        References among `arguments` come as their values. What the function needs, torch above all, is imported after
+        `start`, because an import takes seconds and may hang, too.
         """
         work = ray.put((function, arguments))
         return _begin.options(**{"name": function.__name__, **options}).remote(self, [work])
 
 
+class Heartbeat:
+    """Worker side. Give `beat` as `on_step` to what computes; it costs a look at the clock."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        self._process = Process.here()
+        self._due = 0.0
+
+    def start(self) -> None:
+        """Say that this process begins; returns when it is received."""
+        ray.get(self._send("start"))
+
+    def beat(self) -> None:
+        """One more step is done. At most one message every `BEAT_EVERY_S` seconds is sent."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + BEAT_EVERY_S
+            self._send("beat")
+
+    def epoch(self, epoch: Mapping[str, Any]) -> None:
+        """One more epoch is done, as plain data."""
+        self._send("epoch", epoch)
+
+    def end(self) -> None:
+        """Nothing more will come from this process."""
+        self._send("end")
+
+    def _send(self, kind: Kind, epoch: Mapping[str, Any] | None = None) -> Any:
+        return self._voice.mailbox.push.remote(Message(self._voice.uid, self._process, kind, epoch))
+
+
 @ray.remote
 def _begin(voice: Voice, work: Sequence[ray.ObjectRef[Any]]) -> Any:
-    ray.get(voice.mailbox.push.remote(voice.uid, Process.here(), None))
-    function, arguments = ray.get(work[0])
-    return function(voice, *(ray.get(given) if isinstance(given, ray.ObjectRef) else given for given in arguments))
+    heartbeat = Heartbeat(voice)
+    heartbeat.start()
+    try:
+        function, arguments = ray.get(work[0])
+        return function(
+            heartbeat, *(ray.get(given) if isinstance(given, ray.ObjectRef) else given for given in arguments)
+        )
+    finally:
+        heartbeat.end()
 
 
 _Start = Callable[[Voice], "ray.ObjectRef[Any]"]
 
 
-def results(starts: Mapping[Any, _Start], silent_s: float) -> Iterator[tuple[Any, Any]]:
+def results(
+    starts: Mapping[Any, _Start], limits: LimitsConfig, label: Callable[[Any], str]
+) -> Iterator[tuple[Any, Any]]:
     """Start tasks, each with a voice of its own, and give (name, result) as they finish.
 
-    A task that has begun and is then silent for `silent_s` is ended, and Ray tries it again.
+    A task whose heartbeat stops is killed, and Ray retries it. `label(name)` is what messages call a task.
+
+    Raises:
+        UserError: a task whose last try was killed.
     """
-    watch = Watch(silent_s)
+    watch = Watch(limits)
     try:
         tasks = {start(Voice(str(i), watch.mailbox)): (str(i), name) for i, (name, start) in enumerate(starts.items())}
-        vigils = {uid: ExitStack() for uid, _ in tasks.values()}
-        for uid, vigil in vigils.items():
-            vigil.enter_context(watch.over(uid))
+        deadlines = {uid: ExitStack() for uid, _ in tasks.values()}
+        for uid, name in tasks.values():
+            deadlines[uid].enter_context(watch.over(uid, label(name)))
         waiting = list(tasks)
         while waiting:
-            ready, waiting = ray.wait(waiting, timeout=_HEAR_EVERY_S)
+            ready, waiting = ray.wait(waiting, timeout=_POLL_S)
             for task in ready:
                 uid, name = tasks[task]
-                vigils[uid].close()
-                yield name, ray.get(task)
-            if not ready:
-                watch.hear()
+                result = _result(task, uid, label(name), watch, limits)
+                deadlines[uid].close()
+                yield name, result
+            watch.hear()
     finally:
         watch.close()
+
+
+def _result(task: ray.ObjectRef[Any], uid: str, label: str, watch: Watch, limits: LimitsConfig) -> Any:
+    try:
+        return ray.get(task)
+    except RayTaskError:
+        raise
+    except RayError:
+        if (reason := watch.kill_reason(uid)) is None:
+            raise
+        raise UserError(f"{label}: worker lost more than {limits.retries} times; {reason}") from None

@@ -176,8 +176,11 @@ class LimitsConfig(Model):
     """When to try again and when to give up."""
 
     retries: Annotated[int, Field(ge=0, le=1000)] = Field(3, description="of work lost to a dead process or node")
-    silent_s: Positive = Field(
-        1800.0, description="seconds without a sign of life after which work is ended; longer than the longest epoch"
+    silent_s: Annotated[float, Field(ge=3, allow_inf_nan=False)] = Field(  # a beat comes every 2 s at most
+        1800.0, description="seconds without a heartbeat after which a worker is killed; longer than any step or search"
+    )
+    first_step_s: Positive = Field(
+        3600.0, description="the same before the first step: imports, compilation, transfer of the data"
     )
     memory_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="share of this machine's free memory that the decoded images may take"

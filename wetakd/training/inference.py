@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,18 +48,26 @@ def predict(
     views: Views | None = None,
     view: int = 0,
     device: str = "cpu",
+    on_step: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Logits (float32, N x C) of view `view` of the samples `sample_ids` (int64, N), in their order.
 
     In evaluation and inference mode and in float32, on `device`, where the model stays. Every layer gets back the
-    mode that it had; running statistics do not change.
+    mode that it had; running statistics do not change. `on_step` is called after each batch.
     """
     ids_N = torch.from_numpy(np.array(sample_ids, dtype=np.int64))
     pixels = Pixels.of(dataset, views, torch.device(device))
-    return logits(model.to(device), pixels, ids_N.to(device), view, dataset.num_classes).cpu().numpy()
+    return logits(model.to(device), pixels, ids_N.to(device), view, dataset.num_classes, on_step).cpu().numpy()
 
 
-def logits(model: nn.Module, pixels: Pixels, sample_ids_N: Tensor, view: int, num_classes: int) -> Tensor:
+def logits(
+    model: nn.Module,
+    pixels: Pixels,
+    sample_ids_N: Tensor,
+    view: int,
+    num_classes: int,
+    on_step: Callable[[], None] = lambda: None,
+) -> Tensor:
     """As `predict`, for pixels that are resident already; all tensors are on their device."""
     num = len(sample_ids_N)
     logits_NC = torch.empty((num, num_classes), device=sample_ids_N.device)
@@ -69,4 +78,5 @@ def logits(model: nn.Module, pixels: Pixels, sample_ids_N: Tensor, view: int, nu
             places_B = torch.arange(start, start + _BATCH, device=sample_ids_N.device).clamp(max=num - 1)
             batch_BC = model(pixels.inputs(sample_ids_N[places_B], view))
             logits_NC[start : start + _BATCH] = batch_BC[: num - start]
+            on_step()
     return logits_NC

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -123,6 +123,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     checkpoint_s: float = 30.0,
     user_model: str | None = None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Generator[Epoch, None, None]:
     """Train `model` in place on the split fit; yields every epoch from the first.
 
@@ -137,6 +138,7 @@ def train(
         precision: a result of `resolve_precision`.
         checkpoint_s: least seconds between two checkpoints.
         user_model: name of the function that made `model`, where it is the user's.
+        on_step: called after every training step and every batch of an evaluation, on every worker.
 
     Raises:
         Diverged: the loss is not finite.
@@ -165,6 +167,7 @@ def train(
         world=world,
         user_model=user_model,
         user_loss=user_function(distillation.loss) if distillation else None,
+        on_step=on_step,
     )
     keeper = checkpoints if world.rank == 0 else None
     saved_at, saved = time.monotonic(), len(history)
@@ -249,6 +252,7 @@ class _Course:
     world: World
     user_model: str | None
     user_loss: str | None
+    on_step: Callable[[], None]
 
     @property
     def device(self) -> torch.device:
@@ -284,6 +288,7 @@ class _Course:
             for step, (ids_B, labels_B, target_BC) in enumerate(batches, (epoch - 1) * num_steps):
                 lr = learning_rate(self.recipe, step, self.recipe.epochs * num_steps)
                 total += self._step(self._inputs(ids_B, view), labels_B, target_BC, lr)
+                self.on_step()
         if self.world.size > 1:
             dist.all_reduce(total)
         return total.item() / num_steps / self.world.size, lr
@@ -320,7 +325,7 @@ class _Course:
         choose = self.dataset.splits.choose
         ids_N = torch.from_numpy(choose[world.rank :: world.size].copy()).to(self.device)
         with errors_of(self.user_model):
-            logits_NC = logits(model, self.pixels, ids_N, 0, self.dataset.num_classes)
+            logits_NC = logits(model, self.pixels, ids_N, 0, self.dataset.num_classes, self.on_step)
         labels_N = as_tensor(self.dataset.labels_N)[ids_N.cpu()].to(self.device)
         nll = functional.cross_entropy(logits_NC.double(), labels_N, reduction="sum")
         sums = torch.stack([(logits_NC.argmax(1) == labels_N).sum().double(), nll])

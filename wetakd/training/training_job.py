@@ -7,7 +7,7 @@ address. Running a finished job again only reads what is there, so retries and s
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -59,12 +59,13 @@ def run(
     dataset: Dataset,
     banks: Sequence[pa.Table] = (),
     world: World = World(),  # noqa: B008 (frozen)
+    on_step: Callable[[], None] = lambda: None,
 ) -> Generator[Epoch, None, None]:
     """Train and commit; yields every epoch from the first, also those that an earlier try has done.
 
     `banks`: the teachers' bank tables, in the order of `job.weights_K`. Only rank 0 commits, when the last epoch has
     ended on every rank. A job that stops after fewer epochs than its recipe commits nothing: its checkpoint carries
-    it on.
+    it on. `on_step` is called after every training step and evaluation batch, on every rank.
     """
     store = Store(job.store_uri)
     finished = _agreed(store.find(job.address), world, job.device)
@@ -88,6 +89,7 @@ def run(
         checkpoints=checkpoints,
         checkpoint_s=job.checkpoint_s,
         user_model=user_function(job.model.name),
+        on_step=on_step,
     )
     # Closed early, a training leaves a checkpoint behind.
     with memory_errors(), with_epochs(done), closing(training) as epochs:

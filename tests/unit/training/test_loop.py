@@ -50,6 +50,15 @@ def test_the_record_of_choose_is_what_predict_says():
     assert epochs[-1].choose_nll == pytest.approx(nn.functional.cross_entropy(logits_NC, labels_N).item(), rel=1e-5)
 
 
+def test_every_training_step_and_evaluation_batch_is_reported():
+    steps = []
+    training = train(
+        tiny.network(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", on_step=lambda: steps.append(1)
+    )
+    # Five batches of the split fit, and the split choose in one.
+    assert [len(steps) for _ in training] == [6, 12, 18]
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
 def test_the_rates_really_applied_are_the_schedule(schedule):
     recipe = RecipeConfig(epochs=4, batch_size=8, lr=0.05, schedule=schedule, warmup_epochs=1)
