@@ -1,17 +1,20 @@
 """The graph of networks on Ray: every node is one Ray Train run, and its logits land in the bank.
 
-Nodes whose teachers are ready run at the same time, each driven from a thread of the driver: `workers: 0` as one Ray
-task, `workers: n` as a worker group (see `train_runs`). What is finished lies on storage under its key, so a retried
-task, a restarted worker group or another driver goes on where the last one stopped.
+Nodes whose teachers are ready run at the same time: `workers: 0` as one Ray task, `workers: n` as a worker group (see
+`train_runs`). Each node is a coroutine, so that thousands of them need no thread each; what blocks (storage, worker
+groups) runs in pools of bounded size. What is finished lies on storage under its key, so a retried task, a restarted
+worker group or another driver goes on where the last one stopped.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
@@ -36,7 +39,11 @@ from wetakd.training.failures import RECORDED, UserFunctionError, errors_of, use
 from wetakd.training.loop import Epoch
 from wetakd.training.training_job import HOPELESS
 
+_Result = TypeVar("_Result")
 _POLL_S = 0.25
+_STORAGE_THREADS = 16
+_GROUP_THREADS = 32
+"""Worker groups that run or wait for their turn; each that runs has a controller process as well."""
 _MOST_ROUNDS = 8
 """Weights and bank, each of which may be found damaged now and then; far more means that storage is not shared."""
 
@@ -66,45 +73,61 @@ def train_networks(
     `watch(uid, epoch)` is called in this thread for each epoch heard of. A network that fails costs itself and its
     pupils: its `error` says why. A worker whose heartbeat stops is killed and its network retried.
 
-    Raises UserError where a network's settings turn out wrong.
+    Raises UserError where a network's settings turn out wrong. Whatever is raised, all other networks are cancelled.
     """
     heartbeat = Watch(plan.config.limits)
-    foreman = _Foreman(plan.config, store, dataset_ref, heartbeat)
-    futures: dict[tuple[int, str], Future[TrainedNetwork]] = {}
-    pool = ThreadPoolExecutor(len(plan.nodes), thread_name_prefix="network")
+    runner = _NetworkRunner(plan.config, store, dataset_ref, heartbeat)
     try:
-        with removing_placement_groups():
-            for node in plan.nodes:
-                teachers = [futures[node.replicate, name] for name in node.teachers]
-                futures[node.replicate, node.name] = pool.submit(foreman.finish, node, teachers)
-            _follow(list(futures.values()), heartbeat, watch)
+        with removing_placement_groups(), _in_background(runner.finish_all(plan.nodes)) as networks:
+            _follow(networks, heartbeat, watch)
+            return networks.result()
     except BaseException:
-        foreman.stop()
+        runner.stop()
         raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        runner.close()
         heartbeat.close()
-    return {place: future.result() for place, future in futures.items()}
 
 
-def _follow(futures: list[Future[TrainedNetwork]], heartbeat: Watch, watch: Callable[[str, Epoch], None]) -> None:
-    """Pass on what is heard until all is done; raises what a thread raises, at once."""
+@contextmanager
+def _in_background(coroutine: Coroutine[Any, Any, _Result]) -> Iterator[Future[_Result]]:
+    """Run a coroutine in a thread with an event loop of its own; it is cancelled when the block is left.
+
+    Not in this thread: it may have a running loop already, as in a notebook.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="networks", daemon=True)
+    thread.start()
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    try:
+        yield future
+    finally:
+        future.cancel()
+        asyncio.run_coroutine_threadsafe(_all_ended(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _all_ended() -> None:
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+
+
+def _follow(networks: Future[Any], heartbeat: Watch, watch: Callable[[str, Epoch], None]) -> None:
+    """Pass on what is heard until all is done."""
     waiting = True
     while waiting:
-        waiting = not all(future.done() for future in futures)
-        done, _ = wait(futures, timeout=_POLL_S if waiting else 0, return_when=FIRST_EXCEPTION)
+        waiting = not wait([networks], timeout=_POLL_S).done
         for uid, epoch in heartbeat.hear():
             watch(uid, Epoch.from_dict(epoch))
-        for future in done:
-            future.result()
 
 
 class _Stopped(Exception):
     """The driver gives up; said to its own threads."""
 
 
-class _Foreman:
-    """Sees one node after another through: train, bank, object store. Its methods run in threads of the driver."""
+class _NetworkRunner:
+    """Sees the nodes through: train, bank, object store. Coroutines of one event loop, but for what says otherwise."""
 
     def __init__(
         self, config: StudyConfig, store: Store, dataset_ref: ray.ObjectRef[Dataset], heartbeat: Watch
@@ -115,45 +138,61 @@ class _Foreman:
         self._heartbeat = heartbeat
         self._slots = Slots()
         self._stopped = threading.Event()
-        self._running: set[ray.ObjectRef[Any]] = set()
+        self._storage_pool = ThreadPoolExecutor(_STORAGE_THREADS, thread_name_prefix="network-storage")
+        self._group_pool = ThreadPoolExecutor(_GROUP_THREADS, thread_name_prefix="network-group")
 
     def stop(self) -> None:
-        """End what runs; nodes that wait give up."""
+        """End the worker groups, which cannot be cancelled; called in the driver's thread."""
         self._stopped.set()
-        for task in tuple(self._running):
-            ray.cancel(task, force=True)
         if uses_worker_groups(self._config):
             end_groups()
 
-    def finish(self, node: NetworkNode, teachers: list[Future[TrainedNetwork]]) -> TrainedNetwork:
+    def close(self) -> None:
+        """Start nothing more; called in the driver's thread."""
+        for pool in (self._storage_pool, self._group_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def finish_all(self, nodes: Sequence[NetworkNode]) -> dict[tuple[int, str], TrainedNetwork]:
+        """Every node, teachers first; the first error cancels all others."""
+        tasks: dict[tuple[int, str], asyncio.Task[TrainedNetwork]] = {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for node in nodes:
+                    teachers = [tasks[node.replicate, name] for name in node.teachers]
+                    tasks[node.replicate, node.name] = group.create_task(self._finish(node, teachers))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return {place: task.result() for place, task in tasks.items()}
+
+    async def _finish(self, node: NetworkNode, teachers: Sequence[asyncio.Task[TrainedNetwork]]) -> TrainedNetwork:
         """Wait for the teachers, then do what is missing."""
-        taught_by = [future.result() for future in teachers]
+        taught_by = [await teacher for teacher in teachers]
         failed = [teacher.node.name for teacher in taught_by if teacher.error]
         if failed:
             return TrainedNetwork(node, error=f"its teacher {failed[0]} failed")
         with self._heartbeat.over(node.uid, f"network {node.name} (replicate {node.replicate})"):
-            return self._finish(node, [teacher.ref for teacher in taught_by])
+            return await self._attempt(node, [teacher.ref for teacher in taught_by])
 
-    def _finish(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
+    async def _attempt(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
         try:
-            return self._ensure(node, teacher_banks)
+            return await self._ensure(node, teacher_banks)
         except HOPELESS as error:
             # What a task raises comes with the task's traceback as its text.
             cause = error.cause if isinstance(error, RayTaskError) else error
             if isinstance(cause, UserError):
                 raise cause from None
-            return self._failed(node, cause)
+            return await self._on_storage(self._failed, node, cause)
         except RayTaskError:
             raise  # ours, with its traceback
         except (RayError, TrainingFailedError) as error:
             if (cause := _user_error(error)) is not None:
-                return self._failed(node, cause)
+                return await self._on_storage(self._failed, node, cause)
             lost = f"its workers died more than {self._config.limits.retries} times"
             reason = self._heartbeat.kill_reason(node.uid) or _last_line(error)
             return TrainedNetwork(node, error=f"{lost}: {reason}")
 
     def _failed(self, node: NetworkNode, error: BaseException) -> TrainedNetwork:
-        """A network without a result; what would happen again is recorded."""
+        """A network without a result; what would happen again is recorded. In a thread."""
         reason = str(error) or type(error).__name__
         if isinstance(error, RECORDED):
             address = network_address(node.key)
@@ -162,66 +201,71 @@ class _Foreman:
             failures.record(self._store, address, Failure(reason, epochs))
         return TrainedNetwork(node, error=reason)
 
-    def _ensure(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
+    async def _ensure(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
         trained = False
         for _ in range(_MOST_ROUNDS):
-            manifest = self._store.find_intact(network_address(node.key))
-            table = bank.read(self._store, node.key) if manifest is not None else None
-            if table is None and (known := failures.find(self._store, network_address(node.key))) is not None:
-                return TrainedNetwork(node, error=known.reason)
-            if manifest is None:
-                # A bank speaks for the very weights that it was computed from.
-                self._store.delete(bank.address(node.key))
-                self._train(node, teacher_banks)
-                trained = not node.config.is_imported
+            manifest, network = await self._on_storage(self._stored, node)
+            if network is not None:
+                return replace(network, trained=trained and network.error is None)
+            if manifest is not None:
+                await self._fill_bank(node, manifest)
                 continue
-            if table is None:
-                self._fill_bank(node, manifest)
-                continue
-            # The driver owns what students read, so no worker's or node's death can take it away, and no node that
-            # trained an assistant is kept alive for its sake.
-            return TrainedNetwork(node, trained, manifest, ray.put(table))
+            # A bank speaks for the very weights that it was computed from.
+            await self._on_storage(self._store.delete, bank.address(node.key))
+            await self._train(node, teacher_banks)
+            trained = not node.config.is_imported
         raise UserError(
             f"storage: {self._store.shown!r} does not have what a worker wrote there ({node.uid}); give s3://..., "
             "gs://... or a folder that all nodes share"
         )
 
-    def _train(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> None:
+    def _stored(self, node: NetworkNode) -> tuple[Manifest | None, TrainedNetwork | None]:
+        """What storage has of a node: its manifest, and the network if it is finished or failed before. In a thread."""
+        manifest = self._store.find_intact(network_address(node.key))
+        table = bank.read(self._store, node.key) if manifest is not None else None
+        if table is not None:
+            # The driver owns what students read, so no worker's or node's death can take it away, and no node that
+            # trained an assistant is kept alive for its sake.
+            return manifest, TrainedNetwork(node, manifest=manifest, bank_ref=ray.put(table))
+        known = failures.find(self._store, network_address(node.key))
+        return manifest, TrainedNetwork(node, error=known.reason) if known else None
+
+    async def _train(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> None:
         if node.config.is_imported:
-            imports.adopt(self._store, network_address(node.key), node.config, ray.get(self._dataset_ref), node.name)
+            await self._on_storage(self._adopt, node)
             return
-        inputs = Inputs(
-            network_job(node, self._config, self._store.uri), self._dataset_ref, teacher_banks, self._voice(node)
-        )
+        job = network_job(node, self._config, self._store.uri)
+        inputs = Inputs(job, self._dataset_ref, teacher_banks, self._voice(node))
         if node.config.workers == 0:
-            error = self._wait_for(self._voice(node).begin(self._options(node), train_here, inputs))
+            error = await self._result(self._voice(node).begin(self._options(node), train_here, inputs))
         else:
-            with self._slots.take(node.config, self._stopped):
-                error = self._train_in_group(inputs, node.config)
+            error = await self._in_pool(self._group_pool, self._train_in_group, inputs, node.config)
         if error is not None:
             raise error
 
-    def _train_in_group(self, inputs: Inputs, config: NetworkConfig) -> Exception | None:
-        """Ray Train starts its workers again, but nobody its controller: then the whole group gets another try."""
-        retries = left = self._config.limits.retries
-        while True:
-            self._check_stopped()
-            try:
-                return train_in_group(inputs, config, self._store, retries)
-            except RayActorError:
-                if not left:
-                    raise
-                left -= 1
+    def _adopt(self, node: NetworkNode) -> None:
+        imports.adopt(self._store, network_address(node.key), node.config, ray.get(self._dataset_ref), node.name)
 
-    def _fill_bank(self, node: NetworkNode, manifest: Manifest) -> None:
+    def _train_in_group(self, inputs: Inputs, config: NetworkConfig) -> Exception | None:
+        """In a thread. Ray Train restarts its workers, but nobody its controller: the whole group is tried again."""
+        retries = left = self._config.limits.retries
+        with self._slots.take(config, self._stopped):
+            while True:
+                if self._stopped.is_set():
+                    raise _Stopped
+                try:
+                    return train_in_group(inputs, config, self._store, retries)
+                except RayActorError:
+                    if not left:
+                        raise
+                    left -= 1
+
+    async def _fill_bank(self, node: NetworkNode, manifest: Manifest) -> None:
         if node.config.logits is not None:
-            dataset = ray.get(self._dataset_ref)
-            bank.write(
-                self._store, node.key, imports.logits_table(node.config, dataset, self._config.views.num, node.name)
-            )
+            await self._on_storage(self._copy_logits, node)
             return
         try:
-            self._wait_for(
+            await self._result(
                 self._voice(node).begin(
                     self._options(node),
                     _fill_bank,
@@ -235,7 +279,12 @@ class _Foreman:
                 )
             )
         except Damaged:
-            self._store.delete(network_address(node.key))
+            await self._on_storage(self._store.delete, network_address(node.key))
+
+    def _copy_logits(self, node: NetworkNode) -> None:
+        dataset = ray.get(self._dataset_ref)
+        table = imports.logits_table(node.config, dataset, self._config.views.num, node.name)
+        bank.write(self._store, node.key, table)
 
     def _options(self, node: NetworkNode) -> Mapping[str, Any]:
         return task_options(node.config.placement, self._config.limits.retries) | {"name": node.uid}
@@ -243,17 +292,18 @@ class _Foreman:
     def _voice(self, node: NetworkNode) -> Voice:
         return Voice(node.uid, self._heartbeat.mailbox)
 
-    def _wait_for(self, task: ray.ObjectRef[Any]) -> Any:
-        self._running.add(task)
+    async def _result(self, task: ray.ObjectRef[Any]) -> Any:
         try:
-            self._check_stopped()
-            return ray.get(task)
-        finally:
-            self._running.discard(task)
+            return await task
+        except asyncio.CancelledError:
+            ray.cancel(task, force=True)
+            raise
 
-    def _check_stopped(self) -> None:
-        if self._stopped.is_set():
-            raise _Stopped
+    async def _on_storage(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
+        return await self._in_pool(self._storage_pool, function, *arguments)
+
+    async def _in_pool(self, pool: ThreadPoolExecutor, function: Callable[..., _Result], *arguments: Any) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
 
 
 def _fill_bank(

@@ -86,6 +86,18 @@ def dying(num_classes: int, in_channels: int) -> nn.Module:
     return _Dying(num_classes, in_channels)
 
 
+class _Broken(_Slow):
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        if is_worker():
+            raise KeyError("a bug of the model")
+        return super().forward(images_BCHW)
+
+
+def broken(num_classes: int, in_channels: int) -> nn.Module:
+    """Raises in a worker of Ray."""
+    return _Broken(num_classes, in_channels)
+
+
 class _Loud(_Slow):
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         logits_BC: torch.Tensor = self.linear(images_BCHW.flatten(1))

@@ -48,10 +48,18 @@ def fails(heartbeat: Heartbeat) -> None:
     raise ValueError("no")
 
 
-def marks(heartbeat: Heartbeat, marker: str, after_s: float) -> None:
-    """Leaves a file when it is done."""
+def fails_after(heartbeat: Heartbeat, started: str) -> None:
+    """Has a bug, which shows when the other task is at work."""
+    while not Path(started).exists():
+        time.sleep(0.1)
+    raise ValueError("no")
+
+
+def marks(heartbeat: Heartbeat, started: str, done: str, after_s: float) -> None:
+    """Leaves a file when it starts, and one when it is done."""
+    Path(started).touch()
     time.sleep(after_s)
-    Path(marker).touch()
+    Path(done).touch()
 
 
 def echoes(heartbeat: Heartbeat, given: str) -> str:

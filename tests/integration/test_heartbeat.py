@@ -10,7 +10,7 @@ import psutil
 import pytest
 import ray
 
-from tests.integration import tasks
+from tests.integration import studies, tasks
 from wetakd.cluster.heartbeat import Heartbeat, Voice, Watch, results
 from wetakd.config import LimitsConfig
 from wetakd.errors import UserError
@@ -80,6 +80,20 @@ def test_many_steps_send_few_messages() -> None:
     finally:
         watch.close()
     assert 1 <= len(messages) <= 3
+
+
+def test_an_error_of_a_task_cancels_the_others(tmp_path: Path) -> None:
+    started, done = str(tmp_path / "started"), tmp_path / "done"
+    starts = {
+        "fails": lambda voice: voice.begin({"num_cpus": 1, "max_retries": 0}, tasks.fails_after, started),
+        "runs": lambda voice: voice.begin({"num_cpus": 1, "max_retries": 3}, tasks.marks, started, str(done), 20.0),
+        "waits": lambda voice: voice.begin({"num_cpus": 2, "max_retries": 3}, tasks.marks, started, str(done), 0.0),
+    }
+    with pytest.raises(ValueError, match="no"):
+        found(starts)
+    # A task that was not cancelled would only give its CPU back after it has left its mark.
+    studies.wait_for_cpus(2)
+    assert not done.exists()
 
 
 def test_an_error_of_a_task_is_raised_and_nothing_to_do_is_done() -> None:

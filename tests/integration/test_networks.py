@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import numpy as np
 import psutil
@@ -211,3 +212,25 @@ def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_pat
     studies.wait_for_cpus(2)
     assert max(heard) < 400
     assert store.find(network_address(made.node_of[0, "teacher"].key)) is None
+
+
+def test_an_error_of_one_network_cancels_the_others(tmp_path):
+    broken = NET | {"model": {"name": "tests.integration.studies:broken"}, "taught_by": []}
+    made, store = plan(
+        tmp_path, teacher={"model": SLOW, "recipe": RECIPE | {"epochs": 4000}}, assistants={"broken": broken}
+    )
+    with pytest.raises(UserError, match="a bug of the model"):
+        train(made, store)
+    studies.wait_for_cpus(2)
+    assert store.find(network_address(made.node_of[0, "teacher"].key)) is None
+
+
+def test_the_threads_of_the_driver_do_not_grow_with_the_networks(tmp_path):
+    study = {"name": "tiny", "seeds": 1, "strategies": ["uniform"], "replicates": 30}
+    short = NET | {"recipe": RECIPE | {"epochs": 1}}
+    made, store = plan(tmp_path, study=study, teacher=short, assistants={"first": short})
+    before, during = threading.active_count(), []
+    networks = train_networks(made, store, ray.put(made.dataset), lambda *_: during.append(threading.active_count()))
+    assert len(networks) == 60
+    assert not [network.error for network in networks.values() if network.error]
+    assert max(during) - before < 25

@@ -258,27 +258,32 @@ def results(
 ) -> Iterator[tuple[Any, Any]]:
     """Start tasks, each with a voice of its own, and give (name, result) as they finish.
 
-    A task whose heartbeat stops is killed, and Ray retries it. `label(name)` is what messages call a task.
+    A task whose heartbeat stops is killed, and Ray retries it. An error of one task is raised, and the others are
+    cancelled. `label(name)` is what messages call a task.
 
     Raises:
         UserError: a task whose last try was killed.
     """
     watch = Watch(limits)
+    waiting: list[ray.ObjectRef[Any]] = []
+    tasks = {}
     try:
-        tasks = {start(Voice(str(i), watch.mailbox)): (str(i), name) for i, (name, start) in enumerate(starts.items())}
-        deadlines = {uid: ExitStack() for uid, _ in tasks.values()}
-        for uid, name in tasks.values():
-            deadlines[uid].enter_context(watch.over(uid, label(name)))
-        waiting = list(tasks)
-        while waiting:
-            ready, waiting = ray.wait(waiting, timeout=_POLL_S)
-            for task in ready:
-                uid, name = tasks[task]
-                result = _result(task, uid, label(name), watch, limits)
-                deadlines[uid].close()
-                yield name, result
-            watch.hear()
+        with ExitStack() as deadlines:
+            for number, (name, start) in enumerate(starts.items()):
+                uid = str(number)
+                deadlines.enter_context(watch.over(uid, label(name)))
+                waiting.append(start(Voice(uid, watch.mailbox)))
+                tasks[waiting[-1]] = uid, name
+            while waiting:
+                ready, waiting = ray.wait(waiting, timeout=_POLL_S)
+                for task in ready:
+                    uid, name = tasks.pop(task)
+                    yield name, _result(task, uid, label(name), watch, limits)
+                watch.hear()
     finally:
+        # Something was raised, here or by the caller: nobody will want the other results.
+        for task in waiting:
+            ray.cancel(task, force=True)
         watch.close()
 
 
