@@ -1,4 +1,4 @@
-"""A real head that demands a token, and a client's commands."""
+"""A real head, with or without a token, and a client's commands."""
 
 import os
 import secrets
@@ -31,12 +31,15 @@ def run(environment: dict[str, str], module: str, *words: str) -> subprocess.Com
 
 
 @contextmanager
-def head() -> Iterator[dict[str, str]]:
-    """The environment of a client of a head with two CPUs that demands a token."""
+def head(*, with_token: bool = True) -> Iterator[dict[str, str]]:
+    """The environment of a client of a head with two CPUs, which demands a token or has authentication disabled."""
     folder = tempfile.mkdtemp(prefix="wkj-", dir="/tmp")  # short, for Ray's sockets
     ports = [free_port() for _ in range(4)]
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "WETAKD_", "MLFLOW_"))}
-    ours |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if with_token:
+        ours |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    else:
+        ours |= {"RAY_AUTH_MODE": "disabled", "HOME": folder, "RAY_ADDRESS": f"127.0.0.1:{ports[0]}"}
     ours["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), ours["PATH"]])
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--num-cpus=2", "--disable-usage-stats"),

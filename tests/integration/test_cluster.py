@@ -1,15 +1,17 @@
-"""Two drivers on one cluster."""
+"""Drivers on a cluster that was there before."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import ray
 from ray.util import placement_group, placement_group_table
 
+from tests.integration.heads import ROOT, head
 from wetakd.cluster.ray_cluster import removing_placement_groups
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 _OTHER = """
 import ray, sys
@@ -32,6 +34,7 @@ def interrupted(other, made):
         raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_driver_that_fails_takes_its_own_placement_groups_along_and_nobody_elses():
     kept = placement_group([{"CPU": 0.01}])
     ray.get(kept.ready())
@@ -47,3 +50,22 @@ def test_a_driver_that_fails_takes_its_own_placement_groups_along_and_nobody_els
     assert found[theirs] == "CREATED"
     assert found[kept.id.hex()] == "CREATED"
     assert found.get(ours, "REMOVED") == "REMOVED"
+
+
+_JOINS = """
+import ray
+from wetakd.cluster.ray_cluster import joined
+from wetakd.config.study_file import load
+with joined(load(None)):
+    assert ray.get(ray.remote(lambda: 7).remote()) == 7
+"""
+
+
+def test_joining_a_cluster_without_a_token_leaves_none_behind() -> None:
+    with head(with_token=False) as environment:
+        unset = {name: value for name, value in environment.items() if name != "RAY_AUTH_MODE"}
+        for client in (environment, unset):
+            command = [sys.executable, "-c", _JOINS]
+            done = subprocess.run(command, cwd=ROOT, env=client, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            assert not Path(environment["HOME"], ".ray/auth_token").exists()

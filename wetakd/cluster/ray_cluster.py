@@ -95,16 +95,26 @@ def _job_config(address: str | None) -> JobConfig:
 
 
 def guard_token() -> None:
-    """See to it that the token is for this user alone; Ray would write one that all users of this machine can read."""
+    """Keep the token of a private cluster readable for this user only; Ray would write one that all users can read.
+
+    A missing token is written only where Ray would write it: joining a cluster without one must not leave a token
+    behind, which that cluster's nodes do not have.
+    """
     elsewhere = os.environ.get("RAY_AUTH_TOKEN_PATH")
     path = Path(elsewhere or "~/.ray/auth_token").expanduser()
     with suppress(OSError):  # it is not ours to change
-        if not (elsewhere or "RAY_AUTH_TOKEN" in os.environ or path.exists()):
+        if _starts_with_token() and not (elsewhere or "RAY_AUTH_TOKEN" in os.environ or path.exists()):
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 file.write(uuid.uuid4().hex)
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
+
+
+def _starts_with_token() -> bool:
+    """Whether `ray.init` starts a private cluster, and with token authentication, which is Ray's default there."""
+    is_private = os.environ.get("RAY_ADDRESS", "") in ("", "local")
+    return is_private and os.environ.get("RAY_AUTH_MODE", "token").lower() == "token"
 
 
 def uses_worker_groups(config: StudyConfig) -> bool:

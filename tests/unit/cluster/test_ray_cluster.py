@@ -123,7 +123,7 @@ def test_a_first_token_is_never_readable_for_others_and_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN"):
+    for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     old = os.umask(0)
     try:
@@ -136,6 +136,27 @@ def test_a_first_token_is_never_readable_for_others_and_is_kept(
     assert len(first) == 32
     ray_cluster.guard_token()
     assert token.read_text() == first
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RAY_ADDRESS": "10.0.0.1:6379"},
+        {"RAY_ADDRESS": "auto"},
+        {"RAY_AUTH_MODE": "disabled"},
+        {"RAY_ADDRESS": "10.0.0.1:6379", "RAY_AUTH_MODE": "token"},
+    ],
+)
+def test_a_token_is_only_written_for_a_private_cluster_that_uses_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    ray_cluster.guard_token()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
