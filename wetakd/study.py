@@ -32,6 +32,7 @@ from wetakd.report.statistics import Winner, choose_winner
 from wetakd.stages import Ground
 from wetakd.storage import inventory
 from wetakd.storage.lease import Lease
+from wetakd.storage.scratch import empty_scratch
 from wetakd.storage.store import Store
 from wetakd.tracking import system_metrics
 from wetakd.tracking.logbook import STUDY, Logbook
@@ -138,6 +139,7 @@ class Study:
         preflight.check_placements(self.config)
         self.store.check_writable()
         with self.store.lease(f"{self._folder}/lease.json") as lease:
+            empty_scratch(self.store, self.config.study.name)
             self._check_same_file()
             yield lease
 

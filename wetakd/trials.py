@@ -21,7 +21,7 @@ from ray import tune
 from wetakd.assignments import student_address, student_job
 from wetakd.cluster import heartbeat
 from wetakd.cluster.capacity import worker_resources
-from wetakd.cluster.ray_cluster import removing_placement_groups
+from wetakd.cluster.ray_cluster import removing_placement_groups, session_folder
 from wetakd.cluster.student_trial import StudentTrial
 from wetakd.config import LimitsConfig, PlacementConfig, StudyConfig
 from wetakd.data.dataset import Dataset
@@ -112,7 +112,7 @@ def train_students(
             [student.teacher_keys for student in missing],
         )
         with collector.listening() as mailbox:
-            _tune_all(shared, mailbox, config, collector)
+            _tune_all(shared, mailbox, config, store, collector)
     new = {student.key for student in missing}
     return {
         key: _failed_before(student, known[key], until.get(key))
@@ -140,13 +140,13 @@ def _outcome(student: Student, trained: bool, store: Store, collector: _Collecto
     return TrainedStudent(student, trained, error=error or "it ended without a result")
 
 
-def _tune_all(shared: _Shared, mailbox: Any, config: StudyConfig, collector: _Collector) -> None:
+def _tune_all(shared: _Shared, mailbox: Any, config: StudyConfig, store: Store, collector: _Collector) -> None:
     """A Tune experiment over all students that are missing, and others over those whose actors Tune lost."""
     remaining = list(range(len(shared.jobs)))
     work = [ray.put((_StudentTraining, shared))]
     trainable = tune.with_parameters(StudentTrial, mailbox=mailbox, work=work)
     for _ in range(1 + config.limits.retries):
-        _tune(trainable, remaining, config, collector)
+        _tune(trainable, remaining, config, store, collector)
         # Tune tries again where an actor dies while it trains, but not where it dies between two trials.
         remaining = collector.take_lost()
         if not remaining:
@@ -154,12 +154,12 @@ def _tune_all(shared: _Shared, mailbox: Any, config: StudyConfig, collector: _Co
     collector.give_up(remaining)
 
 
-def _tune(trainable: Any, students: list[int], config: StudyConfig, collector: _Collector) -> None:
+def _tune(trainable: Any, students: list[int], config: StudyConfig, store: Store, collector: _Collector) -> None:
     for switch, value in _TUNE_SWITCHES.items():
         os.environ.setdefault(switch, value)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     placement = config.student.placement
-    with scratch() as folder, removing_placement_groups():
+    with scratch(store, config.study.name, session=session_folder()) as folder, removing_placement_groups():
         tune.Tuner(
             tune.with_resources(trainable, _resources(placement)),
             param_space={"student": tune.grid_search(students)},

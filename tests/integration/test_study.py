@@ -305,3 +305,12 @@ def _wait_for(folder: Path, pattern: str, driver: subprocess.Popen[bytes]) -> No
         assert driver.poll() is None, "the driver ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_run_removes_the_temporary_folders_of_killed_drivers_of_its_study(finished: tuple[Path, Any]) -> None:
+    folder, _ = finished
+    left = folder / "runs/studies/small/tmp/wetakd-killed"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"torn")
+    Study(study(folder)).run()
+    assert not left.exists()

@@ -94,6 +94,12 @@ def _job_config(address: str | None) -> JobConfig:
     return _JobConfig(_py_driver_sys_path=[os.path.abspath(folder) for folder in reversed(sys.path)])
 
 
+def session_folder() -> Path | None:
+    """The folder of the private cluster that this process has started; None where it joined one."""
+    node: Any = ray._private.worker._global_node
+    return Path(node.get_session_dir_path()) if node is not None and node.is_head() else None
+
+
 def guard_token() -> None:
     """Keep the token of a private cluster readable for this user only; Ray would write one that all users can read.
 

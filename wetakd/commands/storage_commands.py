@@ -76,11 +76,13 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
       wetakd sync digits --timeout 60
     """
     from wetakd.storage.inventory import config_of
+    from wetakd.storage.scratch import empty_scratch
     from wetakd.tracking.tracker import sync as send
 
     store = storage_at(storage)
     config = config_of(store, study)
     with store.lease(f"studies/{study}/lease.json"):
+        empty_scratch(store, study)
         complete = send(config, store, timeout)
     if not complete:
         click.echo(f"wetakd: study {study!r}: MLflow does not have all of it yet; try again", err=True)

@@ -1,25 +1,41 @@
-"""Temporary folders that do not pile up: what a killed process could not remove, the next one does."""
+"""Temporary folders of a study, at a place where what a killed process left is removed by the next one.
+
+A process id says nothing about the owner of a folder that several machines or containers share, so nothing is ever
+deleted because its process seems to be gone: whoever holds the lease of a study empties the study's own folder.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+from wetakd.storage.store import Store
 
 _PREFIX = "wetakd-"
 
 
+def empty_scratch(store: Store, study: str) -> None:
+    """Remove the temporary folders that killed drivers of a study left. Only for the holder of the study's lease."""
+    if store.is_local:
+        store.delete(_path(study))
+
+
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A temporary folder for the length of the block; folders of processes that are gone are removed first."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*"):
-        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as made:
+def scratch(store: Store, study: str, *, session: Path | None = None) -> Iterator[Path]:
+    """A temporary folder for the length of the block.
+
+    It is below `session` (a folder that ends with its cluster) if given, else in the folder of the study on a local
+    storage, else in the system's temporary folder, where a killed process leaves it behind.
+    """
+    parent = session
+    if parent is None and store.is_local:
+        parent = store.local_path / _path(study)
+        parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True) as made:
         yield Path(made)
+
+
+def _path(study: str) -> str:
+    return f"studies/{study}/tmp"

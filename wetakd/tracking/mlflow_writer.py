@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wetakd.errors import UserError
 from wetakd.storage.scratch import scratch
-from wetakd.storage.store import Damaged, inside
+from wetakd.storage.store import Damaged, Store, inside
 from wetakd.storage.uri import scrub, shown
 from wetakd.tracking.journal import Event, Journal
 from wetakd.tracking.tracking_uri import cause, sqlite_file
@@ -57,8 +57,9 @@ _QUIET = {
 class MlflowWriter:
     """Sends a journal to one experiment of one MLflow. Read `problem` for why it cannot, at the moment."""
 
-    def __init__(self, journal: Journal, study: str, tracking_uri: str, experiment: str) -> None:
+    def __init__(self, journal: Journal, store: Store, study: str, tracking_uri: str, experiment: str) -> None:
         self._journal, self._study, self._uri, self._experiment = journal, study, tracking_uri, experiment
+        self._store = store
         self._destination = hashlib.sha256(f"{shown(tracking_uri)}\n{experiment}".encode()).hexdigest()[:16]
         self._client: MlflowClient | None = None
         self.sent = self.sent_before = journal.acknowledged(self._destination)
@@ -259,7 +260,7 @@ class MlflowWriter:
     def _artifact(self, event: Event) -> None:
         path = PurePosixPath(inside(event.data["path"]))
         parent = str(path.parent) if path.parent.name else None
-        with scratch() as folder:
+        with scratch(self._store, self._study) as folder:
             file = folder / path.name
             file.write_bytes(self._journal.blob(event.data["blob"]))
             self._mlflow.log_artifact(self._run(event.uid), str(file), parent)
@@ -267,7 +268,7 @@ class MlflowWriter:
     def _model(self, event: Event) -> None:
         from wetakd.tracking.mlflow_model import send_model
 
-        with scratch() as folder:
+        with scratch(self._store, self._study) as folder:
             for path, blob in event.data["files"].items():
                 file = folder / inside(path)
                 file.parent.mkdir(parents=True, exist_ok=True)

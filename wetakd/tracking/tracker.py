@@ -166,7 +166,7 @@ class MlflowTracker:
         for asked, said in self._said.items():
             if said.status == "RUNNING" and asked_by(asked)[1] != question:
                 said.hear(self._journal.append("close", asked, {"status": "KILLED"}))
-        self._writer = MlflowWriter(self._journal, study, tracking_uri, experiment)
+        self._writer = MlflowWriter(self._journal, store, study, tracking_uri, experiment)
         self._has_all = max(self._journal.lost, default=0) <= self._writer.sent_before
 
     def open(

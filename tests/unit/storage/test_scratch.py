@@ -1,4 +1,4 @@
-"""Temporary folders: gone after use, and those of killed processes gone at the next use."""
+"""Temporary folders: removed after use; those of killed drivers are removed by the next holder of the study's lease."""
 
 from __future__ import annotations
 
@@ -9,22 +9,50 @@ from pathlib import Path
 
 import pytest
 
-from wetakd.storage.scratch import scratch
+from wetakd.storage.scratch import empty_scratch, scratch
+from wetakd.storage.store import Store
+
+_KILLED = (
+    "import os, sys\nfrom wetakd.storage.scratch import scratch\nfrom wetakd.storage.store import Store\n"
+    "with scratch(Store(sys.argv[1]), 'digits'): os.kill(os.getpid(), 9)"
+)
 
 
-def test_folders_of_dead_processes_go_and_those_of_living_ones_stay(
+def test_a_folder_of_a_killed_driver_is_removed_by_the_next_one_of_its_study(tmp_path: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], check=False).returncode == -9
+    store, folder = Store(str(tmp_path)), tmp_path / "studies/digits/tmp"
+    assert len(list(folder.iterdir())) == 1
+    empty_scratch(store, "flowers")
+    assert len(list(folder.iterdir())) == 1
+    empty_scratch(store, "digits")
+    assert not folder.exists()
+
+
+def test_nothing_in_a_shared_temporary_folder_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "shared"
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    # As a driver in another container has it: no process here has this number.
+    theirs = shared / "wetakd-4999999-abc"
+    theirs.mkdir(parents=True)
+    store = Store(str(tmp_path / "runs"))
+    empty_scratch(store, "digits")
+    with scratch(store, "digits") as outer, scratch(store, "digits") as inner:
+        assert outer != inner
+        assert outer.is_relative_to(tmp_path / "runs/studies/digits/tmp")
+    assert not outer.exists()
+    assert not inner.exists()
+    assert [path.name for path in shared.iterdir()] == [theirs.name]
+
+
+def test_on_remote_storage_it_is_in_the_session_or_in_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = (
-        f"import os, sys, tempfile; tempfile.tempdir = {str(tmp_path)!r}\nfrom wetakd.storage.scratch import scratch\n"
-    )
-    code += "with scratch(): sys.stdout.flush(); os.kill(os.getpid(), 9)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    (left,) = tmp_path.iterdir()
-    (tmp_path / "wetakd-notes").mkdir()
-    with scratch() as outer, scratch() as inner:
-        assert not left.exists()
-        assert outer.is_dir()
-        assert inner.is_dir()
-    assert [path.name for path in tmp_path.iterdir()] == ["wetakd-notes"]
+    store = Store("s3://bucket/runs?region=eu-west-1")
+    empty_scratch(store, "digits")
+    session = tmp_path / "session"
+    session.mkdir()
+    with scratch(store, "digits", session=session) as below, scratch(store, "digits") as own:
+        assert below.parent == session
+        assert own.parent == tmp_path
+    assert list(tmp_path.iterdir()) == [session]
