@@ -22,7 +22,7 @@ from wetakd.assignments import student_address, student_job
 from wetakd.cluster import heartbeat
 from wetakd.cluster.capacity import worker_resources
 from wetakd.cluster.ray_cluster import removing_placement_groups, session_folder
-from wetakd.cluster.student_trial import StudentTrial
+from wetakd.cluster.student_trial import student_trial
 from wetakd.config import LimitsConfig, PlacementConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.networks import TrainedNetwork
@@ -144,7 +144,7 @@ def _tune_all(shared: _Shared, mailbox: Any, config: StudyConfig, store: Store, 
     """A Tune experiment over all students that are missing, and others over those whose actors Tune lost."""
     remaining = list(range(len(shared.jobs)))
     work = [ray.put((_StudentTraining, shared))]
-    trainable = tune.with_parameters(StudentTrial, mailbox=mailbox, work=work)
+    trainable = student_trial(mailbox, work)
     for _ in range(1 + config.limits.retries):
         _tune(trainable, remaining, config, store, collector)
         # Tune tries again where an actor dies while it trains, but not where it dies between two trials.
@@ -181,7 +181,7 @@ def _resources(placement: PlacementConfig) -> tune.PlacementGroupFactory:
 
 
 class _StudentTraining:
-    """One student, trained in steps of about `REPORT_EVERY_S` seconds; see `StudentTrial`."""
+    """One student, trained in steps of about `REPORT_EVERY_S` seconds; see `student_trial`."""
 
     def __init__(self, shared: _Shared, index: int, on_step: Callable[[], None]) -> None:
         self._epochs = self._train(shared, index, on_step)

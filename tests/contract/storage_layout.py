@@ -26,7 +26,7 @@ KINDS = tuple(_FOLDERS)
 WORKERS = {
     "networks": "network",
     "searches": "_search_pool",
-    "students": "StudentTrial",
+    "students": "_StudentTrial",
     "evaluations": "_judge",
 }
 """Kind of work -> the name that Ray gives to a process that does it (`ray::NAME`). Only `tests.faults` needs it."""

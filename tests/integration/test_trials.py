@@ -106,7 +106,7 @@ def test_students_share_actors_and_one_copy_of_the_data(tmp_path, ground, large,
 
     def watch(key, epoch):
         heard.append((key, epoch.epoch))
-        where.update(studies.pids_of("StudentTrial"))
+        where.update(studies.pids_of("_StudentTrial"))
 
     capfd.readouterr()
     outcomes = run(made, ground, store, watch=watch)
@@ -189,7 +189,7 @@ def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, larg
     def strike(key, epoch):
         heard.append((key, epoch.epoch))
         if not struck:
-            struck.append(studies.pids_of("StudentTrial")[0])
+            struck.append(studies.pids_of("_StudentTrial")[0])
             os.kill(struck[0], sign)
 
     outcomes = run(made, ground, store, watch=strike)
@@ -219,7 +219,7 @@ def test_actors_that_die_between_two_students_cost_none(tmp_path, ground, large)
 
     def strike(key, epoch):
         if not struck and epoch.epoch == made.config.student.recipe.epochs:
-            struck.extend(studies.pids_of("StudentTrial"))
+            struck.extend(studies.pids_of("_StudentTrial"))
             for pid in struck:
                 os.kill(pid, signal.SIGKILL)
 

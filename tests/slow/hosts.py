@@ -79,7 +79,7 @@ class Host:
 
     def works(self) -> bool:
         """Whether a process of Ray computes something here."""
-        return any(_title(process).startswith(("ray::network:", "ray::StudentTrial")) for process in self.processes())
+        return any(_title(process).startswith(("ray::network:", "ray::_StudentTrial")) for process in self.processes())
 
 
 def _title(process: psutil.Process) -> str:

@@ -11,13 +11,22 @@ from ray import tune
 from wetakd.cluster.heartbeat import Heartbeat, Voice
 
 
-class StudentTrial(tune.Trainable):
-    """Trains one student after another in the same process; `config["student"]` is a student's number."""
+def student_trial(mailbox: Any, work: Sequence[ray.ObjectRef[Any]]) -> Any:
+    """A trainable for Tune, whose `config["student"]` is a student's number.
+
+    `work` holds one reference to (a class, what all students share); `class(shared, number, on_step)` trains a student
+    in steps. `mailbox`: of the driver's `Watch`, in which a student's uid is its number.
+    """
+    return tune.with_parameters(_StudentTrial, mailbox=mailbox, work=work)
+
+
+class _StudentTrial(tune.Trainable):
+    """Trains one student after another in the same process."""
 
     def setup(
         self, config: dict[str, Any], mailbox: Any = None, work: Sequence[ray.ObjectRef[Any]] | None = None
     ) -> None:
-        """Called once an actor. `work` holds a class, made of (shared, number, on_step), and what students share."""
+        """Called once an actor, with what all its students share."""
         assert work is not None  # tune.with_parameters gives it
         self._mailbox = mailbox
         self._start(config["student"])
