@@ -59,7 +59,8 @@ def check(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -
     if network.logits is not None:
         logits_table(network, dataset, num_views, name)
     else:
-        load_checkpoint(network, dataset, name)
+        model = load_checkpoint(network, dataset, name)
+        cost(model, input_shape(dataset), field=f"{block_of(name)}.model")
 
 
 def digest(network: NetworkConfig, name: str) -> str:

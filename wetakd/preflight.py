@@ -17,7 +17,7 @@ from wetakd.errors import UserError
 from wetakd.plan import Plan, device_of
 from wetakd.training.loop import resolve_precision
 from wetakd.training.losses import check_own_loss
-from wetakd.training.models import InputShape, build, check_training
+from wetakd.training.models import InputShape, build, check_training, cost
 from wetakd.training.training_job import input_shape
 
 
@@ -44,7 +44,10 @@ def check_placements(config: StudyConfig) -> None:
 
 
 def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
-    """Build every network and train it for a step: a wrong name, option or output is found here."""
+    """Build every network, determine its cost and train it for a step.
+
+    A wrong name, option or output, and a network whose cost cannot be determined, are found here.
+    """
     shape = input_shape(dataset)
     Views.of(config.views).check_size(shape.height, shape.width)
     for name, network in config.networks.items():
@@ -66,6 +69,7 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
 
 def _check_model(model: ModelConfig, shape: InputShape, num_classes: int, field: str) -> None:
     module = build(model, shape, num_classes, seed=0, field=field)
+    cost(module, shape, field=field)
     check_training(module, model.name, shape, num_classes, field=field)
 
 

@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import BaseTorchFunctionMode
 
 from wetakd.config import ModelConfig
 from wetakd.errors import UserError
@@ -49,8 +50,11 @@ class InputShape:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """Size of a network: `macs` are multiply-accumulates of one image's forward pass in convolutions and linear
-    layers; `bytes` is what its parameters and buffers take.
+    """Size of a network.
+
+    `macs` are the multiply-accumulates of one image's forward pass in convolutions, transposed convolutions, matrix
+    products (linear layers among them) and attention, as torch counts them: half its FLOPs. Elementwise operations,
+    normalisation and pooling count nothing. `bytes` is what parameters and buffers take.
     """
 
     parameters: int
@@ -260,25 +264,26 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             layer.training = mode
 
 
-def cost(module: nn.Module, shape: InputShape) -> ModelCost:
-    """Parameters, multiply-accumulates and bytes of a network, from one forward pass."""
-    macs = 0
+def cost(module: nn.Module, shape: InputShape, *, field: str = "model") -> ModelCost:
+    """Parameters, multiply-accumulates and bytes of a network, from one forward pass.
 
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        # Every weight of one output unit is used once for each place of the output.
-        weight = layer.get_parameter("weight")
-        macs += output.numel() * (weight.numel() // weight.shape[0])
+    Raises:
+        UserError: a line that begins with `field`: torch cannot count the operations of this network.
+    """
+    from torch.utils.flop_counter import FlopCounterMode  # takes a third as long to import as torch itself
 
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
+    counter = FlopCounterMode(display=False)
     try:
-        _forward_zero(module, shape)
-    finally:
-        for hook in hooks:
-            hook.remove()
+        # Under a torch function mode, attention layers do not take their fused path, whose operations are not counted.
+        with BaseTorchFunctionMode(), counter:
+            _forward_zero(module, shape)
+    except (Exception, SystemExit) as error:
+        name = type(module).__name__
+        raise UserError(f"{field}: the multiply-accumulates of {name} cannot be counted: {_brief(error)}") from error
     parameters = list(module.parameters())
     stored = [*parameters, *module.buffers()]
+    # A multiplication and an addition are two operations.
+    macs = counter.get_total_flops() // 2
     return ModelCost(sum(p.numel() for p in parameters), macs, sum(tensor.nbytes for tensor in stored))
 
 

@@ -26,7 +26,7 @@ from wetakd.errors import UserError
 from wetakd.storage.store import Manifest, Store
 from wetakd.training.failures import RECORDED, DeterministicError, user_function
 from wetakd.training.loop import Epoch, Targets, World, load_state, state_bytes, train
-from wetakd.training.models import InputShape, build, cost
+from wetakd.training.models import InputShape, ModelCost, build, cost
 
 HOPELESS = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
 """What would strike again: an error of this one network, not another try."""
@@ -72,6 +72,9 @@ def run(
     if finished is not None:
         yield from history(finished)
         return
+    # Before training, so that a network whose cost cannot be determined is not trained in vain; on a network of its
+    # own, because a forward pass may change more than weights.
+    size = cost(new_model(job.model, dataset, job.seed), input_shape(dataset))
     model = new_model(job.model, dataset, job.seed)
     checkpoints = store.checkpoints(job.address)
     done: list[Epoch] = []
@@ -99,7 +102,7 @@ def run(
             if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
                 return
     if world.rank == 0:
-        store.commit(job.address, {_BLOB: state_bytes(model)}, _facts(job, model, dataset, done))
+        store.commit(job.address, {_BLOB: state_bytes(model)}, _facts(job, size, dataset, done))
         checkpoints.clear()
 
 
@@ -138,8 +141,7 @@ def _agreed(manifest: Manifest | None, world: World, device: str) -> Manifest | 
     return manifest if num_found.item() == world.size else None
 
 
-def _facts(job: TrainingJob, model: nn.Module, dataset: Dataset, epochs: Sequence[Epoch]) -> dict[str, Any]:
-    size = cost(model, input_shape(dataset))
+def _facts(job: TrainingJob, size: ModelCost, dataset: Dataset, epochs: Sequence[Epoch]) -> dict[str, Any]:
     return {
         "epochs": [epoch.to_dict() for epoch in epochs],
         "train_seconds": sum(epoch.seconds for epoch in epochs),

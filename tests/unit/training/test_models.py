@@ -1,11 +1,21 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from tests.unit import tiny
 from wetakd.config import ModelConfig
 from wetakd.errors import UserError
-from wetakd.training.models import RESNET_DEPTHS, InputShape, build, check_training, cost, evaluating, source_digest
+from wetakd.training.models import (
+    RESNET_DEPTHS,
+    WIDE_DEPTHS,
+    InputShape,
+    build,
+    check_training,
+    cost,
+    evaluating,
+    source_digest,
+)
 from wetakd.training.snapshots import state_bytes
 
 COLOUR = InputShape(3, 32, 32)
@@ -79,6 +89,74 @@ def test_macs_of_grouped_convolutions():
             return self.conv(x)
 
     assert cost(Grouped(), InputShape(4, 5, 5)).macs == 5 * 5 * 6 * (2 * 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "depths", "macs"),
+    [
+        ("plain", {"widths": "cifar10"}, (2, 4, 6, 8, 10), (1_042_432, 6_361_088, 9_889_792, 13_451_904, 71_795_968)),
+        (
+            "plain",
+            {"widths": "cifar100"},
+            (2, 4, 6, 8, 10),
+            (3_264_512, 24_518_656, 38_715_392, 52_855_424, 72_193_024),
+        ),
+        (
+            "resnet",
+            {},
+            RESNET_DEPTHS,
+            (12_501_632, 26_657_408, 40_813_184, 54_968_960, 69_124_736, 97_436_288, 125_747_840, 253_149_824),
+        ),
+        ("wide_resnet", {"width": 1}, WIDE_DEPTHS, (12_501_632, 26_657_408, 40_813_184, 54_968_960, 83_280_512)),
+        ("wide_resnet", {"width": 2}, WIDE_DEPTHS, (44_483_840, 101_106_944, 157_730_048, 214_353_152, 327_599_360)),
+    ],
+)
+def test_macs_of_built_in_networks_stay_what_they_are(name, options, depths, macs):
+    assert tuple(cost(make(name, depth=depth, **options), COLOUR).macs for depth in depths) == macs
+
+
+def attending(num_classes):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    return nn.Sequential(nn.Flatten(1, 2), layer, nn.Flatten(), nn.Linear(64, num_classes))
+
+
+def frozen_attending(num_classes):
+    module = attending(num_classes)
+    module[1].requires_grad_(False)
+    return module
+
+
+@pytest.mark.parametrize("name", ["attending", "frozen_attending"])
+def test_macs_of_attention(name):
+    projections, products, feed_forward = 8 * 8 * 8 * 4, 2 * 2 * (8 * 8 * 4), 2 * (8 * 8 * 16)
+    size = cost(make(f"{__name__}:{name}", DIGIT), DIGIT)
+    assert size.macs == projections + products + feed_forward + 64 * 10
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_macs_of_transposed_convolutions():
+    module = nn.Sequential(nn.ConvTranspose2d(1, 6, 3, stride=2), nn.Flatten(), nn.Linear(6 * 17 * 17, 2))
+    assert cost(module, DIGIT).macs == 8 * 8 * (6 * 9) + 6 * 17 * 17 * 2
+
+
+@pytest.mark.parametrize("parametrization", [weight_norm, spectral_norm])
+def test_macs_of_layers_without_a_plain_weight(parametrization):
+    plain = nn.Sequential(nn.Conv2d(1, 6, 3), nn.Flatten(), nn.Linear(6 * 36, 10))
+    expected = cost(plain, DIGIT).macs
+    for layer in (plain[0], plain[2]):
+        parametrization(layer)
+    assert cost(plain, DIGIT).macs == expected == 36 * 6 * 9 + 6 * 36 * 10
+
+
+def test_a_cost_that_cannot_be_counted_is_one_line():
+    def uncountable(_, inputs):
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise NotImplementedError("no\ndispatch modes")
+
+    module = make("plain", DIGIT, depth=2)
+    module.register_forward_pre_hook(uncountable)
+    with pytest.raises(UserError, match=r"^student\.model: .* cannot be counted: NotImplementedError: no dispatch"):
+        cost(module, DIGIT, field="student.model")
 
 
 def test_measuring_changes_nothing():

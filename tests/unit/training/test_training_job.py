@@ -7,9 +7,13 @@ import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from tests.unit import tiny
 from wetakd import bank
+from wetakd.config import ModelConfig
+from wetakd.errors import UserError
 from wetakd.storage.store import Store
 from wetakd.training import training_job
 from wetakd.training.loop import Diverged, World
@@ -55,6 +59,66 @@ def test_a_job_is_trained_once_and_its_history_is_kept(tmp_path):
     assert not [path for path in files if "checkpoints" in path]
     assert list(run(job(tmp_path), tiny.dataset())) == told
     assert store.list() == files
+
+
+def parametrized(num_classes, in_channels):
+    return nn.Sequential(
+        weight_norm(nn.Conv2d(in_channels, 4, 3)),
+        nn.ReLU(),
+        nn.Flatten(),
+        spectral_norm(nn.Linear(4 * 36, num_classes)),
+    )
+
+
+def test_a_network_without_plain_weights_is_trained_and_kept(tmp_path):
+    model = ModelConfig(name=f"{__name__}:parametrized")
+    told = list(run(job(tmp_path, model=model), tiny.dataset()))
+    manifest = Store(str(tmp_path)).find_intact("networks/first")
+    assert history(manifest) == told
+    assert manifest.facts["macs"] == 36 * 4 * 9 + 4 * 36 * tiny.NUM_CLASSES
+    trained, _ = tiny.run(training_job.new_model(model, tiny.dataset(), 3), seed=3)
+    assert equal(weights(tmp_path, model), trained.state_dict())
+
+
+calls_before_training = []
+
+
+def costing_too_much(num_classes, in_channels):
+    """A network that can be trained and whose operations cannot be counted."""
+
+    def forward_pre_hook(module, _):
+        calls_before_training.append(module.training)
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise NotImplementedError
+
+    module = parametrized(num_classes, in_channels)
+    module.register_forward_pre_hook(forward_pre_hook)
+    return module
+
+
+def test_a_cost_that_cannot_be_determined_ends_a_job_before_it_trains(tmp_path):
+    with pytest.raises(UserError, match="cannot be counted"):
+        next(run(job(tmp_path, model=ModelConfig(name=f"{__name__}:costing_too_much")), tiny.dataset()))
+    assert not any(calls_before_training)
+
+
+def test_determining_the_cost_does_not_change_the_network(tmp_path):
+    model = ModelConfig(name=f"{__name__}:counting_its_calls")
+    list(run(job(tmp_path, model=model), tiny.dataset()))
+    trained, _ = tiny.run(training_job.new_model(model, tiny.dataset(), 3), seed=3)
+    assert equal(weights(tmp_path, model), trained.state_dict())
+
+
+def counting_its_calls(num_classes, in_channels):
+    """A network with a buffer that each forward pass changes, in evaluation mode too."""
+
+    def count(layer, _):
+        layer.num_calls += 1
+
+    module = parametrized(num_classes, in_channels)
+    module.register_buffer("num_calls", torch.zeros(()))
+    module.register_forward_pre_hook(count)
+    return module
 
 
 def test_the_result_is_that_of_the_loop_itself(tmp_path):

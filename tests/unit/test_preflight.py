@@ -1,0 +1,43 @@
+"""What cannot work is refused before anything trains."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tests.unit import tiny
+from wetakd.config.study_file import load
+from wetakd.errors import UserError
+from wetakd.plan import Plan
+from wetakd.preflight import check_models
+from wetakd.training.training_job import new_model
+
+
+def uncountable(num_classes):
+    """A network that can be trained, and whose operations cannot be counted."""
+
+    def refuse(*_):
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise NotImplementedError
+
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+    module.register_forward_pre_hook(refuse)
+    return module
+
+
+@pytest.mark.parametrize("network", ["teacher", "assistants.ta8", "student"])
+def test_a_network_whose_cost_cannot_be_determined_is_refused(network):
+    config = load(None, [f"{network}.model={{name: '{__name__}:uncountable'}}"])
+    with pytest.raises(UserError, match=rf"^{network}\.model: .* cannot be counted: NotImplementedError"):
+        check_models(config, tiny.dataset(), Plan(config, tiny.dataset()))
+
+
+def test_so_is_an_imported_one(tmp_path):
+    data = tiny.dataset()
+    model = f"{{name: '{__name__}:uncountable'}}"
+    config = load(None, [f"teacher.model={model}"])
+    save_file(new_model(config.teacher.model, data, 0).state_dict(), tmp_path / "teacher.safetensors")
+    teacher = f"{{model: {model}, checkpoint: {tmp_path}/teacher.safetensors, trained_on: train}}"
+    config = load(None, [f"teacher={teacher}"])
+    with pytest.raises(UserError, match=r"^teacher\.model: .* cannot be counted: NotImplementedError"):
+        check_models(config, data, Plan(config, data))
