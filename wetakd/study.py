@@ -67,14 +67,24 @@ class StudyResult:
         return student_address(self.winner.student_key) if self.winner else None
 
     @property
-    def num_failed(self) -> int:
-        """Trials without a student."""
-        return int(self.table["error"].notna().sum())
+    def num_networks_failed(self) -> int:
+        """Networks that failed for a reason of their own, not because one of their teachers failed."""
+        return len(self.report.findings.failures.networks)
+
+    @property
+    def num_students_failed(self) -> int:
+        """Distinct students that failed; several trials may share one."""
+        return self.report.findings.failures.num_students
+
+    @property
+    def num_trials_failed(self) -> int:
+        """Trials (rows of the table) without a student, for whatever reason."""
+        return self.report.findings.failures.num_trials
 
     @property
     def exit_code(self) -> int:
         """0; or 1 where a trial has no student, or MLflow lacks something."""
-        return int(self.num_failed > 0 or not self.tracked)
+        return int(self.num_trials_failed > 0 or not self.tracked)
 
 
 class Study:

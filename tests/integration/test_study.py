@@ -205,6 +205,9 @@ def test_a_network_that_diverges_costs_its_arms_and_nothing_else(ray_cluster: No
     assert result.exit_code == 1
     assert table.loc[["de", "uniform", "dgkd"], "error"].str.contains("wild").all()
     assert table.loc[["none", "teacher"], "error"].isna().all()
+    assert [network.name for network in result.report.findings.failures.networks] == ["wild"]
+    assert (result.num_networks_failed, result.num_students_failed) == (1, 0)
+    assert result.num_trials_failed == result.table["error"].notna().sum()
     singles = result.table[result.table["strategy"] == "single"]
     assert singles["error"].notna().tolist() == [names == ["wild"] for names in singles["assistants"]]
     # To run it again starts no cluster, says the same, and is not a success.
@@ -225,6 +228,7 @@ def test_a_network_that_diverges_costs_its_arms_and_nothing_else(ray_cluster: No
     result = Study(hopeless, revise=True).run()
     assert result.exit_code == 1
     assert result.table["error"].notna().all()
+    assert result.num_students_failed == result.table["student_key"].nunique() > 0
     assert result.winner is None
 
 

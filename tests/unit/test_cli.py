@@ -17,9 +17,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.unit.report.test_failure_counts import broken as without_networks
+from tests.unit.report.test_failure_counts import shared
 from wetakd import cli
 from wetakd.commands import study_commands
 from wetakd.config.study_file import embedded_study, load
+from wetakd.report.report import build
+from wetakd.report.results import Results
+from wetakd.study import StudyResult
 
 
 @pytest.fixture(autouse=True)
@@ -280,3 +285,16 @@ def test_the_next_command_can_be_typed_as_it_stands(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WETAKD_STORAGE", "/my data/runs")
     monkeypatch.setattr(sys, "argv", ["jobs/study.py"])
     assert study_commands._next("sync", elsewhere) == "wetakd sync digits"
+
+
+@pytest.mark.parametrize(
+    ("results", "says"),
+    [
+        (shared(), "Failed:  1 student failed; 3 trials have no student"),
+        (without_networks({"ta6": "diverged"}), "Failed:  1 network failed; "),
+    ],
+)
+def test_the_closing_lines_count_networks_and_distinct_students(results: Results, says: str) -> None:
+    result = StudyResult(results, build(results), tracked=True, seconds=1.0)
+    assert says in study_commands._closing_lines(load(None), result)
+    assert result.exit_code == 1

@@ -45,7 +45,10 @@ def run(
     """Run the study FILE (a YAML file; without one, the embedded study of digits) and print its report.
 
     What storage holds already is not done again: after a crash or Ctrl-C, the same command goes on from there. Exit
-    code 1 also where a student failed or MLflow lacks something; the last lines say which.
+    code 1 also where a trial has no student or MLflow lacks something; the last lines say which.
+
+    In the JSON, "errors" and "num_failed" count trials, several of which may share one student; "failures" counts
+    networks and distinct students.
 
     Training that diverged and errors of your own functions (model, loss, strategy) are recorded with their reason and
     are not tried again, unless you pass --retry-failed. Lack of memory and lost workers are never recorded.
@@ -78,8 +81,8 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
         f"in {duration(result.seconds)}; the rest was on storage.",
         f"Report:  {Store(config.storage).shown}/studies/{config.study.name}/report.html",
     ]
-    if result.num_failed:
-        lines.append(f"Failed:  {result.num_failed} trials have no student; the table says why")
+    if failures := result.report.findings.failures:
+        lines.append(f'Failed:  {failures.summary}; see "What failed" above')
         lines.append("         recorded failures are tried again only by: wetakd run --retry-failed")
     if not result.tracked:
         lines.append(f"MLflow:  does not have all of it yet; send the rest with: {_next('sync', config)}")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from wetakd.report.arms import CONTROLS, Arm, Arms, collect, sizes_of
 from wetakd.report.contrasts import Contrast, CountRow, contrasts, counts, main_strategy
+from wetakd.report.failure_counts import Failures, find_failures
 from wetakd.report.results import Results
 from wetakd.report.statistics import Estimate, RankCorrelation, estimate, rank_correlation
 
@@ -127,14 +129,22 @@ class Findings:
         """The strategy that is shown in detail; None where only controls were compared."""
         return main_strategy(self.arms, self.results.primary)
 
+    @cached_property
+    def failures(self) -> Failures:
+        """What failed, each network and each distinct student once."""
+        return find_failures(self.results.trials, self.results.networks)
+
     @property
     def errors(self) -> Mapping[str, int]:
-        """How many students failed, by what they said."""
+        """Number of trials (rows of the table) without a student, by the text in their column `error`."""
         column = self.results.trials["error"]
         return {str(text): int(num) for text, num in column[column.notna() & (column != "")].value_counts().items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-safe values; accuracies and differences in shares of 1."""
+        """As JSON-safe values; accuracies and differences in shares of 1.
+
+        `errors` counts trials, several of which may share a student; `failures` counts networks and distinct students.
+        """
         costs = {
             "teacher": self.results.teacher_cost and asdict(self.results.teacher_cost),
             "student": asdict(self.results.student_cost),
@@ -152,6 +162,7 @@ class Findings:
             "proxies": [proxy.to_dict() for proxy in self.proxies],
             "contributions": [contribution.to_dict() for contribution in self.contributions],
             "errors": dict(self.errors),
+            "failures": self.failures.to_dict(),
         }
 
 

@@ -12,7 +12,7 @@ from wetakd.report.verdict import Statement
 from wetakd.report.wording import many
 
 # Tables that a first reader wants; the others are folded.
-_OPEN = ("Strategies over the full pool", "Controls", "By number of assistants", "Students that failed")
+_OPEN = ("Strategies over the full pool", "Controls", "By number of assistants", "What failed")
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d9dee5; --paper: #fff; --tint: #f4f6f9;

@@ -12,6 +12,7 @@ from wetakd.report.wording import (
     NOTHING,
     describe_point,
     difference,
+    many,
     mean_and_width,
     number,
     percent,
@@ -46,7 +47,7 @@ def sheets(findings: Findings) -> list[Sheet]:
         _searches(findings),
         _points(findings),
         _networks(findings),
-        _errors(findings),
+        _failures(findings),
     ]
     return [sheet for sheet in found if sheet.rows]
 
@@ -293,10 +294,16 @@ def _known(value: float | None) -> float | None:
     return None if value is None or value != value else float(value)
 
 
-def _errors(findings: Findings) -> Sheet:
+def _failures(findings: Findings) -> Sheet:
+    failures = findings.failures
+    networks = [(f"network {failures.title(n)}", n.error, n.num_trials) for n in failures.networks]
+    students = [(many(group.num_students, "student"), group.error, group.num_trials) for group in failures.students]
+    searches = [("search for weights", group.error, group.num_trials) for group in failures.searches]
     return Sheet(
-        "Students that failed",
-        "They stand in the tables as missing; what failed for a reason of its own is not tried again.",
-        ("error", "students"),
-        tuple((text, str(num)) for text, num in findings.errors.items()),
+        "What failed",
+        "The last column counts the trials that have no student because of it; equal students are trained once, so "
+        "several trials may share one. `--retry-failed` tries recorded failures again.",
+        ("what", "error", "trials"),
+        tuple((what, error, str(num)) for what, error, num in (*networks, *students, *searches)),
+        num_text_columns=2,
     )

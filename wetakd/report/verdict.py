@@ -300,7 +300,5 @@ def _spending(findings: Findings) -> Statement:
 
 
 def _failures(findings: Findings) -> Statement | None:
-    if not findings.errors:
-        return None
-    items = tuple(f"{many(num, 'student')}: {text}" for text, num in findings.errors.items())
-    return Statement("What failed", f"{many(sum(findings.errors.values()), 'student')} failed and are missing:", items)
+    failures = findings.failures
+    return Statement("What failed", f"{failures.summary}:", tuple(failures.lines())) if failures else None
