@@ -4,8 +4,8 @@
 
 Ray names the cluster in RAY_ADDRESS, and the study joins it. Storage must outlive the job, so a relative path is
 refused; WETAKD_STORAGE and MLFLOW_TRACKING_URI in the job's environment stand above the file. Exit codes are those of
-`wetakd run`: 0 done, 1 our own fault or work that failed, 2 the user's mistake, 130 interrupted, 143 ended
-by SIGTERM.
+`wetakd run`: 0 done, 1 our own fault or work that failed, 2 the user's mistake, 130 interrupted, 141 the
+reader of the output left before its end, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The command `wetakd`. Results go to standard output, progress and complaints to standard error.
 
-Exit codes: 0 done, 1 our own fault or work that failed, 2 the user's mistake, 130 interrupted, 143 ended by SIGTERM.
+Exit codes: 0 done, 1 our own fault or work that failed, 2 the user's mistake, 130 interrupted, 141 the reader of
+the output left before its end, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -22,14 +23,17 @@ from wetakd.commands.storage_commands import gc, list_studies, sync
 from wetakd.commands.study_commands import plan, report, run, ui, validate
 from wetakd.commands.weigh_command import weigh
 from wetakd.errors import UserError
+from wetakd.output import READER_LEFT, GuardedStream, guarded
 
 
 def main() -> None:
     """Run the command and turn what went wrong into a line and an exit code."""
-    _leave(_run())
+    with guarded() as stdout:
+        code = _run(stdout)
+    _leave(READER_LEFT if stdout.is_broken and code == 0 else code)
 
 
-def _run() -> int:
+def _run(stdout: GuardedStream) -> int:
     try:
         code = commands(prog_name="wetakd", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -42,11 +46,9 @@ def _run() -> int:
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted: run the same command again to go on from here")
         return 130
-    except BrokenPipeError:
-        # The reader of our output left; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except SystemExit as ended:
+        if stdout.is_broken:  # click exits with 1
+            return READER_LEFT
         # The answer to SIGTERM (`ray_cluster.joined`). Whoever else exits, such as the shell's completion, knows why.
         if ended.code != signal.SIGTERM:
             raise
@@ -70,7 +72,23 @@ def _complain(text: str) -> None:
     print(f"wetakd: {text}", file=sys.stderr)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES)
+class _Commands(click.Group):
+    """Click takes every broken pipe for a reader of our output that left, and exits without a word."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; the broken pipe of a connection is an error like any other."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            if getattr(sys.stdout, "is_broken", False):
+                raise
+            traceback.print_exc()
+            return 1
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES
+)
 @click.version_option(package_name="wetakd")
 def commands() -> None:
     """Compress a classifier: which teaching assistants, how many, mixed how, give the best student?

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from wetakd.output import optional
 from wetakd.training.loop import Epoch
 
 # A log is read afterwards: one line in so many seconds tells that it lives without drowning what matters.
@@ -149,10 +150,11 @@ class _BarStage:
 
 
 def reporter(quiet: bool = False) -> Reporter:
-    """The reporter that fits where standard error goes."""
-    if quiet:
+    """The reporter that fits where standard error goes. When its reader leaves, it goes on without a word."""
+    if quiet or sys.stderr is None:
         return QuietReporter()
-    return TerminalReporter(sys.stderr) if sys.stderr.isatty() else LineReporter(sys.stderr)
+    stream = optional(sys.stderr)
+    return TerminalReporter(stream) if stream.isatty() else LineReporter(stream)
 
 
 def share(done: float, total: float) -> str:

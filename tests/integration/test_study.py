@@ -284,6 +284,21 @@ def test_a_driver_that_gets_sigterm_says_so_and_leaves_nothing_running(tmp_path:
     assert {run.info.status for run in runs} == {"KILLED"}
 
 
+def test_a_study_outlives_the_reader_of_its_progress(tmp_path: Path) -> None:
+    """`wetakd run 2>&1 | head -c 10`: the results are stored; 141, since nobody was there to read the table."""
+    calm = {**NET, "recipe": {**NET["recipe"], "epochs": 1}}
+    blocks = {"teacher": calm, "student": calm, "assistants": {"first": calm}, "mlflow": {"enabled": False}}
+    blocks["study"] = {"name": "small", "seeds": 1}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(tree(tmp_path, **blocks)))
+    run = f"{sys.executable} -m wetakd run {tmp_path}/study.yaml"
+    script = f"{{ {run}; echo $? > {tmp_path}/code; }} 2>&1 | head -c 10"
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    told = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert ((tmp_path / "code").read_text(), len(told.stdout), told.stderr) == ("141\n", 10, "")
+    table = pd.read_parquet(tmp_path / "runs/studies/small/trials.parquet")
+    assert table["student_test_accuracy"].notna().all()
+
+
 class Stages(QuietReporter):
     """Keeps the titles of the stages."""
 

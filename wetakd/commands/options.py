@@ -12,8 +12,8 @@ from wetakd.cluster.jobs import DEFAULT_ADDRESS
 from wetakd.storage.store import Store
 
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted, 143 ended by "
-    "SIGTERM."
+    "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted, 141 the reader "
+    "of the output left before its end, 143 ended by SIGTERM."
 )
 
 

@@ -25,6 +25,7 @@ from wetakd.commands.options import (
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
+from wetakd.output import outliving_its_readers
 from wetakd.storage.store import Store
 from wetakd.storage.uri import hide
 
@@ -64,7 +65,8 @@ def run(
 
     search_working_directory()
     config = load(file, overrides)
-    result = Study(config, reporter=reporter(quiet), revise=revise, retry_failed=retry_failed).run()
+    with outliving_its_readers():
+        result = Study(config, reporter=reporter(quiet), revise=revise, retry_failed=retry_failed).run()
     if as_json:
         click.echo(json.dumps(result.report.to_dict(), indent=2))
     else:
