@@ -89,8 +89,8 @@ class Forecast:
     def _row(network: NetworkForecast) -> str:
         found = f"{network.num_found}/{network.num_total}" if network.num_total else "-"
         parameters = NOTHING if network.parameters is None else f"{network.parameters:,}"
-        row = f"  {network.name:<14}{parameters:>12}{short(network.macs):>9}{network.epochs:>8}"
-        return f"{row}  {found:<7}{network.asks_for}"
+        row = f"  {network.name:<13} {parameters:>11} {short(network.macs):>8} {network.epochs:>7}"
+        return f"{row}  {found:<6} {network.asks_for}"
 
 
 def forecast(plan: Plan, store: Store) -> Forecast:

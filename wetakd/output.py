@@ -109,3 +109,11 @@ def outliving_its_readers() -> Iterator[None]:
         yield
     finally:
         guard.is_optional = False
+
+
+def columns() -> int:
+    """Columns of the terminal that standard output is; 80 where it is none or does not say."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (OSError, ValueError):  # a file, a pipe, or no file descriptor at all
+        return 80

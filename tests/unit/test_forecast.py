@@ -7,7 +7,7 @@ from wetakd import bank
 from wetakd.config import ViewsConfig
 from wetakd.config.study_file import load
 from wetakd.data.views import Views
-from wetakd.forecast import forecast
+from wetakd.forecast import Forecast, NetworkForecast, forecast
 from wetakd.plan import Plan
 from wetakd.storage.store import Store
 from wetakd.training.training_job import new_model
@@ -86,3 +86,9 @@ def test_the_declared_contrast_is_named(tmp_path: Path) -> None:
     assert none.declared is None
     assert "declared  no contrast" in none.text
     assert all(len(line) <= 80 for line in none.text.splitlines())
+
+
+def test_columns_of_large_networks_and_many_replicates_do_not_touch() -> None:
+    large = NetworkForecast("a-large-teacher", (), 1_234_567_890, 10**11, 1_000_000, "1 CPU", 1_000, 1_000)
+    row = Forecast._row(large)
+    assert row.split() == ["a-large-teacher", "1,234,567,890", "100", "G", "1000000", "1000/1000", "1", "CPU"]

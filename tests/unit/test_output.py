@@ -13,6 +13,8 @@ from tests.unit.tables import simulated
 from wetakd.config.study_file import embedded_study, stamped
 from wetakd.output import READER_LEFT, GuardedStream, optional
 from wetakd.progress import LineReporter, TerminalReporter
+from wetakd.report.report import build
+from wetakd.report.results import Results
 from wetakd.storage.inventory import RECORD
 from wetakd.storage.store import Store
 
@@ -153,3 +155,22 @@ def test_a_study_outlives_the_readers_of_its_progress(pipeline: str, code: int, 
     assert "Traceback" not in told.stdout + told.stderr
     if code == 0:
         assert "The declared contrast" in (tmp_path / "table").read_text()
+
+
+def test_a_report_is_as_wide_as_its_terminal_from_80_to_120_columns(stored: Path) -> None:
+    """Only a terminal's width counts: the stored file and a pipe have 80."""
+    code = """
+import fcntl, os, pty, struct, sys, termios
+from wetakd import output
+print(output.columns(), file=sys.stderr)  # of a pipe
+for wanted in (40, 100, 300):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, wanted, 0, 0))
+    sys.stdout = os.fdopen(theirs, "w")
+    print(output.columns(), file=sys.stderr)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stderr.split() == ["80", "40", "100", "300"]
+    report = build(Results.read(Store(str(stored / "runs")), "digits"))
+    widths = {wanted: max(map(len, report.text_of_width(wanted).splitlines())) for wanted in (40, 100, 300)}
+    assert widths == {40: 80, 100: 100, 300: 120}

@@ -25,7 +25,7 @@ from wetakd.commands.options import (
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load
 from wetakd.errors import UserError
-from wetakd.output import outliving_its_readers
+from wetakd.output import columns, outliving_its_readers
 from wetakd.storage.store import Store
 from wetakd.storage.uri import hide
 
@@ -70,7 +70,7 @@ def run(
     if as_json:
         click.echo(json.dumps(result.report.to_dict(), indent=2))
     else:
-        click.echo(f"{result.report.text}\n\n{_closing_lines(config, result)}")
+        click.echo(f"{result.report.text_of_width(columns())}\n\n{_closing_lines(config, result)}")
     return result.exit_code
 
 
@@ -187,7 +187,7 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
     config_of(store, study)
     built = build(Results.read(store, study))
     write_report(store, study, built.files())
-    click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text)
+    click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text_of_width(columns()))
 
 
 @click.command(short_help="Open STUDY in MLflow.", epilog=EXIT_CODES)

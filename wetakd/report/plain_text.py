@@ -1,9 +1,10 @@
-"""The report in a terminal: 80 columns, no colour needed, a main table and then the verdict."""
+"""The report in a terminal: 80 to 120 columns, no colour needed, a main table and then the verdict."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wetakd.report.arms import shown_name
 from wetakd.report.findings import Findings, Row
@@ -12,77 +13,119 @@ from wetakd.report.verdict import Statement
 from wetakd.report.wording import difference, many, mean_and_width, percent
 
 WIDTH = 80
+WIDEST = 120
+"""A wider terminal gets no wider text, which would be hard to read."""
 # Rows of a group beyond this are only counted; the files have all.
 MOST_ROWS = 12
-_LABEL, _ACCURACY, _DIFFERENCE, _ENSEMBLE = 24, 11, 20, 5
+# Of the columns of numbers: the least width, and the blanks before a cell that needs more. No number is ever cut.
+_LEAST_WIDTHS, _GAPS = (11, 20, 20, 5), (2, 2, 2, 1)
+_HEADS = (("student", "against", "against", "ens."), ("test, %", "uniform, points", "no KD, points", "%"))
 
 
-def terminal_text(findings: Findings, verdict: Sequence[Statement]) -> str:
-    """Title, main table and verdict, no line longer than 80 columns."""
-    lines = [*_title(findings), "", *_table(findings), "", *_legend(findings), ""]
+def terminal_text(findings: Findings, verdict: Sequence[Statement], width: int = WIDTH) -> str:
+    """Title, main table and verdict, no line longer than `width` columns (80 to 120)."""
+    lines = [*_title(findings, width), "", *_table(findings, width), "", *_legend(findings, width), ""]
     for statement in verdict:
-        lines += [statement.question, *_wrapped(statement.answer, indent=2)]
-        lines += [line for item in statement.items for line in _wrapped(f"- {item}", indent=2, hanging=4)]
+        lines += [statement.question, *_wrapped(statement.answer, width, indent=2)]
+        lines += [line for item in statement.items for line in _wrapped(f"- {item}", width, indent=2, hanging=4)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _title(findings: Findings) -> list[str]:
+def _title(findings: Findings, width: int) -> list[str]:
     replicates = f", {findings.num_replicates} replicates" if findings.num_replicates > 1 else ""
     shape = f"{many(len(findings.results.trials), 'trial')}, {many(findings.num_seeds, 'seed')}{replicates}"
-    return _wrapped(f"Study {findings.results.study}: {shape}, {findings.results.num_classes} classes")
+    return _wrapped(f"Study {findings.results.study}: {shape}, {findings.results.num_classes} classes", width)
 
 
-def _table(findings: Findings) -> list[str]:
-    head = _line("", "student", "against", "against", "ens.")
-    heading = _line("", "test, %", "uniform, points", "no KD, points", "%")
+@dataclass(frozen=True)
+class _Line:
+    """One row of the table as text."""
+
+    label: str
+    numbers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows below one title."""
+
+    title: str
+    lines: tuple[_Line, ...]
+    num_left: int
+    """Rows that are only counted."""
+
+
+def _table(findings: Findings, width: int) -> list[str]:
     pool = frozenset(findings.results.pool)
     strategies = [row for row in findings.rows if row.group == "strategy"]
     full = [row for row in strategies if frozenset(row.arm.assistants) == pool]
     others = [row for row in strategies if frozenset(row.arm.assistants) != pool]
     controls = [row for row in findings.rows if row.group == "control"]
-    lines = [head, heading, "-" * WIDTH]
-    lines += _group(f"strategies over {'+'.join(findings.results.pool)}", full, short_labels=True)
-    lines += _group("controls", controls)
-    return lines + _group("strategies over other subsets", others)
+    same_room = _LEAST_WIDTHS[1] - _GAPS[1] + (width - WIDTH) // 2
+    groups = [
+        _group(f"strategies over {'+'.join(findings.results.pool)}", full, same_room, short_labels=True),
+        _group("controls", controls, same_room),
+        _group("strategies over other subsets", others, same_room),
+    ]
+    widths = _widths([line for group in groups for line in group.lines])
+    text = [line for head in _HEADS for line in _set(_Line("", head), widths, width)] + ["-" * width]
+    for group in groups:
+        if group.lines:
+            text += _wrapped(group.title, width)
+            text += [part for line in group.lines for part in _set(line, widths, width)]
+        if group.num_left:
+            text.append(f"  ... {group.num_left} more stand in report.md")
+    return text
 
 
-def _group(title: str, rows: Sequence[Row], *, short_labels: bool = False) -> list[str]:
-    if not rows:
-        return []
+def _group(title: str, rows: Sequence[Row], same_room: int, *, short_labels: bool = False) -> _Group:
     ordered = best_first(rows)
     shown = [row for rank, row in enumerate(ordered) if rank < MOST_ROWS or row.is_winner]
-    lines = [_cut(title, WIDTH), *(_row(row, short_labels=short_labels) for row in shown)]
-    left = len(ordered) - len(shown)
-    return [*lines, f"  ... {left} more stand in report.md"] if left else lines
+    lines = tuple(_line(row, same_room, short_labels=short_labels) for row in shown)
+    return _Group(title, lines, len(ordered) - len(shown))
 
 
-def _row(row: Row, *, short_labels: bool) -> str:
+def _line(row: Row, same_room: int, *, short_labels: bool) -> _Line:
+    """`same_room`: characters for the name of another recipe that has the same students."""
     arm = row.arm
     label = shown_name(arm.strategy) if short_labels else arm.label
     failed = f" ({arm.num_failed} failed)" if arm.num_failed and arm.students else ""
     mark = "* " if row.is_winner else "  "
     same_as = (arm.same_as or "").removesuffix(f" {'+'.join(arm.assistants)}" if short_labels else "")
-    against = _cut(f"= {same_as}", _DIFFERENCE - 1) if same_as else difference(row.versus_uniform, 1)
-    return _line(
-        mark + _cut(label, _LABEL - len(mark + failed)) + failed,
+    numbers = (
         "all failed" if arm.num_failed and not arm.students else mean_and_width(row.accuracy, 1),
-        against,
+        _cut(f"= {same_as}", same_room) if same_as else difference(row.versus_uniform, 1),
         difference(row.versus_none, 1),
         percent(row.ensemble_accuracy, 1),
     )
+    return _Line(mark + label + failed, numbers)
 
 
-def _line(label: str, accuracy: str, uniform: str, none: str, ensemble: str) -> str:
-    cells = ((accuracy, _ACCURACY), (uniform, _DIFFERENCE), (none, _DIFFERENCE), (ensemble, _ENSEMBLE))
-    numbers = "".join(f"{_cut(text, width):>{width}}" for text, width in cells)
-    return f"{_cut(label, _LABEL):<{_LABEL}}" + numbers
+def _widths(lines: Sequence[_Line]) -> tuple[int, ...]:
+    """Of every column of numbers, blanks before it included: as wide as its longest cell needs."""
+    columns = zip(*(line.numbers for line in lines), strict=True) if lines else ((),) * len(_GAPS)
+    return tuple(
+        max([least, *(len(cell) + gap for cell in column)])
+        for least, gap, column in zip(_LEAST_WIDTHS, _GAPS, columns, strict=True)
+    )
+
+
+def _set(line: _Line, widths: Sequence[int], width: int) -> list[str]:
+    """A row on one line; where its label does not fit before the numbers, the label has lines of its own above."""
+    numbers = "".join(f"{text:>{column}}" for text, column in zip(line.numbers, widths, strict=True))
+    room = width - len(numbers)
+    if len(line.label) <= room:
+        return [f"{line.label:<{room}}{numbers}"]
+    mark, label = line.label[:2], line.label[2:]
+    first, *more = _wrapped(label, width, indent=2, hanging=4)
+    return [mark + first[2:], *more, f"{numbers:>{width}}"]
 
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _legend(findings: Findings) -> list[str]:
+def _legend(findings: Findings, width: int) -> list[str]:
     swept = " Each recipe stands at its best swept point on `choose`." if findings.arms.has_points else ""
     same = " = the very same students as that recipe's." if any(
         row.arm.same_as for row in findings.rows
@@ -92,10 +135,11 @@ def _legend(findings: Findings) -> list[str]:
     equal = f" No interval: the very same at all {unit}." if any(found.low is None for found in spreads) else ""
     return _wrapped(
         f"Means over {unit}, 95 % intervals, differences paired by seed, in percentage points (not corrected here). "
-        f"ens.: test accuracy of the ensemble. * winner, chosen on `choose`.{swept}{same}{equal}"
+        f"ens.: test accuracy of the ensemble. * winner, chosen on `choose`.{swept}{same}{equal}",
+        width,
     )
 
 
-def _wrapped(text: str, indent: int = 0, hanging: int | None = None) -> list[str]:
+def _wrapped(text: str, width: int, indent: int = 0, hanging: int | None = None) -> list[str]:
     later = indent if hanging is None else hanging
-    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * later)
+    return textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * later)

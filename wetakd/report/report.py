@@ -11,7 +11,7 @@ from wetakd.report import figures
 from wetakd.report.findings import Findings, find
 from wetakd.report.html_page import html_text
 from wetakd.report.markdown import description_text, markdown_text
-from wetakd.report.plain_text import terminal_text
+from wetakd.report.plain_text import WIDEST, WIDTH, terminal_text
 from wetakd.report.results import Results
 from wetakd.report.verdict import Statement, verdict
 
@@ -25,8 +25,12 @@ class Report:
 
     @cached_property
     def text(self) -> str:
-        """For a terminal: main table and verdict, at most 80 columns."""
-        return terminal_text(self.findings, self.verdict)
+        """Main table and verdict, at most 80 columns."""
+        return self.text_of_width(WIDTH)
+
+    def text_of_width(self, width: int) -> str:
+        """The same for a terminal of `width` columns; from 80 to 120 of them are used."""
+        return terminal_text(self.findings, self.verdict, max(WIDTH, min(width, WIDEST)))
 
     @cached_property
     def markdown(self) -> str:
