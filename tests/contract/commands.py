@@ -17,7 +17,7 @@ STUDY_FILE = Path(__file__).with_name("study.yaml")
 EXPERIMENT = "contract"
 # Columns that may differ between two runs of one study file: times, ids, and keys, which are not results.
 NOT_RESULTS = ["search_seconds", "train_seconds", "mlflow_run_id", "student_key"]
-_TIMEOUT_S = 240.0
+_TIMEOUT_S = 480.0
 _POLL_S = 0.02
 
 

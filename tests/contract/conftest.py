@@ -12,6 +12,16 @@ import pytest
 from tests.contract.commands import Wetakd, wait_until
 from tests.contract.services import MlflowServer, ray_cluster
 
+_FOLDER = Path(__file__).parent
+_TIMEOUT_S = 900.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test also runs the shared studies, which takes minutes on a busy machine."""
+    for item in items:
+        if item.path.is_relative_to(_FOLDER):
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[dict[str, str]]:

@@ -11,7 +11,7 @@ def test_sync_completes_mlflow_after_its_server_was_away(
     finished: Finished, interrupted: Interrupted, mlflow_server: MlflowServer
 ) -> None:
     wetakd, server = interrupted.wetakd, interrupted.server
-    assert interrupted.driver.wait(240) == 1, wetakd.log
+    assert interrupted.driver.wait(480) == 1, wetakd.log
     assert wetakd.results().equals(finished.wetakd.results())
     assert "sync" in wetakd.log
 
