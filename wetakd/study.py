@@ -24,6 +24,7 @@ from wetakd.config import StudyConfig
 from wetakd.config.study_file import recorded, stamped
 from wetakd.errors import UserError
 from wetakd.plan import Plan
+from wetakd.process_state import restored
 from wetakd.progress import QuietReporter, Reporter
 from wetakd.report import tables
 from wetakd.report.report import Report, build
@@ -110,7 +111,15 @@ class Study:
         self._revised = False
 
     def run(self) -> StudyResult:
-        """Do what is missing and report on the whole; raises UserError for what the user can mend."""
+        """Do what is missing and report on the whole; raises UserError for what the user can fix.
+
+        Signal handlers, logger levels, environment variables, warning filters and torch's number of threads are
+        afterwards as they were.
+        """
+        with restored():
+            return self._run()
+
+    def _run(self) -> StudyResult:
         started = time.monotonic()
         with self._claimed() as lease, connected(self.config, self.store) as tracker:
             dataset = stages.load_data(self.config, self._reporter)

@@ -7,7 +7,6 @@ reports chunks of epochs to the driver, and its result lies on storage under the
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from wetakd.config import LimitsConfig, PlacementConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Student
+from wetakd.process_state import set_default_variables, set_level
 from wetakd.storage import failures
 from wetakd.storage.failures import Failure
 from wetakd.storage.scratch import scratch
@@ -155,9 +155,8 @@ def _tune_all(shared: _Shared, mailbox: Any, config: StudyConfig, store: Store, 
 
 
 def _tune(trainable: Any, students: list[int], config: StudyConfig, store: Store, collector: _Collector) -> None:
-    for switch, value in _TUNE_SWITCHES.items():
-        os.environ.setdefault(switch, value)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    set_default_variables(_TUNE_SWITCHES)
+    set_level("ray.tune", logging.CRITICAL)
     placement = config.student.placement
     with scratch(store, config.study.name, session=session_folder()) as folder, removing_placement_groups():
         tune.Tuner(

@@ -24,6 +24,7 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 from wetakd.cluster.capacity import is_growing, num_workers, worker_resources
 from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
 from wetakd.errors import UserError
+from wetakd.process_state import set_default_variables, set_level
 
 _MOST_GROUPS = 16
 """Worker groups that may wait together for an autoscaler: each has a process beside the driver."""
@@ -43,8 +44,7 @@ _SWITCHES = {
 
 def set_switches() -> None:
     """What Ray is told by the environment, unless the user says otherwise there; before `ray.init`."""
-    for switch, value in _SWITCHES.items():
-        os.environ.setdefault(switch, value)
+    set_default_variables(_SWITCHES)
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def joined(config: StudyConfig) -> Iterator[None]:
         yield
         return
     set_switches()
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    set_level("ray", logging.WARNING)
     guard_token()
     ray.init(
         # Not whatever cluster happens to run on this machine: it may be another user's.

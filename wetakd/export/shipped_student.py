@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.transform import Transform
 from wetakd.errors import UserError
+from wetakd.process_state import restored, set_default_variables, set_level
 from wetakd.training.models import InputShape, build
 from wetakd.training.snapshots import load_state, state_bytes
 
@@ -89,9 +89,6 @@ def load_student(folder: str | Path, *, trust_code: bool = False) -> ShippedStud
 
 def save_mlflow_model(student: nn.Module, dataset: Dataset, folder: Path) -> None:
     """Write an MLflow model (torch.export format, so nothing is pickled) with signature and input example."""
-    os.environ.setdefault("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK", "true")
-    import mlflow.pytorch
-
     example = np.ascontiguousarray(dataset.images_NCHW[dataset.splits.choose[:_NUM_EXAMPLES]])
     shipped = ShippedStudent(student.cpu().eval(), dataset.transform).eval()
     versions = [f"torch=={torch.__version__.split('+')[0]}", f"numpy=={np.__version__}"]
@@ -99,12 +96,16 @@ def save_mlflow_model(student: nn.Module, dataset: Dataset, folder: Path) -> Non
         "class_names": json.dumps(list(dataset.class_names)),
         "transform": json.dumps(dataset.transform.to_dict()),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        mlflow.pytorch.save_model(
-            shipped, str(folder), input_example=example, pip_requirements=versions, metadata=metadata
-        )
+    with restored():
+        set_default_variables({"MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true"})
+        import mlflow.pytorch
+
+        set_level("mlflow", logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mlflow.pytorch.save_model(
+                shipped, str(folder), input_example=example, pip_requirements=versions, metadata=metadata
+            )
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -21,6 +20,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from wetakd.errors import UserError
+from wetakd.process_state import set_default_variables, set_level
 from wetakd.storage.scratch import scratch
 from wetakd.storage.store import Damaged, Store, inside
 from wetakd.storage.uri import scrub, shown
@@ -83,7 +83,8 @@ class MlflowWriter:
 
     def stop(self) -> None:
         """End the thread after the call that it is in; what is not sent stays in the journal."""
-        self._stop.set()
+        with self._progress:
+            self._stop.set()
         self._wake.set()
         self._thread.join(timeout=2.0)
 
@@ -128,7 +129,11 @@ class MlflowWriter:
 
     def _connect(self) -> None:
         """Experiment, and the runs of this study that are there already."""
-        client = connect(self._uri)
+        client = _client(self._uri)
+        with self._progress:
+            if self._stop.is_set():  # the run is over: leave the loggers of this process alone
+                return
+            _silence()
         self.experiment_id = _experiment_id(client, self._experiment, self._uri)
         self.run_ids = self._find_runs(client)
         if not self.run_ids:
@@ -318,14 +323,22 @@ class _NoRun(LookupError):
 
 def connect(tracking_uri: str) -> MlflowClient:
     """A client that is quiet and tries nothing twice."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    client = _client(tracking_uri)
+    _silence()
+    return client
+
+
+def _client(tracking_uri: str) -> MlflowClient:
+    set_default_variables(_QUIET)  # MLflow reads some of them when it is imported
     from mlflow import MlflowClient
 
-    # What MLflow would log, we raise and tell ourselves.
-    for name in ("mlflow", "mlflow.store", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _silence() -> None:
+    """What MLflow would log, wetakd raises or logs itself."""
+    for name in ("mlflow", "mlflow.store", "alembic"):
+        set_level(name, logging.CRITICAL)
 
 
 def _experiment_id(client: MlflowClient, name: str, tracking_uri: str) -> str:
