@@ -48,7 +48,7 @@ _MOST_ROUNDS = 8
 """Weights and bank, each of which may be found damaged now and then; far more means that storage is not shared."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainedNetwork:
     """A node that is done: its manifest and its bank in the object store, or the reason why there is none."""
 

@@ -33,7 +33,7 @@ _Trainer: Any = TorchTrainer
 _Scaling: Any = ScalingConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """What every worker of a run gets: references only."""
 

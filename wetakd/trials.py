@@ -70,7 +70,7 @@ class TrainedStudent:
         return self.stopped_at.choose_accuracy if self.stopped_at is not None else -1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Shared:
     """What all trials of one run read: references only, so that every node holds one copy."""
 

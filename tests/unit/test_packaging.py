@@ -15,6 +15,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import wetakd
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
@@ -122,3 +124,24 @@ def test_the_metadata_are_what_an_index_asks_for(wheel: zipfile.ZipFile) -> None
     assert "Description-Content-Type: text/markdown" in text
     assert "Author: The wetakd maintainers" in text
     assert {"onnx", "cluster", "test"} <= set(re.findall(r"^Provides-Extra: (\S+)$", text, re.MULTILINE))
+
+
+def test_public_names_and_version_are_there_without_heavy_imports() -> None:
+    code = (
+        "import sys, wetakd\n"
+        "print(*dir(wetakd))\n"
+        "print(wetakd.__version__)\n"
+        "print(*sorted({'torch', 'ray', 'mlflow', 'pandas', 'numpy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    names, version, heavy = done.stdout.split("\n")[:3]
+    assert {"Study", "StudyConfig", "StudyResult", "UserError", "__version__"} <= set(names.split())
+    assert version == PROJECT["version"]
+    assert heavy == ""
+
+
+def test_every_name_that_dir_lists_can_be_imported() -> None:
+    assert all(hasattr(wetakd, name) for name in dir(wetakd))
+    assert set(wetakd.__all__) <= set(dir(wetakd))
+    with pytest.raises(AttributeError, match="no attribute 'Studies'"):
+        _ = wetakd.Studies

@@ -35,7 +35,7 @@ _HANDFUL = 32
 _Item = tuple[Part, int, Stored | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Everything that networks see. Put once into the object store; its arrays are read-only there."""
 

@@ -14,7 +14,7 @@ from wetakd.config import SplitsConfig
 from wetakd.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Splits:
     """Sample ids of each split: int64, sorted, disjoint."""
 

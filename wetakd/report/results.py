@@ -124,7 +124,7 @@ class Spending:
     """The same for the same students in a loop that asks the networks anew at every step."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """Everything that the report of a study is built from."""
 

@@ -18,7 +18,7 @@ _BATCH = 256
 _CLEAN = Views(num=1, flip=False, crop_padding=0, seed=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pixels:
     """A data set resident on one device: uint8 images, cut and normalised by batched indexing."""
 

@@ -24,7 +24,7 @@ from wetakd.training.losses import distillation_loss, mix
 _MIXED_AT_ONCE = 2**22
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """What the bank gives a pupil.
 

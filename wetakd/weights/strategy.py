@@ -46,7 +46,7 @@ class Options:
             object.__setattr__(self, name, int(value))  # JSON knows no numpy integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
     """What a strategy hands back: non-negative float64 weights of any positive scale, and what they cost."""
 

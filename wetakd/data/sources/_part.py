@@ -12,7 +12,7 @@ import numpy as np
 Stored = bytes | Path | np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """Labelled images of a train or a test set."""
 
