@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -66,12 +67,17 @@ class TrainedNetwork:
 
 
 def train_networks(
-    plan: Plan, store: Store, dataset_ref: ray.ObjectRef[Dataset], watch: Callable[[str, Epoch], None]
+    plan: Plan,
+    store: Store,
+    dataset_ref: ray.ObjectRef[Dataset],
+    watch: Callable[[str, Epoch], None],
+    on_done: Callable[[TrainedNetwork], None] = lambda _: None,
 ) -> dict[tuple[int, str], TrainedNetwork]:
     """Train what storage lacks, in the order of the graph; returns every node by (replicate, name).
 
-    `watch(uid, epoch)` is called in this thread for each epoch heard of. A network that fails costs itself and its
-    pupils: its `error` says why. A worker whose heartbeat stops is killed and its network retried.
+    `watch(uid, epoch)` is called in this thread for each epoch heard of, `on_done(network)` for each network that is
+    done. A network that fails costs itself and its pupils: its `error` says why. A worker whose heartbeat stops is
+    killed and its network retried.
 
     Raises UserError where a network's settings turn out wrong. Whatever is raised, all other networks are cancelled.
     """
@@ -79,7 +85,7 @@ def train_networks(
     runner = _NetworkRunner(plan.config, store, dataset_ref, heartbeat)
     try:
         with removing_placement_groups(), _in_background(runner.finish_all(plan.nodes)) as networks:
-            _follow(networks, heartbeat, watch)
+            _follow(networks, runner.done, heartbeat, watch, on_done)
             return networks.result()
     except BaseException:
         runner.stop()
@@ -113,13 +119,21 @@ async def _all_ended() -> None:
     await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
 
-def _follow(networks: Future[Any], heartbeat: Watch, watch: Callable[[str, Epoch], None]) -> None:
+def _follow(
+    networks: Future[Any],
+    done: SimpleQueue[TrainedNetwork],
+    heartbeat: Watch,
+    watch: Callable[[str, Epoch], None],
+    on_done: Callable[[TrainedNetwork], None],
+) -> None:
     """Pass on what is heard until all is done."""
     waiting = True
     while waiting:
         waiting = not wait([networks], timeout=_POLL_S).done
         for uid, epoch in heartbeat.hear():
             watch(uid, Epoch.from_dict(epoch))
+        while not done.empty():
+            on_done(done.get())
 
 
 class _Stopped(Exception):
@@ -137,6 +151,8 @@ class _NetworkRunner:
         self._dataset_ref = dataset_ref
         self._heartbeat = heartbeat
         self._slots = Slots()
+        self.done: SimpleQueue[TrainedNetwork] = SimpleQueue()
+        """Networks that are done, for the driver's thread."""
         self._stopped = threading.Event()
         self._storage_pool = ThreadPoolExecutor(_STORAGE_THREADS, thread_name_prefix="network-storage")
         self._group_pool = ThreadPoolExecutor(_GROUP_THREADS, thread_name_prefix="network-group")
@@ -159,10 +175,17 @@ class _NetworkRunner:
             async with asyncio.TaskGroup() as group:
                 for node in nodes:
                     teachers = [tasks[node.replicate, name] for name in node.teachers]
-                    tasks[node.replicate, node.name] = group.create_task(self._finish(node, teachers))
+                    tasks[node.replicate, node.name] = group.create_task(self._finish_and_tell(node, teachers))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return {place: task.result() for place, task in tasks.items()}
+
+    async def _finish_and_tell(
+        self, node: NetworkNode, teachers: Sequence[asyncio.Task[TrainedNetwork]]
+    ) -> TrainedNetwork:
+        network = await self._finish(node, teachers)
+        self.done.put(network)
+        return network
 
     async def _finish(self, node: NetworkNode, teachers: Sequence[asyncio.Task[TrainedNetwork]]) -> TrainedNetwork:
         """Wait for the teachers, then do what is missing."""

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from wetakd.output import optional
@@ -25,8 +25,11 @@ _LINE_EVERY_S = 5.0
 class Stage(Protocol):
     """One part of a study, with a known amount of work."""
 
-    def step(self, done: float, what: str) -> None:
-        """`done` of the stage's total is finished; `what` says what was heard last."""
+    def step(self, done: float, what: str, stored: float = 0.0) -> None:
+        """`done` of the stage's total is finished; `what` says what was reported last.
+
+        stored: the part of `done` that took this run no work, which the time left is not estimated from.
+        """
 
 
 class Reporter(Protocol):
@@ -44,17 +47,56 @@ class EpochCounter:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._done: dict[str, int] = {}
+        self._done_of: dict[str, int] = {}
+        self._done = self._stored = 0
 
     def heard(self, uid: str, label: str, epoch: Epoch, num_epochs: int) -> None:
-        """An epoch of one network is done."""
-        self._done[uid] = max(epoch.epoch, self._done.get(uid, 0))
+        """An epoch of one network is done, in this run or before."""
+        self._count(uid, epoch.epoch, is_stored=epoch.is_stored)
         what = f"epoch {epoch.epoch}/{num_epochs}, accuracy {epoch.choose_accuracy:.3f}: {label}"
-        self._stage.step(sum(self._done.values()), what)
+        self._stage.step(self._done, what, self._stored)
+
+    def finish(self, uid: str, label: str, num_epochs: int, *, is_stored: bool = True) -> None:
+        """Nothing of a network is left to train.
+
+        is_stored: what was not reported took this run no work: the network was found, imported, pruned or has failed.
+        """
+        if self._count(uid, num_epochs, is_stored=is_stored):
+            self._stage.step(self._done, f"nothing left to train: {label}", self._stored)
+
+    def _count(self, uid: str, num_epochs: int, *, is_stored: bool) -> int:
+        new = max(0, num_epochs - self._done_of.get(uid, 0))
+        self._done_of[uid] = self._done_of.get(uid, 0) + new
+        self._done += new
+        self._stored += new if is_stored else 0
+        return new
+
+
+class _Pace:
+    """The time left of a stage, from the work that this run has done."""
+
+    def __init__(self, total: float) -> None:
+        self._total = total
+        self._first: tuple[float, float] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was anything to do."""
+        return self._first is not None
+
+    def left_s(self, done: float, stored: float) -> float | None:
+        """Seconds until the total is reached; None where that is not known yet."""
+        now, work = time.monotonic(), done - stored
+        if self._first is None and (work > 0 or not stored):
+            # Work is timed from its first sign on: before it, processes were starting.
+            self._first = now, work
+        if self._first is None or work <= self._first[1]:
+            return None
+        return (now - self._first[0]) * (self._total - done) / (work - self._first[1])
 
 
 class _Silence:
-    def step(self, done: float, what: str) -> None:
+    def step(self, done: float, what: str, stored: float = 0.0) -> None:
         """Show nothing."""
 
 
@@ -93,22 +135,18 @@ class _LineStage:
     def __init__(self, reporter: LineReporter, title: str, total: float, every_s: float) -> None:
         self._reporter, self._title, self._total, self._every_s = reporter, title, total, every_s
         self._started = self._shown = time.monotonic()
-        self._first: tuple[float, float] | None = None
+        self._pace = _Pace(total)
 
-    def step(self, done: float, what: str) -> None:
+    def step(self, done: float, what: str, stored: float = 0.0) -> None:
         """Write a line where the last one is old enough."""
-        now = time.monotonic()
-        # Work is timed from its first sign on: before it, processes were starting.
-        self._first = self._first or (now, done)
+        now, left = time.monotonic(), self._pace.left_s(done, stored)
         if now - self._shown >= self._every_s:
             self._shown = now
-            since, before = now - self._first[0], done - self._first[1]
-            left = since * (self._total - done) / before if before > 0 else None
             self._reporter.say(f"{self._title:<9} {share(done, self._total):>4}  {duration(left):>7} left  {what}")
 
     def end(self) -> None:
         """Say that the stage is over, where there was anything to do."""
-        if self._first is not None:
+        if self._pace.has_begun:
             self._reporter.say(f"{self._title:<9} done in {duration(time.monotonic() - self._started)}")
 
 
@@ -129,24 +167,25 @@ class TerminalReporter:
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=12),
             TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[left]:>5}"),
             # What does not fit is cut from here, never from the columns before it.
             TextColumn("{task.fields[what]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
         started = time.monotonic()
         with Progress(*columns, console=self._console, transient=True, expand=True) as bar:
-            task = bar.add_task(title, total=total or None, what="")
-            yield _BarStage(bar, task)
+            task = bar.add_task(title, total=total or None, what="", left=duration(None))
+            yield _BarStage(bar, task, total)
         self.say(f"{title:<9} done in {duration(time.monotonic() - started)}")
 
 
 class _BarStage:
-    def __init__(self, bar: Progress, task: TaskID) -> None:
-        self._bar, self._task = bar, task
+    def __init__(self, bar: Progress, task: TaskID, total: float) -> None:
+        self._bar, self._task, self._pace = bar, task, _Pace(total)
 
-    def step(self, done: float, what: str) -> None:
+    def step(self, done: float, what: str, stored: float = 0.0) -> None:
         """Move the bar."""
-        self._bar.update(self._task, completed=done, what=what)
+        left = duration(self._pace.left_s(done, stored))
+        self._bar.update(self._task, completed=done, what=what, left=left)
 
 
 def reporter(quiet: bool = False) -> Reporter:

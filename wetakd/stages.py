@@ -91,7 +91,11 @@ def train_networks(ground: Ground) -> dict[tuple[int, str], TrainedNetwork]:
             ground.book.network_epoch(node, epoch)
             counter.heard(uid, node.name, epoch, node.config.recipe.epochs)
 
-        networks = network_room.train_networks(ground.plan, ground.store, ground.dataset_ref, watch)
+        def done(network: TrainedNetwork) -> None:
+            node = network.node
+            counter.finish(node.uid, node.name, node.config.recipe.epochs, is_stored=not network.trained)
+
+        networks = network_room.train_networks(ground.plan, ground.store, ground.dataset_ref, watch, done)
     for network in networks.values():
         ground.book.network_done(network)
         if network.error:
@@ -145,10 +149,18 @@ def train_students(ground: Ground, networks: Networks, weighed: Weighed) -> dict
             ground.book.student_epoch(key, epoch, num_epochs)
             counter.heard(key, label[key], epoch, num_epochs)
 
+        def finish(key: str) -> None:
+            counter.finish(key, label[key], by_key[key].config.recipe.epochs)
+
         def train(some: Mapping[str, Student], until: Mapping[str, int]) -> dict[str, TrainedStudent]:
-            return trial_room.train_students(
-                some, until, ground.config, ground.store, ground.dataset_ref, networks, watch
+            for key in by_key.keys() - some.keys():  # pruned
+                finish(key)
+            outcomes = trial_room.train_students(
+                some, until, ground.config, ground.store, ground.dataset_ref, networks, watch, finish
             )
+            for key in (key for key, outcome in outcomes.items() if outcome.error):
+                finish(key)
+            return outcomes
 
         halving = ground.config.study.halving
         outcomes = train_in_rungs(students, halving, train) if halving else train(by_key, {})

@@ -52,7 +52,7 @@ def _loop(inputs: dict[str, Inputs]) -> Exception | None:
         dataset, banks = ray.get(given.dataset_ref), ray.get(list(given.bank_refs))
         for epoch in training_job.run(job, dataset, banks, world, heartbeat.beat):
             if world.rank == 0:
-                heartbeat.epoch(epoch.to_dict())
+                heartbeat.epoch(epoch.to_message())
             report(epoch.to_dict())
     except HOPELESS as error:
         # Of several ranks, the one that lacks memory must fail, or the others would wait for it for ever.

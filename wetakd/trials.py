@@ -88,16 +88,20 @@ def train_students(
     dataset_ref: ray.ObjectRef[Dataset],
     networks: Mapping[tuple[int, str], TrainedNetwork],
     watch: Watch,
+    on_found: Callable[[str], None] = lambda _: None,
 ) -> dict[str, TrainedStudent]:
     """Train the students (by key) that storage lacks; returns all of them.
 
-    `until`: keys of students that stop after so many epochs, for now. `watch(key, epoch)` is called in the driver
-    for each epoch heard of. A student that fails costs itself only: its `error` says why. What would happen again is
-    recorded, and students with such a record are not trained. A trial whose heartbeat stops is killed and retried.
+    `until`: keys of students that stop after so many epochs, for now. `on_found(key)` is called first, for each student
+    that is not to be trained; `watch(key, epoch)` in the driver for each epoch heard of. A student that fails costs
+    itself only: its `error` says why. What would happen again is recorded, and students with such a record are not
+    trained. A trial whose heartbeat stops is killed and retried.
     """
     absent = [key for key in students if store.find_intact(student_address(key)) is None]
     known = {key: found for key in absent if (found := failures.find(store, student_address(key))) is not None}
     missing = [students[key] for key in absent if key not in known]
+    for key in students.keys() - {student.key for student in missing}:
+        on_found(key)
     collector = _Collector(
         [student.key for student in missing],
         watch,

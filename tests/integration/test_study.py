@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,14 @@ def test_what_was_tampered_with_after_the_end_is_made_again(finished: tuple[Path
     sound = [blob.read_bytes() for blob in blobs]
     for blob, content in zip(blobs, sound, strict=True):
         blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    again = Study(study(folder)).run()
+    stages = Stages()
+    again = Study(study(folder), reporter=stages).run()
     assert (again.num_networks_trained, again.num_students_trained) == (0, 1)
+    # All but that one student is done when its stage begins, and all of it when it ends.
+    assert stages.steps["networks"][-1] == (stages.totals["networks"],) * 2
+    total, num_epochs = stages.totals["students"], 3
+    assert (total - num_epochs,) * 2 in stages.steps["students"]
+    assert stages.steps["students"][-1] == (total, total - num_epochs)
     for blob, name, content in zip(blobs, kinds.values(), sound, strict=True):
         assert [made.read_bytes() for made in blob.parent.glob(name)] == [content]
     pd.testing.assert_frame_equal(results(again.table), results(result.table))
@@ -240,7 +247,9 @@ def test_a_halved_study_is_complete_without_the_checkpoints_of_its_pruned_studen
     block = {"name": "small", "seeds": 1, "subsets": [2], "strategies": ["uniform", "de"], "controls": []} | sweep
     blocks = {"teacher": short, "student": short, "assistants": {"first": short, "second": short}}
     config = study(tmp_path, study=block, **blocks, mlflow={"enabled": False})
-    result = Study(config).run()
+    watched = Stages()
+    result = Study(config, reporter=watched).run()
+    assert watched.steps["students"][-1][0] == watched.totals["students"]
     pruned = result.table.loc[result.table["stopped_at_epoch"].notna(), "student_key"]
     assert len(pruned)
     kept = {path.name for path in (tmp_path / "runs/students").iterdir()}
@@ -300,14 +309,26 @@ def test_a_study_outlives_the_reader_of_its_progress(tmp_path: Path) -> None:
 
 
 class Stages(QuietReporter):
-    """Keeps the titles of the stages."""
+    """Keeps the titles of the stages, their totals, and what is reported of each: done, and stored."""
 
     def __init__(self) -> None:
         self.titles: list[str] = []
+        self.totals: dict[str, float] = {}
+        self.steps: dict[str, list[tuple[float, float]]] = {}
 
-    def stage(self, title: str, total: float) -> AbstractContextManager[Stage]:
+    @contextmanager
+    def stage(self, title: str, total: float) -> Iterator[Stage]:
         self.titles.append(title)
-        return super().stage(title, total)
+        self.totals[title], self.steps[title] = total, []
+        yield _Steps(self.steps[title])
+
+
+class _Steps:
+    def __init__(self, steps: list[tuple[float, float]]) -> None:
+        self._steps = steps
+
+    def step(self, done: float, what: str, stored: float = 0.0) -> None:
+        self._steps.append((done, stored))
 
 
 def _run(folder: Path) -> subprocess.Popen[bytes]:

@@ -3,11 +3,12 @@
 import io
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from wetakd.progress import EpochCounter, LineReporter, QuietReporter, TerminalReporter, duration, share
+from wetakd.progress import EpochCounter, LineReporter, QuietReporter, TerminalReporter, _Pace, duration, share
 from wetakd.training.loop import Epoch
 
 
@@ -49,7 +50,7 @@ def test_epochs_told_twice_count_once() -> None:
     done: list[float] = []
 
     class Stage:
-        def step(self, share: float, what: str) -> None:
+        def step(self, share: float, what: str, stored: float = 0.0) -> None:
             done.append(share)
 
     counter = EpochCounter(Stage())
@@ -57,6 +58,58 @@ def test_epochs_told_twice_count_once() -> None:
         counter.heard("a", "a", epoch(number), 3)
     counter.heard("b", "b", epoch(1), 3)
     assert done == [1, 2, 2, 2, 3, 4]
+
+
+def test_what_is_stored_counts_as_done_and_the_time_left_is_that_of_this_runs_work() -> None:
+    """900 of 1,000 epochs are stored; the rest takes a millisecond an epoch."""
+    stream = io.StringIO()
+    with LineReporter(stream, every_s=0).stage("students", 1000) as stage:
+        counter = EpochCounter(stage)
+        for student in range(9):
+            counter.finish(f"{student}", f"student {student}", 100)
+        for number in range(1, 101):
+            time.sleep(0.001)
+            counter.heard("9", "student 9", epoch(number), 100)
+        counter.finish("9", "student 9", 100)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 9 + 100 + 1
+    assert " 90% " in lines[8]
+    assert "? left" in lines[8]
+    assert " 100% " in lines[-2]
+    # If what is stored were taken for work, 899 epochs would seem to have taken no time at all.
+    left = _Pace(1000)
+    assert [left.left_s(900, 900), left.left_s(901, 900)] == [None, None]
+    begun = time.monotonic()
+    time.sleep(0.02)
+    found = left.left_s(902, 900)
+    assert found is not None
+    assert 98 * 0.02 <= found <= 98 * (time.monotonic() - begun) * 1.1
+
+
+def test_epochs_from_a_checkpoint_count_as_stored_and_those_that_a_second_try_repeats_do_not() -> None:
+    steps: list[tuple[float, float]] = []
+
+    class Stage:
+        def step(self, done: float, what: str, stored: float = 0.0) -> None:
+            steps.append((done, stored))
+
+    counter = EpochCounter(Stage())
+    for number in (1, 2):
+        counter.heard("a", "a", replace(epoch(number), is_stored=True), 5)
+    counter.heard("a", "a", epoch(3), 5)
+    for number in (1, 2, 3):  # its worker was lost; all of it is in a checkpoint now
+        counter.heard("a", "a", replace(epoch(number), is_stored=True), 5)
+    counter.heard("a", "a", epoch(4), 5)
+    counter.finish("a", "a", 5)  # pruned
+    counter.finish("a", "a", 5)
+    assert steps == [(1, 1), (2, 2), (3, 2), (3, 2), (3, 2), (3, 2), (4, 2), (5, 3)]
+
+
+def test_a_stage_whose_work_is_all_stored_says_nothing() -> None:
+    stream = io.StringIO()
+    with LineReporter(stream).stage("students", 20) as stage:
+        EpochCounter(stage).finish("a", "a", 20)
+    assert stream.getvalue() == ""
 
 
 def test_a_terminal_gets_a_bar_and_keeps_one_line() -> None:

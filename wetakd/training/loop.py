@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -77,14 +77,20 @@ class Epoch:
     choose_accuracy: float
     choose_nll: float
     seconds: float
+    is_stored: bool = field(default=False, compare=False)
+    """Whether storage had it already when this training began. In no record."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Plain data for JSON: the record."""
+        return {name: value for name, value in asdict(self).items() if name != "is_stored"}
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain data for whoever follows the training."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The reverse of `to_dict`."""
+        """The reverse of `to_dict` and `to_message`."""
         return cls(**data)
 
 
@@ -152,7 +158,7 @@ def train(
         model, _optimizer(model, recipe), torch.amp.GradScaler(place.type, enabled=precision == "float16")
     )
     history = _resume(learner, checkpoints, seed, world, place)
-    yield from history
+    yield from (replace(epoch, is_stored=True) for epoch in history)
     _check_shapes(targets, (views.num, len(dataset.splits.fit), dataset.num_classes))
     stepped = UserModel(model, user_model) if user_model else model
     course = _Course(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -70,7 +70,7 @@ def run(
     store = Store(job.store_uri)
     finished = _agreed(store.find(job.address), world, job.device)
     if finished is not None:
-        yield from history(finished)
+        yield from (replace(epoch, is_stored=True) for epoch in history(finished))
         return
     # Before training, so that a network whose cost cannot be determined is not trained in vain; on a network of its
     # own, because a forward pass may change more than weights.

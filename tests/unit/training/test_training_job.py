@@ -57,7 +57,10 @@ def test_a_job_is_trained_once_and_its_history_is_kept(tmp_path):
     assert [epoch.epoch for epoch in told] == [1, 2, 3]
     files = store.list()
     assert not [path for path in files if "checkpoints" in path]
-    assert list(run(job(tmp_path), tiny.dataset())) == told
+    again = list(run(job(tmp_path), tiny.dataset()))
+    assert again == told
+    assert [epoch.is_stored for epoch in told + again] == [False] * 3 + [True] * 3
+    assert "is_stored" not in manifest.facts["epochs"][0]
     assert store.list() == files
 
 
