@@ -12,17 +12,27 @@ from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, field_
 from wetakd.config._base import Model, Name, NonNegative, Plain, Positive, Seed, Switch, Text, named_once
 from wetakd.config._wording import shown
 
-STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
-
 
 def _strategy(value: str) -> str:
     """`value`; raises ValueError unless it is ours or an installed package's."""
+    from wetakd.weights import STRATEGIES  # not above: only those who read a study file pay for scipy
+
     if value not in STRATEGIES:
         others = sorted(entry_points(group="wetakd.strategies").names - {*get_args(Control), *STRATEGIES})
         if value not in others:
             known = ", ".join(map(repr, (*STRATEGIES, *others)))
             raise ValueError(f"{value!r} must be one of {known}; an installed package may offer others")
     return value
+
+
+def _default_strategies() -> tuple[str, ...]:
+    from wetakd.weights import STRATEGIES
+
+    return tuple(name for name, strategy in STRATEGIES.items() if strategy.in_every_study)
+
+
+def _show_default_strategies(schema: dict[str, Any]) -> None:
+    schema["default"] = list(_default_strategies())
 
 
 Strategy = Annotated[str, AfterValidator(_strategy)]
@@ -105,7 +115,9 @@ class StudyBlock(Model):
         1, description="repeats of teacher, assistants and weights with new seeds"
     )
     strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = Field(
-        STRATEGIES, description="ways to set the weights: ours, or those of installed packages"
+        default_factory=_default_strategies,
+        json_schema_extra=_show_default_strategies,
+        description="ways to set the weights: built-in ones (also `best_single`), or those of installed packages",
     )
     subsets: Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...] | tuple[_Names, ...] = Field(
         "all", description="`all`, a list of counts such as [2, 3], or a list of lists of names"

@@ -37,6 +37,7 @@ _STRATEGY_COLOURS = {
     "de": RED,
     "greedy": GREEN,
     "convex": PINK,
+    "best_single": "#5e3c99",
     "none": BLACK,
     "teacher": ORANGE,
     "single": "#6b4c1e",

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
+from wetakd.weights import STRATEGIES
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -231,7 +233,7 @@ def _calibration_error(confidence_N: Floats, correct_N: npt.NDArray[np.bool_]) -
 
 
 # Order of arms that are otherwise equal: the simplest recipe first. A strategy from elsewhere comes last, by name.
-STRATEGY_ORDER = ("none", "single", "teacher", "uniform", "random", "random_search", "de", "greedy", "convex", "dgkd")
+STRATEGY_ORDER = ("none", "single", "teacher", *STRATEGIES, "dgkd")
 
 
 def arm_order(strategy: str, assistants: Sequence[str], point: str = "{}") -> tuple[Any, ...]:

@@ -30,6 +30,7 @@ class BestSingle(Strategy):
     """All weight on the network with the best objective, the first on a tie: a single teaching assistant (TAKD)."""
 
     name = "best_single"
+    in_every_study = False  # its students are those of the control `single`
 
     def find(self, problem: Problem, options: Options) -> Found:
         """See `Strategy.find`."""
@@ -95,7 +96,10 @@ class Greedy(Strategy):
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {kind.name: kind() for kind in (Uniform, Random, RandomSearch, DifferentialEvolution, Greedy, Convex, BestSingle)}
 )
-"""Ours. Another package adds one by an entry point in the group `wetakd.strategies` that names a `Strategy` class."""
+"""The built-in ones, in the order of reports.
+
+Another package adds one by an entry point in the group `wetakd.strategies` that names a `Strategy` class.
+"""
 
 
 def strategy_named(name: str) -> Strategy:

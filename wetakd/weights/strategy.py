@@ -68,6 +68,9 @@ class Strategy(ABC):
     objective: ClassVar[Objective | None] = None
     """The objective it always minimises; None: the one asked for."""
 
+    in_every_study: ClassVar[bool] = True
+    """Whether a study whose file names no strategies compares it."""
+
     @abstractmethod
     def find(self, problem: "Problem", options: Options) -> Found:
         """Choose weights for `problem`."""
