@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from wetakd import bank
 from wetakd.assignments import network_address, student_address
 from wetakd.cluster.capacity import num_workers, worker_resources
-from wetakd.config import NetworkConfig, StudentConfig
+from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudentConfig, block_of
 from wetakd.plan import Plan, Trial
 from wetakd.report.wording import NOTHING, short, size
 from wetakd.storage.inventory import student_key
@@ -55,6 +57,8 @@ class Forecast:
     bank_passes: int
     naive_passes: int
     """Of a loop that asks its teachers at every step, if no two students are equal and none is stopped early."""
+    hints: tuple[str, ...]
+    """Settings that are valid, but waste CPUs."""
 
     @property
     def text(self) -> str:
@@ -76,6 +80,7 @@ class Forecast:
             f"  declared  {self._declared}",
             f"  saved     at most {self.naive_passes:,} passes of teacher and assistants, which",
             "            a loop that asks them anew at every step would need",
+            *(line for hint in self.hints for line in _wrapped("hint", hint)),
         ]
         return "\n".join(lines)
 
@@ -111,6 +116,7 @@ def forecast(plan: Plan, store: Store) -> Forecast:
         num_students_found=_num_students_found(plan, store),
         bank_bytes=len(plan.nodes) * bank.num_bytes(dataset, num_views),
         bank_passes=sum(node.config.logits is None for node in plan.nodes) * bank.num_rows(dataset, num_views),
+        hints=tuple(_hints(plan)),
         naive_passes=sum(_num_teacher_epochs(plan, trial) for trial in plan.trials) * len(dataset.splits.fit),
     )
 
@@ -122,6 +128,29 @@ def _num_teacher_epochs(plan: Plan, trial: Trial) -> int:
 def _num_students_found(plan: Plan, store: Store) -> int:
     keys = {student_key(store, plan, trial) for trial in plan.trials}
     return sum(store.find(student_address(key)) is not None for key in keys if key)
+
+
+def _hints(plan: Plan) -> Iterator[str]:
+    """Networks whose workers have more CPUs than threads, or the reverse."""
+    for name, network in plan.config.networks.items():
+        if not network.is_imported:
+            yield from _threads_hint(block_of(name), network.placement, [network.recipe.threads])
+    swept = [plan.student_config(point).recipe.threads for point in plan.points]
+    yield from _threads_hint(STUDENT, plan.config.student.placement, swept)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    indent = " " * 12
+    return textwrap.wrap(text, 80, initial_indent=f"  {head:<10}", subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _threads_hint(block: str, placement: PlacementConfig, threads: Sequence[int]) -> Iterator[str]:
+    cpus, most = placement.cpus, max(threads)
+    fields = f"{block}.placement.cpus is {cpus:g}, {block}.recipe.threads"
+    if most > max(cpus, 1):
+        yield f"{fields} {most}: threads share CPUs"
+    elif math.floor(cpus) > most and not placement.gpus:
+        yield f"{fields} {most}: idle CPUs of each worker: {cpus - most:g}"
 
 
 def _network(plan: Plan, store: Store, name: str, network: NetworkConfig) -> NetworkForecast:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.unit.tiny import dataset
 from wetakd import bank
 from wetakd.config import ViewsConfig
@@ -92,3 +94,51 @@ def test_columns_of_large_networks_and_many_replicates_do_not_touch() -> None:
     large = NetworkForecast("a-large-teacher", (), 1_234_567_890, 10**11, 1_000_000, "1 CPU", 1_000, 1_000)
     row = Forecast._row(large)
     assert row.split() == ["a-large-teacher", "1,234,567,890", "100", "G", "1000000", "1000/1000", "1", "CPU"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "hint"),
+    [
+        (
+            ["student.placement.cpus=4"],
+            "student.placement.cpus is 4, student.recipe.threads 1: idle CPUs of each worker: 3",
+        ),
+        (
+            ["teacher.placement.cpus=2"],
+            "is 2, teacher.recipe.threads 1: idle CPUs of each worker: 1",
+        ),
+        (
+            ["assistants.ta6.placement.cpus=3", "assistants.ta6.recipe.threads=2"],
+            "assistants.ta6.placement.cpus is 3, assistants.ta6.recipe.threads 2: idle CPUs of each worker: 1",
+        ),
+        (["student.recipe.threads=4"], "student.placement.cpus is 1, student.recipe.threads 4: threads share CPUs"),
+        (
+            ["student.placement={cpus: 2, gpus: 1}", "student.recipe.threads=4"],
+            "student.placement.cpus is 2, student.recipe.threads 4: threads share CPUs",
+        ),
+        (
+            ["student.placement.cpus=2", "study.sweep={student.recipe.threads: {grid: [1, 4]}}"],
+            "student.placement.cpus is 2, student.recipe.threads 4: threads share CPUs",
+        ),
+    ],
+)
+def test_cpus_and_threads_that_do_not_fit_get_a_hint(overrides: list[str], hint: str, tmp_path: Path) -> None:
+    found = forecast(plan(*overrides), Store(str(tmp_path)))
+    assert len(found.hints) == 1
+    assert hint in " ".join(found.text.split())
+    assert all(len(line) <= 80 for line in found.text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["student.placement.cpus=4", "student.recipe.threads=4"],
+        ["student.placement={cpus: 4, gpus: 1}"],
+        ["student.placement.cpus=0.5"],
+        ["student.placement.cpus=1.5"],
+        ["study.sweep={student.recipe.threads: {grid: [1, 2]}}", "student.placement.cpus=2"],
+    ],
+)
+def test_cpus_and_threads_that_fit_get_none(overrides: list[str], tmp_path: Path) -> None:
+    assert forecast(plan(*overrides), Store(str(tmp_path))).hints == ()
