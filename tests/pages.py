@@ -44,6 +44,13 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def write_files(page: Path, folder: Path) -> None:
+    """Put the files of a page into `folder`, and run none of its commands."""
+    for block in blocks(page):
+        if block.file is not None:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
+
+
 def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, apart: bool = False) -> Iterator[str]:
     """Do what a page says in `folder`; yields what each command printed. `apart`: each in a process of its own."""
     monkeypatch.chdir(folder)

@@ -1,55 +1,38 @@
-"""A working directory whose modules have the names of others: none of them may be executed."""
+"""Networks on storage as a study leaves them, trained in this process: no cluster is needed."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from __future__ import annotations
 
-# Of the standard library and of packages that wetakd, Ray and MLflow import late.
-NAMES = (
-    "click",
-    "json",
-    "mlflow",
-    "numpy",
-    "pandas",
-    "psutil",
-    "pyarrow",
-    "ray",
-    "rich",
-    "statistics",
-    "torch",
-    "yaml",
-)
-_NETWORK = """
-from torch import nn
+from collections.abc import Sequence
+from typing import Any
 
-def make(num_classes, in_channels):
-    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))
-"""
+from wetakd import bank
+from wetakd.assignments import network_address, network_job
+from wetakd.config import StudyConfig
+from wetakd.data.dataset import Dataset
+from wetakd.data.views import Views
+from wetakd.networks import TrainedNetwork
+from wetakd.plan import Plan
+from wetakd.storage.store import Store
+from wetakd.training import training_job
 
 
-def plant(folder: Path) -> Path:
-    """Write the modules, and `my_networks.py` with a function `make`; returns the file that lists what was executed."""
-    marker = folder / "EXECUTED"
-    for name in NAMES:
-        text = (
-            f"with open({str(marker)!r}, 'a') as file:\n    print(__name__, file=file)\nraise ImportError(__file__)\n"
-        )
-        (folder / f"{name}.py").write_text(text)
-    (folder / "my_networks.py").write_text(_NETWORK)
-    return marker
-
-
-def call_in(folder: Path, *words: str, as_module: bool = False) -> subprocess.CompletedProcess[str]:
-    """`wetakd WORDS` as a user calls it in `folder`: by the console script, or by `python -m wetakd`."""
-    script = [str(Path(sys.executable).with_name("wetakd"))]
-    hidden = ("PYTHONPATH", "PYTHONSAFEPATH", "RAY_ADDRESS", "WETAKD_STORAGE", "MLFLOW_TRACKING_URI")
-    return subprocess.run(
-        [*([sys.executable, "-m", "wetakd"] if as_module else script), *words],
-        cwd=folder,
-        env={name: value for name, value in os.environ.items() if name not in hidden},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def plant_networks(
+    config: StudyConfig, dataset: Dataset, names: Sequence[str] | None = None
+) -> dict[tuple[int, str], TrainedNetwork]:
+    """Train these networks (None: all) and store them with their logits; each must come after its teachers."""
+    store = Store(config.storage)
+    planted: dict[tuple[int, str], TrainedNetwork] = {}
+    banks: dict[tuple[int, str], Any] = {}
+    for node in Plan(config, dataset).nodes:
+        if names is not None and node.name not in names:
+            continue
+        teachers = [banks[node.replicate, name] for name in node.teachers]
+        list(training_job.run(network_job(node, config, config.storage), dataset, teachers))
+        manifest = store.find(network_address(node.key))
+        assert manifest is not None
+        network = training_job.load_model(store, manifest, node.config.model, dataset)
+        table = bank.compute(network, dataset, Views.of(config.views))
+        bank.write(store, node.key, table)
+        place = (node.replicate, node.name)
+        banks[place], planted[place] = table, TrainedNetwork(node, trained=True, manifest=manifest)
+    return planted

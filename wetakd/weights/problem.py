@@ -55,6 +55,11 @@ class Problem:
         """N."""
         return self.scores.num_samples
 
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return int(self.scores.scores_KNC.shape[2])
+
     @cached_property
     def margins(self) -> Margins:
         """The rows that decide the accuracy."""
