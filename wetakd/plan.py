@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 from wetakd.config import (
-    STUDENT,
     TEACHER,
     DistillationConfig,
     ModelConfig,
@@ -22,7 +21,6 @@ from wetakd.config import (
     RecipeConfig,
     StudentConfig,
     StudyConfig,
-    block_of,
     points_of,
     student_at,
 )
@@ -150,9 +148,7 @@ class Plan:
             network = self.config.networks[name]
             teachers = self.config.teachers_of(name)
             seed = seed_of("network", self.config.study.seed, replicate, name)
-            precision = resolve_precision(
-                network.recipe.precision, device_of(network.placement), field=f"{block_of(name)}.recipe.precision"
-            )
+            precision = resolve_precision(network.recipe.precision, device_of(network.placement))
             teacher_keys = tuple(keys[teacher] for teacher in teachers)
             if network.is_imported:
                 keys[name] = self._import_key(name, network)
@@ -249,8 +245,7 @@ class Plan:
             for name, weight in zip(trial.arm.assistants, weights_K, strict=True)
             if weight > 0
         ]
-        field = f"{STUDENT}.recipe.precision"
-        precision = resolve_precision(config.recipe.precision, device_of(config.placement), field=field)
+        precision = resolve_precision(config.recipe.precision, device_of(config.placement))
         distillation = config.distillation if mixture else None
         key = self._training_key(
             config.model, config.recipe, precision, trial.student_seed, distillation, mixture, workers=0

@@ -15,7 +15,9 @@ from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.errors import UserError
 from wetakd.plan import Plan, device_of
-from wetakd.training.loop import resolve_precision
+from wetakd.storage import inventory
+from wetakd.storage.store import Store
+from wetakd.training.loop import check_precision
 from wetakd.training.losses import check_own_loss
 from wetakd.training.models import InputShape, build, check_training, cost
 from wetakd.training.training_job import input_shape
@@ -43,10 +45,11 @@ def check_placements(config: StudyConfig) -> None:
         check_placement(request.placement, request.field)
 
 
-def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
+def check_models(config: StudyConfig, dataset: Dataset, plan: Plan, store: Store) -> None:
     """Build every network, determine its cost and train it for a step.
 
-    A wrong name, option or output, and a network whose cost cannot be determined, are found here.
+    A wrong name, option or output, and a network whose cost cannot be determined, are found here. A network that
+    `store` holds with its logits needs no device, so its precision is not checked.
     """
     shape = input_shape(dataset)
     Views.of(config.views).check_size(shape.height, shape.width)
@@ -59,18 +62,28 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan) -> None:
             check_own_loss(network.distillation, dataset.num_classes, field=f"{path}.distillation")
         _check_model(network.model, shape, dataset.num_classes, f"{path}.model")
         _check_batch(network, f"{path}.recipe.batch_size")
+        _check_precision(network, name, plan, store)
     _check_model(config.student.model, shape, dataset.num_classes, f"{STUDENT}.model")
     for point in plan.points:
         student = plan.student_config(point)
         check_own_loss(student.distillation, dataset.num_classes, field=f"{STUDENT}.distillation")
         field = f"{STUDENT}.recipe.precision"
-        resolve_precision(student.recipe.precision, device_of(student.placement), field=field)
+        check_precision(student.recipe.precision, device_of(student.placement), field=field)
 
 
 def _check_model(model: ModelConfig, shape: InputShape, num_classes: int, field: str) -> None:
     module = build(model, shape, num_classes, seed=0, field=field)
     cost(module, shape, field=field)
     check_training(module, model.name, shape, num_classes, field=field)
+
+
+def _check_precision(network: NetworkConfig, name: str, plan: Plan, store: Store) -> None:
+    try:
+        field = f"{block_of(name)}.recipe.precision"
+        check_precision(network.recipe.precision, device_of(network.placement), field=field)
+    except UserError:
+        if not inventory.has_network(store, plan, name):
+            raise
 
 
 def _check_batch(network: NetworkConfig, field: str) -> None:

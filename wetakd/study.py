@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 import ray
@@ -133,7 +134,7 @@ class Study:
                 return StudyResult(results, build(results), tracked, time.monotonic() - started)
             with self._reporter.stage("models", 1.0) as stage:
                 stage.step(0, "each network is built and tried for one step")
-                preflight.check_models(self.config, dataset, plan)
+                preflight.check_models(self.config, dataset, plan, self.store)
             with self._running(plan, tracker, lease) as ground:
                 networks = stages.train_networks(ground)
                 weighed = stages.search_weights(ground, networks)
@@ -170,7 +171,8 @@ class Study:
                 stage.step(0, "Ray starts, or is joined")
                 stack.enter_context(joined(self.config))
                 preflight.check_storage(self.config)
-                capacity.check(self.config, self._reporter.say)
+                stored = partial(inventory.has_network, self.store, plan)
+                capacity.check(self.config, self._reporter.say, stored)
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")
             inventory.remember(self.store, plan, replace=self._revised)

@@ -10,6 +10,7 @@ from wetakd.config.study_file import load
 from wetakd.errors import UserError
 from wetakd.plan import Plan
 from wetakd.preflight import check_models
+from wetakd.storage.store import Store
 from wetakd.training.training_job import new_model
 
 
@@ -26,10 +27,10 @@ def uncountable(num_classes):
 
 
 @pytest.mark.parametrize("network", ["teacher", "assistants.ta8", "student"])
-def test_a_network_whose_cost_cannot_be_determined_is_refused(network):
+def test_a_network_whose_cost_cannot_be_determined_is_refused(network, tmp_path):
     config = load(None, [f"{network}.model={{name: '{__name__}:uncountable'}}"])
     with pytest.raises(UserError, match=rf"^{network}\.model: .* cannot be counted: NotImplementedError"):
-        check_models(config, tiny.dataset(), Plan(config, tiny.dataset()))
+        check_models(config, tiny.dataset(), Plan(config, tiny.dataset()), Store(str(tmp_path)))
 
 
 def test_so_is_an_imported_one(tmp_path):
@@ -40,4 +41,16 @@ def test_so_is_an_imported_one(tmp_path):
     teacher = f"{{model: {model}, checkpoint: {tmp_path}/teacher.safetensors, trained_on: train}}"
     config = load(None, [f"teacher={teacher}"])
     with pytest.raises(UserError, match=r"^teacher\.model: .* cannot be counted: NotImplementedError"):
-        check_models(config, data, Plan(config, data))
+        check_models(config, data, Plan(config, data), Store(str(tmp_path)))
+
+
+def test_float16_on_a_cpu_is_refused_unless_the_network_is_stored(tmp_path):
+    data, store = tiny.dataset(), Store(str(tmp_path))
+    config = load(None, ["assistants.ta6.recipe.precision=float16", "study.replicates=2"])
+    plan = Plan(config, data)
+    for replicate in range(2):
+        for kind in ("networks", "bank"):
+            with pytest.raises(UserError, match=r"^assistants\.ta6\.recipe\.precision: float16 needs a GPU"):
+                check_models(config, data, plan, store)
+            store.commit(f"{kind}/{plan.node_of[replicate, 'ta6'].key}", {}, {})
+    check_models(config, data, plan, store)

@@ -52,6 +52,8 @@ class Request:
     field: str
     placement: PlacementConfig
     workers: int
+    network: str | None = None
+    """The teacher or assistant that asks; None for students."""
 
     @property
     def asked(self) -> dict[str, float]:
@@ -78,18 +80,26 @@ class Request:
 def requests(config: StudyConfig) -> list[Request]:
     """What the file asks of the cluster."""
     networks = [
-        Request(f"{block_of(name)}.placement", net.placement, num_workers(net)) for name, net in config.networks.items()
+        Request(f"{block_of(name)}.placement", net.placement, num_workers(net), name)
+        for name, net in config.networks.items()
     ]
     return [*networks, Request(f"{STUDENT}.placement", config.student.placement, 1)]
 
 
-def check(config: StudyConfig, say: Callable[[str], None]) -> None:
+def check(config: StudyConfig, say: Callable[[str], None], is_stored: Callable[[str], bool]) -> None:
     """Say what the cluster must grow for first; refuse at once what it can never have.
+
+    A network for which `is_stored(name)` is true has no task left, so it needs nothing of the cluster. This is asked
+    only of networks that do not fit.
 
     Raises UserError that names the field, what it asks for and what the cluster has.
     """
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    missing = [request for request in requests(config) if not _fits(nodes, request)]
+    missing = [
+        request
+        for request in requests(config)
+        if not (_fits(nodes, request) or (request.network is not None and is_stored(request.network)))
+    ]
     for request in _impossible(missing):
         has = {name: max((node["Resources"].get(name, 0.0) for node in nodes), default=0.0) for name in request.asked}
         more = ", and its autoscaler has none for it" if is_growing() else ""

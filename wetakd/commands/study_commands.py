@@ -132,7 +132,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     store.check_readable()
     dataset = load_data(config, reporter(quiet=as_json))
     whole = Plan(config, dataset)
-    preflight.check_models(config, dataset, whole)
+    preflight.check_models(config, dataset, whole, store)
     found = forecast(whole, store)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))

@@ -132,6 +132,19 @@ def is_complete(store: Store, plan: Plan) -> bool:
     return shown == {_place_of(trial) for trial, failed in outcomes.failed.items() if failed}
 
 
+def has_network(store: Store, plan: Plan, name: str) -> bool:
+    """Whether no task of the network `name` is left in any replicate.
+
+    Each is stored undamaged with its logits, or its failure is recorded.
+    """
+    keys = [node.key for node in plan.nodes if node.name == name]
+    return all(
+        failures.find(store, f"networks/{key}") is not None
+        or all(store.find_intact(f"{kind}/{key}") is not None for kind in ("networks", "bank"))
+        for key in keys
+    )
+
+
 def forget_failures(store: Store, plan: Plan) -> None:
     """Remove the recorded failures of a study, so that what failed is tried again."""
     keys = {student_key(store, plan, trial) for trial in plan.trials} - {None}

@@ -36,6 +36,7 @@ __all__ = [
     "Epoch",
     "Targets",
     "World",
+    "check_precision",
     "load_state",
     "resolve_precision",
     "state_bytes",
@@ -94,20 +95,20 @@ class Epoch:
         return cls(**data)
 
 
-def resolve_precision(precision: str, device: str, *, field: str = "precision") -> str:
+def check_precision(precision: str, device: str, *, field: str) -> None:
+    """Raise UserError for float16 on a CPU."""
+    if precision == "float16" and torch.device(device).type == "cpu":
+        raise UserError(f"{field}: float16 needs a GPU; on a CPU choose bfloat16, float32 or auto")
+
+
+def resolve_precision(precision: str, device: str) -> str:
     """`auto` as "bfloat16" where the device has instructions for it, else "float32"; the others as they are.
 
     A CUDA device that this process cannot see is taken to have them.
-
-    Raises:
-        UserError: float16 on a CPU.
     """
-    on_cpu = torch.device(device).type == "cpu"
-    if precision == "float16" and on_cpu:
-        raise UserError(f"{field}: float16 needs a GPU; on a CPU choose bfloat16, float32 or auto")
     if precision != "auto":
         return precision
-    if on_cpu:
+    if torch.device(device).type == "cpu":
         has_bfloat16 = torch.cpu.get_capabilities().get("avx512_bf16", False)
     else:
         has_bfloat16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)

@@ -22,6 +22,7 @@ from wetakd.training.loop import (
     Epoch,
     Targets,
     World,
+    check_precision,
     positions,
     resolve_precision,
     state_bytes,
@@ -307,4 +308,4 @@ def test_precision_auto_is_what_the_device_has():
     if not torch.cuda.is_available():
         assert resolve_precision("auto", "cuda") == "bfloat16"
     with pytest.raises(UserError, match=r"^teacher\.recipe\.precision: float16"):
-        resolve_precision("float16", "cpu", field="teacher.recipe.precision")
+        check_precision("float16", "cpu", field="teacher.recipe.precision")

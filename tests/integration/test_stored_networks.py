@@ -1,0 +1,84 @@
+"""A study goes on where the devices of its finished networks are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.small import study
+from tests.planted import plant_networks
+from wetakd import Study, StudyConfig, bank
+from wetakd.data.dataset import Dataset
+from wetakd.errors import UserError
+from wetakd.plan import Plan
+from wetakd.progress import QuietReporter
+from wetakd.stages import load_data
+from wetakd.storage.store import Store
+
+# No node of the tests' cluster has it: it stands for a GPU, which takes the same way through all checks.
+ELSEWHERE = {"resources": {"elsewhere": 1}}
+
+
+def config_at(folder: Path, **teacher: Any) -> StudyConfig:
+    config = study(folder)
+    tree = config.model_dump(mode="json")
+    tree["study"] |= {"strategies": ["uniform"], "seeds": 1, "controls": ["teacher"]}
+    tree["mlflow"] = {"enabled": False}
+    tree["teacher"]["placement"] = ELSEWHERE
+    tree["teacher"]["recipe"] |= {"epochs": 1} | teacher
+    return StudyConfig.model_validate(tree)
+
+
+def dataset_of(config: StudyConfig) -> Dataset:
+    return load_data(config, QuietReporter())
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_finished_network_needs_no_device_and_a_missing_one_does(tmp_path: Path) -> None:
+    config = config_at(tmp_path)
+    with pytest.raises(UserError, match=r"^teacher\.placement: 1 worker\(s\) of 1 CPU, 1 elsewhere can never run here"):
+        Study(config).run()
+    plant_networks(config, dataset_of(config), ["teacher"])
+    result = Study(config).run()
+    assert result.num_networks_trained == 2  # the assistants
+    assert result.num_failed == 0
+    assert result.num_students_trained > 0
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("kind", ["networks", "bank"])
+def test_a_network_whose_weights_or_logits_are_lost_needs_its_device_again(kind: str, tmp_path: Path) -> None:
+    config = config_at(tmp_path)
+    data = dataset_of(config)
+    plant_networks(config, data, ["teacher"])
+    key = Plan(config, data).node_of[0, "teacher"].key
+    Store(config.storage).delete(bank.address(key) if kind == "bank" else f"networks/{key}")
+    with pytest.raises(UserError, match=r"^teacher\.placement: "):
+        Study(config).run()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_float16_needs_a_gpu_only_for_what_is_still_to_train(tmp_path: Path) -> None:
+    """As after training on a GPU, with the placement changed to the CPU: placement is in no key."""
+    config = config_at(tmp_path, precision="float16")
+    data = dataset_of(config)
+    with pytest.raises(UserError, match=r"^teacher\.recipe\.precision: float16 needs a GPU"):
+        Study(config).run()
+    _plant_under_the_key_of(config, config_at(tmp_path / "trained", precision="float32"), data)
+    result = Study(config).run()
+    assert result.num_networks_trained == 2
+    assert result.num_failed == 0
+
+
+def _plant_under_the_key_of(config: StudyConfig, trained: StudyConfig, data: Dataset) -> None:
+    """Weights of float32 stand for those of float16, which no CPU trains."""
+    plant_networks(trained, data, ["teacher"])
+    source, store = Store(trained.storage), Store(config.storage)
+    old, new = (Plan(each, data).node_of[0, "teacher"].key for each in (trained, config))
+    for kind in ("networks", "bank"):
+        manifest = source.find(f"{kind}/{old}")
+        assert manifest is not None
+        blobs = {name: source.read(manifest, name).to_pybytes() for name in manifest.blobs}
+        store.commit(f"{kind}/{new}", blobs, manifest.facts)
