@@ -344,7 +344,7 @@ def works_of(plan: Plan, store: Store, trials: Iterable[Trial]) -> dict[str, dic
     """The students of some trials by arm and seed, each under the key that the study itself would give it."""
     tables = [bank.read(store, plan.node_of[0, name].key) for name in plan.config.pool]
     logits = [bank.view(table) for table in tables if table is not None]
-    problem = ensemble_problem(logits, plan.dataset, plan.config.weights, "weigh")
+    problem = ensemble_problem(logits, plan.dataset.split_labels, plan.config.weights, "weigh")
     rows: dict[str, dict[int, Work]] = {}
     for trial in trials:
         student = plan.student(trial, weights_of(plan, trial, problem))

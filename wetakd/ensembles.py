@@ -9,7 +9,7 @@ import numpy as np
 
 from wetakd.bank import Logits
 from wetakd.config import WeightsConfig
-from wetakd.data.dataset import Dataset
+from wetakd.data.splits import SplitLabels
 from wetakd.errors import UserError
 from wetakd.plan import Search
 from wetakd.training.failures import may_pass
@@ -26,11 +26,12 @@ class SearchFailure:
     """Whether another try would end the same way."""
 
 
-def ensemble_problem(logits: Sequence[Logits], dataset: Dataset, config: WeightsConfig, split: str) -> Problem:
+def ensemble_problem(logits: Sequence[Logits], labels: SplitLabels, config: WeightsConfig, split: str) -> Problem:
     """The networks' logits on one split, ready to be searched or judged."""
     scores_KNC = np.stack([getattr(network, f"{split}_NC") for network in logits])
-    labels_N = dataset.labels_N[getattr(dataset.splits, split)]
-    return Problem(scores_KNC, labels_N, scores_are="logits", temperature=config.temperature, mixture=config.mixture)
+    return Problem(
+        scores_KNC, labels.of(split), scores_are="logits", temperature=config.temperature, mixture=config.mixture
+    )
 
 
 def searched(problem: Problem, search: Search, config: WeightsConfig) -> SearchResult | SearchFailure:

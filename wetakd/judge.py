@@ -20,6 +20,7 @@ from wetakd.cluster.heartbeat import Heartbeat, Voice
 from wetakd.cluster.ray_cluster import task_options
 from wetakd.config import ModelConfig, PlacementConfig, StudyConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
+from wetakd.data.splits import SplitLabels
 from wetakd.ensembles import ensemble_problem
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import device_of
@@ -109,7 +110,7 @@ def judge_ensembles(
     mixtures: Iterable[Mixture],
     networks: Mapping[tuple[int, str], TrainedNetwork],
     config: StudyConfig,
-    dataset_ref: ray.ObjectRef[Dataset],
+    labels_ref: ray.ObjectRef[SplitLabels],
 ) -> dict[Mixture, dict[str, float]]:
     """Accuracy and NLL of every (replicate, names, weights) mixture on weigh, choose and test."""
     by_pool: dict[Pool, list[tuple[float, ...]]] = {}
@@ -119,7 +120,7 @@ def judge_ensembles(
     def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
         refs = [networks[pool[0], name].ref for name in pool[1]]
         options = task_options(PlacementConfig(), config.limits.retries)
-        return voice.begin(options, _judge_pool, refs, by_pool[pool], dataset_ref, config.weights)
+        return voice.begin(options, _judge_pool, refs, by_pool[pool], labels_ref, config.weights)
 
     judged: dict[Mixture, dict[str, float]] = {}
     starts = {pool: partial(start, pool) for pool in by_pool}
@@ -138,13 +139,13 @@ def _judge_pool(
     heartbeat: Heartbeat,
     bank_refs: Sequence[ray.ObjectRef[pa.Table]],
     all_weights: Sequence[tuple[float, ...]],
-    dataset: Dataset,
+    labels: SplitLabels,
     config: WeightsConfig,
 ) -> list[dict[str, float]]:
     logits = [bank.view(table) for table in ray.get(list(bank_refs))]
     rows: list[dict[str, float]] = [{} for _ in all_weights]
     for split in ("weigh", "choose", "test"):
-        problem = ensemble_problem(logits, dataset, config, split)
+        problem = ensemble_problem(logits, labels, config, split)
         for row, weights in zip(rows, all_weights, strict=True):
             heartbeat.beat()
             accuracy, nll = problem.evaluate(np.asarray(weights))

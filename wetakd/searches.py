@@ -21,7 +21,7 @@ from wetakd.cluster import heartbeat
 from wetakd.cluster.heartbeat import Heartbeat, Voice
 from wetakd.cluster.ray_cluster import task_options
 from wetakd.config import PlacementConfig, WeightsConfig
-from wetakd.data.dataset import Dataset
+from wetakd.data.splits import SplitLabels
 from wetakd.ensembles import SearchFailure, ensemble_problem, searched
 from wetakd.networks import TrainedNetwork
 from wetakd.plan import Plan, Search, Trial
@@ -63,7 +63,7 @@ def search_weights(
     trials: Sequence[Trial],
     networks: Mapping[tuple[int, str], TrainedNetwork],
     store: Store,
-    dataset_ref: ray.ObjectRef[Dataset],
+    labels_ref: ray.ObjectRef[SplitLabels],
     watch: Callable[[int, int], None],
 ) -> Searches:
     """Search the weights of every trial that needs them and that storage lacks.
@@ -88,7 +88,7 @@ def search_weights(
             store.uri,
             list(by_pool[pool].values()),
             [networks[replicate, name].ref for name in names],
-            dataset_ref,
+            labels_ref,
             plan.config.weights,
             plan.contributions_key(replicate) if names == plan.config.pool else None,
         )
@@ -121,12 +121,12 @@ def _search_pool(
     store_uri: str,
     searches: Sequence[Search],
     bank_refs: Sequence[ray.ObjectRef[pa.Table]],
-    dataset: Dataset,
+    labels: SplitLabels,
     config: WeightsConfig,
     contributions_key: str | None,
 ) -> tuple[dict[str, SearchResult], dict[str, str], int, Contributions | None]:
     store = Store(store_uri)
-    problem = ensemble_problem([bank.view(table) for table in ray.get(list(bank_refs))], dataset, config, "weigh")
+    problem = ensemble_problem([bank.view(table) for table in ray.get(list(bank_refs))], labels, config, "weigh")
     found: dict[str, SearchResult] = {}
     failed: dict[str, str] = {}
     num_new = 0

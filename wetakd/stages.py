@@ -15,6 +15,7 @@ from wetakd import trials as trial_room
 from wetakd.assignments import student_address
 from wetakd.config import StudentConfig, StudyConfig
 from wetakd.data.dataset import Dataset, load_dataset
+from wetakd.data.splits import SplitLabels
 from wetakd.errors import UserError
 from wetakd.export.latency import latency_ms
 from wetakd.export.model_card import description
@@ -55,6 +56,7 @@ class Ground:
     lease: Lease
     dataset: Dataset
     dataset_ref: ray.ObjectRef[Dataset]
+    labels_ref: ray.ObjectRef[SplitLabels]
     plan: Plan
     tracker: Tracker
     book: Logbook
@@ -117,7 +119,7 @@ def search_weights(ground: Ground, networks: Networks) -> Weighed:
             trials,
             networks,
             ground.store,
-            ground.dataset_ref,
+            ground.labels_ref,
             lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} sets of networks"),
         )
     key_of = {trial: ground.plan.search(trial).key for trial in trials if trial.arm.is_searched}
@@ -188,7 +190,7 @@ def judge(
             lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} students"),
         )
         mixtures = [(t.replicate, t.arm.assistants, w) for t, w in weighed.weights.items() if w]
-        ensemble_scores = judge_ensembles(mixtures, networks, ground.config, ground.dataset_ref)
+        ensemble_scores = judge_ensembles(mixtures, networks, ground.config, ground.labels_ref)
         network_scores = judge_networks(networks, ground.dataset)
     networks_table = tables.networks_table(networks, network_scores)
     return Results(

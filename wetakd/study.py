@@ -182,8 +182,18 @@ class Study:
             book.begin(plan.dataset)
             if self.config.mlflow.system_metrics:
                 stack.enter_context(system_metrics.sampled(tracker, STUDY))
-            dataset_ref = ray.put(plan.dataset)
-            yield Ground(self.config, self.store, lease, plan.dataset, dataset_ref, plan, tracker, book, self._reporter)
+            yield Ground(
+                self.config,
+                self.store,
+                lease,
+                plan.dataset,
+                ray.put(plan.dataset),
+                ray.put(plan.dataset.split_labels),
+                plan,
+                tracker,
+                book,
+                self._reporter,
+            )
 
     def _record(self) -> None:
         self.store.write(f"{self._folder}/{inventory.RECORD}", stamped(self.config.to_yaml()))

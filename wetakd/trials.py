@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -78,6 +79,11 @@ class _Shared:
     bank_refs: Mapping[str, ray.ObjectRef[pa.Table]]
     jobs: Sequence[TrainingJob]
     teacher_keys: Sequence[tuple[str, ...]]
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The same object for all students of an actor, because its images are copied to the device once."""
+        return ray.get(self.dataset_ref)
 
 
 def train_students(
@@ -191,7 +197,7 @@ class _StudentTraining:
 
     def _train(self, shared: _Shared, index: int, on_step: Callable[[], None]) -> Iterator[Epoch]:
         banks = ray.get([shared.bank_refs[key] for key in shared.teacher_keys[index]])
-        yield from training_job.run(shared.jobs[index], ray.get(shared.dataset_ref), banks, on_step=on_step)
+        yield from training_job.run(shared.jobs[index], shared.dataset, banks, on_step=on_step)
 
     def step(self) -> dict[str, Any]:
         """Train for a while; the result carries the epochs done since the last one."""

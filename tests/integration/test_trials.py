@@ -15,16 +15,20 @@ from tests.integration import studies
 from tests.integration.studies import NET, RECIPE, plan
 from tests.integration.test_networks import HANGING, LONG_EPOCH
 from tests.unit import tiny
-from wetakd.assignments import student_address
+from wetakd import bank
+from wetakd.assignments import student_address, student_job
+from wetakd.ensembles import ensemble_problem
 from wetakd.halving import train_in_rungs
+from wetakd.judge import judge_ensembles
 from wetakd.networks import train_networks
 from wetakd.plan import Student, control_weights
+from wetakd.searches import search_weights
 from wetakd.storage import failures
 from wetakd.storage.failures import Failure
 from wetakd.storage.store import Store
 from wetakd.training import training_job
 from wetakd.training.loop import Epoch
-from wetakd.trials import train_students
+from wetakd.trials import _Shared, _StudentTraining, train_students
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
@@ -129,6 +133,43 @@ def test_no_trial_copies_the_pixels(tmp_path, ground, large):
     assert {outcome.error for outcome in run(made, ground, store).values()} == {None}
     # The probe can tell: here, the pixels are private.
     assert studies.private_pixels() >= 60 * MEBIBYTE
+
+
+def test_an_actor_copies_the_pixels_to_its_device_once(tmp_path, ground, large):
+    made, store = plan(tmp_path, large, study=FEW | {"seeds": 2}, student=NET)
+    some = list(students_of(made).values())[:3]
+    _, dataset_ref, networks = ground
+    shared = _Shared(
+        dataset_ref,
+        {network.node.key: network.ref for network in networks.values()},
+        [student_job(student, made.config, store.uri) for student in some],
+        [student.teacher_keys for student in some],
+    )
+    with tiny.counted_copies() as copies:
+        for index in range(len(some)):
+            training = _StudentTraining(shared, index, lambda: None)
+            while not training.step()["done"]:
+                pass
+    assert all(store.find(student_address(student.key)) for student in some)
+    assert len(copies) == 1
+
+
+def test_ensembles_are_searched_and_evaluated_without_the_images(tmp_path, ground, large):
+    made, store = plan(
+        tmp_path, large, study=FEW | {"strategies": ["greedy"]}, assistants={"first": NET, "second": NET}
+    )
+    networks = ground[2] | {(0, "second"): ground[2][0, "teacher"]}
+    labels_ref = ray.put(large.split_labels)
+    found = search_weights(made, made.trials, networks, store, labels_ref, lambda *_: None)
+    (result,) = found.results.values()
+    mixture = (0, made.config.pool, tuple(result.weights.tolist()))
+    scores = judge_ensembles([mixture], networks, made.config, labels_ref)[mixture]
+    logits = [bank.view(ray.get(networks[0, name].ref)) for name in made.config.pool]
+    for split in ("weigh", "choose", "test"):
+        problem = ensemble_problem(logits, large.split_labels, made.config.weights, split)
+        accuracy, nll = problem.evaluate(result.weights)
+        assert (scores[f"ensemble_{split}_accuracy"], scores[f"ensemble_{split}_nll"]) == (accuracy, nll)
+    assert scores["ensemble_weigh_accuracy"] == result.accuracy
 
 
 def test_a_student_whose_loss_is_not_finite_costs_itself(tmp_path, ground, large):

@@ -68,6 +68,12 @@ def test_computing_changes_nothing_in_the_network(data, network, table):
     assert all(parameter.grad is None or not parameter.grad.requires_grad for parameter in network.parameters())
 
 
+def test_images_are_copied_to_the_device_once_for_all_views_and_splits(network):
+    with tiny.counted_copies() as copies:
+        bank.compute(network, tiny.dataset(), VIEWS)
+    assert len(copies) == 1
+
+
 def test_every_batch_is_a_step(data, network):
     large, steps = tiny.dataset(num_fit=600), []
     bank.compute(network, large, VIEWS, on_step=lambda: steps.append(1))

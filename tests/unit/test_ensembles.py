@@ -1,11 +1,16 @@
 """The search of an ensemble: a strategy of another package that fails says so; a failure of ours is not hidden."""
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tests.unit import tiny
 from tests.unit.weights.worlds import make_scores
+from wetakd.bank import Logits
 from wetakd.config import WeightsConfig
-from wetakd.ensembles import SearchFailure, searched
+from wetakd.ensembles import SearchFailure, ensemble_problem, searched
 from wetakd.plan import Search
 from wetakd.weights import Found, Problem, SearchResult, Strategy
 
@@ -62,3 +67,15 @@ def test_ours_find_weights_and_hide_no_failure(problem, monkeypatch):
     monkeypatch.setattr(Problem, "losses", None)
     with pytest.raises(TypeError):
         searched(Problem(*make_scores(), scores_are="logits"), search("random_search"), WeightsConfig())
+
+
+def test_an_ensemble_needs_labels_and_splits_whose_size_does_not_grow_with_the_images():
+    small = tiny.dataset()
+    large = replace(small, images_NCHW=np.zeros((len(small.labels_N), 3, 64, 64), np.uint8))
+    assert len(pickle.dumps(large.split_labels)) == len(pickle.dumps(small.split_labels)) < small.images_NCHW.nbytes
+
+    right_NC = np.eye(tiny.NUM_CLASSES, dtype=np.float16)[small.labels_N]
+    logits = Logits(right_NC[None], *(right_NC[getattr(small.splits, split)] for split in ("weigh", "choose", "test")))
+    for split in ("weigh", "choose", "test"):
+        problem = ensemble_problem([logits, logits], large.split_labels, WeightsConfig(), split)
+        assert problem.evaluate(np.array([0.5, 0.5]))[0] == 1.0

@@ -22,7 +22,7 @@ PATH = "studies/digits/lease.json"
 def ground(store: Store, lease: Lease) -> Ground:
     """What a stage looks at before it begins, and nothing else."""
     nothing: Any = None
-    return Ground(nothing, store, lease, nothing, nothing, nothing, nothing, nothing, QuietReporter())
+    return Ground(nothing, store, lease, nothing, nothing, nothing, nothing, nothing, nothing, QuietReporter())
 
 
 def test_no_stage_begins_after_another_driver_took_the_study_over(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
@@ -93,6 +94,21 @@ def dropping(num_classes, in_channels):
 
 def with_dropout():
     return build(ModelConfig(name=f"{__name__}:dropping"), SHAPE, NUM_CLASSES, seed=0)
+
+
+@contextmanager
+def counted_copies():
+    """A list with one entry for each time that all images of a data set are moved to a device."""
+    copies, move = [], Tensor.to
+
+    def counting(tensor, *args, **options):
+        if tensor.dtype == torch.uint8 and isinstance(args[0], torch.device):
+            copies.append(args[0])
+        return move(tensor, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tensor, "to", counting)
+        yield copies
 
 
 @contextmanager

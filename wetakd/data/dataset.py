@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from wetakd.config import DataConfig, SplitsConfig, TransformConfig
 from wetakd.data.decoding import decode_image
 from wetakd.data.sources import Part, Source, Stored, open_source
-from wetakd.data.splits import Splits, draw_splits
+from wetakd.data.splits import SplitLabels, Splits, draw_splits
 from wetakd.data.transform import Transform, resolve, upright, with_statistics
 from wetakd.errors import UserError
 
@@ -50,6 +50,11 @@ class Dataset:
     def num_classes(self) -> int:
         """C."""
         return len(self.class_names)
+
+    @property
+    def split_labels(self) -> SplitLabels:
+        """The labels and splits, for tasks that read no images."""
+        return SplitLabels(self.labels_N, self.splits)
 
 
 def load_dataset(

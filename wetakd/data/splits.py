@@ -24,6 +24,19 @@ class Splits:
     test: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class SplitLabels:
+    """The labels of every split: all that is needed beside logits, and small whatever the size of the images."""
+
+    labels_N: np.ndarray  # int64, by sample id
+    splits: Splits
+
+    def of(self, split: str) -> np.ndarray:
+        """Labels (int64) of the samples of `split`, in the order of the split."""
+        labels: np.ndarray = self.labels_N[getattr(self.splits, split)]
+        return labels
+
+
 def draw_splits(
     labels_N: np.ndarray, num_train: int, has_test: bool, config: SplitsConfig, class_names: Sequence[str]
 ) -> Splits:

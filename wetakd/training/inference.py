@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from wetakd.training.models import evaluating
 
 _BATCH = 256
 _CLEAN = Views(num=1, flip=False, crop_padding=0, seed=0)
+# Images of each data set by device. A process that uses several networks or views must not copy them each time.
+_RESIDENT: WeakKeyDictionary[Dataset, dict[torch.device, Tensor]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +31,14 @@ class Pixels:
 
     @classmethod
     def of(cls, dataset: Dataset, views: Views | None, device: torch.device) -> Pixels:
-        """All images of `dataset` on `device`; on the CPU they are its own memory, so never write to them."""
-        return cls(as_tensor(dataset.images_NCHW).to(device), dataset.transform, _CLEAN if views is None else views)
+        """All images of `dataset` on `device`, copied there once for as long as `dataset` exists.
+
+        On the CPU they are its own memory, so never write to them.
+        """
+        by_device = _RESIDENT.setdefault(dataset, {})
+        if device not in by_device:
+            by_device[device] = as_tensor(dataset.images_NCHW).to(device)
+        return cls(by_device[device], dataset.transform, _CLEAN if views is None else views)
 
     def inputs(self, sample_ids_B: Tensor, view: int, *, channels_last: bool = True) -> Tensor:
         """What a network reads, float32 BCHW."""

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +9,7 @@ from torch import nn
 from tests.unit import tiny
 from wetakd.config import ModelConfig
 from wetakd.data.views import Views
-from wetakd.training.inference import predict
+from wetakd.training.inference import Pixels, predict
 from wetakd.training.models import build
 from wetakd.training.snapshots import load_state, state_bytes
 
@@ -75,3 +78,24 @@ def test_a_reloaded_network_says_the_same():
     assert not np.array_equal(predict(network, data, np.arange(9)), predict(other, data, np.arange(9)))
     load_state(other, state_bytes(network))
     np.testing.assert_array_equal(predict(network, data, np.arange(9)), predict(other, data, np.arange(9)))
+
+
+def test_images_are_copied_to_the_device_once_for_all_networks():
+    data, other = tiny.dataset(), tiny.dataset(seed=1)
+    with tiny.counted_copies() as copies:
+        for seed in (1, 2):
+            predict(tiny.network(seed), data, np.arange(9))
+        tiny.run(data=data)
+        assert len(copies) == 1
+        found_NC = predict(tiny.network(), other, np.arange(9))
+        assert len(copies) == 2
+    assert not np.array_equal(found_NC, predict(tiny.network(), data, np.arange(9)))
+
+
+def test_the_copy_on_the_device_goes_with_the_data_set():
+    data = tiny.dataset()
+    images = weakref.ref(Pixels.of(data, None, torch.device("meta")).images_NCHW)
+    assert Pixels.of(data, None, torch.device("meta")).images_NCHW is images()
+    del data
+    gc.collect()
+    assert images() is None
