@@ -13,13 +13,14 @@ from wetakd import networks as network_room
 from wetakd import searches
 from wetakd import trials as trial_room
 from wetakd.assignments import student_address
+from wetakd.cluster.ray_cluster import session_folder
 from wetakd.config import StudentConfig, StudyConfig
 from wetakd.data.dataset import Dataset, load_dataset
 from wetakd.data.splits import SplitLabels
 from wetakd.errors import UserError
 from wetakd.export.latency import latency_ms
 from wetakd.export.model_card import description
-from wetakd.export.shipped_student import MODEL_NAME, mlflow_model_folder
+from wetakd.export.shipped_student import MODEL_NAME, save_mlflow_model
 from wetakd.halving import train_in_rungs
 from wetakd.judge import judge_ensembles, judge_networks, judge_students
 from wetakd.networks import TrainedNetwork
@@ -33,6 +34,7 @@ from wetakd.report.statistics import Winner
 from wetakd.searches import Weighed
 from wetakd.storage import inventory
 from wetakd.storage.lease import Lease
+from wetakd.storage.scratch import scratch
 from wetakd.storage.store import Store
 from wetakd.tracking.logbook import STUDY, Logbook
 from wetakd.tracking.tracker import Tracker
@@ -269,7 +271,12 @@ def _ship(ground: Ground, results: Results) -> None:
     block = ground.plan.student_config(winner.point)
     student = training_job.load_model(ground.store, manifest, block.model, ground.dataset)
     text = description(ground.config, block, ground.dataset, results)
-    with mlflow_model_folder(student, ground.dataset) as folder:
+    with scratch(ground.store, results.study, session=session_folder()) as folder:
+        save_mlflow_model(student, ground.dataset, folder / MODEL_NAME)
         ground.tracker.model(
-            STUDY, str(folder), name=MODEL_NAME, description=text, register_as=ground.config.mlflow.register_as
+            STUDY,
+            str(folder / MODEL_NAME),
+            name=MODEL_NAME,
+            description=text,
+            register_as=ground.config.mlflow.register_as,
         )

@@ -90,6 +90,10 @@ class StorageLayout:
         """Files whose writing was begun and not completed."""
         return list(self.root.rglob("*.part"))
 
+    def temporary_folders(self) -> list[Path]:
+        """Temporary folders of drivers that run or were killed."""
+        return list(self.root.glob("studies/*/tmp/*"))
+
     def damageable_files(self) -> list[Path]:
         """Files that a study repairs or makes again when they are damaged.
 

@@ -154,7 +154,11 @@ class Campaign:
         deadline = time.monotonic() + SETTLE_S
         while (held := self._cluster.busy()) and time.monotonic() < deadline:
             time.sleep(0.2)
-        files = [*(run.folder / "tmp").glob("wetakd*"), *run.layout.unfinished_writes()]
+        files = [
+            *(run.folder / "tmp").glob("wetakd*"),
+            *run.layout.temporary_folders(),
+            *run.layout.unfinished_writes(),
+        ]
         return [f"left: {thing}" for thing in (*held, *(str(file.relative_to(run.folder)) for file in files))]
 
 

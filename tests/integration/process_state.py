@@ -1,4 +1,4 @@
-"""Run studies in this process and print, as JSON, what each changed of the state of the process.
+"""Run studies in this process and print, as JSON, what each changed of the process, and their temporary folders.
 
     python -m tests.integration.process_state FOLDER
 
@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -101,6 +102,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     threads = {**tree(folder)["student"], "recipe": {**tree(folder)["student"]["recipe"], "threads": 3}}
     found = []
+    made: list[str] = []
+    sys.addaudithook(lambda event, given: made.append(given[0]) if event == "tempfile.mkdtemp" else None)
     for name, reporter in (("whole", QuietReporter()), ("broken", Breaking())):
         config = study(folder / name, study=STUDY, student=threads)
         before = process_state()
@@ -111,7 +114,8 @@ def main() -> None:
         else:
             assert name == "whole"
         found.append(without_new_loggers(changes(before, process_state())))
-    print(json.dumps(found))
+    in_shared_folder = [path for path in map(Path, made) if path.parent == Path(tempfile.gettempdir())]
+    print(json.dumps([found, [path.name for path in in_shared_folder if path.name.startswith("wetakd")]]))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -106,12 +103,3 @@ def save_mlflow_model(student: nn.Module, dataset: Dataset, folder: Path) -> Non
             mlflow.pytorch.save_model(
                 shipped, str(folder), input_example=example, pip_requirements=versions, metadata=metadata
             )
-
-
-@contextmanager
-def mlflow_model_folder(student: nn.Module, dataset: Dataset) -> Iterator[Path]:
-    """A folder with the student as an MLflow model, for the length of the block."""
-    with tempfile.TemporaryDirectory(prefix="wetakd-model-") as scratch:
-        folder = Path(scratch, MODEL_NAME)
-        save_mlflow_model(student, dataset, folder)
-        yield folder

@@ -17,6 +17,7 @@ from wetakd.report.results import SUMMARY, Results, winner_of
 from wetakd.storage import failures
 from wetakd.storage.canonical import sealed, unsealed
 from wetakd.storage.lease import live_since
+from wetakd.storage.scratch import scratch_path
 from wetakd.storage.store import Store
 
 ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
@@ -254,11 +255,22 @@ def refuse(store: Store) -> Iterator[Refuse]:
         for record in store.addresses(failures.record_address(kind)):
             if record.removeprefix(failures.record_address("")) not in kept and may_go(record):
                 yield Refuse(record, store.size(record), "the failure of what no study refers to")
+    for path in _left_temporary_folders(store):
+        yield Refuse(path, store.size(path), "temporary files of a driver that was killed")
     for path in store.strays("studies", older_than_s=stray_age_s):
         if path.endswith(".part"):
             yield Refuse(path, store.size(path), "a write that was never finished")
     for path in store.strays("train", older_than_s=train_age_s):
         yield Refuse(path, store.size(path), "left by a worker group whose driver died")
+
+
+def _left_temporary_folders(store: Store) -> Iterator[str]:
+    """Temporary folders of studies that nobody runs."""
+    for study in store.addresses("studies"):
+        # Listed before the lease is read: a driver that takes it afterwards makes other folders.
+        left = store.addresses(scratch_path(study.removeprefix("studies/")))
+        if left and live_since(store, f"{study}/lease.json") is None:
+            yield from left
 
 
 def _running_since(store: Store) -> Iterator[float]:

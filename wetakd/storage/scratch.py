@@ -19,7 +19,7 @@ _PREFIX = "wetakd-"
 def empty_scratch(store: Store, study: str) -> None:
     """Remove the temporary folders that killed drivers of a study left. Only for the holder of the study's lease."""
     if store.is_local:
-        store.delete(_path(study))
+        store.delete(scratch_path(study))
 
 
 @contextmanager
@@ -31,11 +31,12 @@ def scratch(store: Store, study: str, *, session: Path | None = None) -> Iterato
     """
     parent = session
     if parent is None and store.is_local:
-        parent = store.local_path / _path(study)
+        parent = store.local_path / scratch_path(study)
         parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True) as made:
         yield Path(made)
 
 
-def _path(study: str) -> str:
+def scratch_path(study: str) -> str:
+    """Where a local storage keeps the temporary folders of a study."""
     return f"studies/{study}/tmp"

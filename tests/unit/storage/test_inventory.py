@@ -82,6 +82,14 @@ def test_what_is_newer_than_a_study_that_runs_is_kept(tmp_path: Path) -> None:
     assert sorted(item.path for item in refuse(store)) == sorted(made)
 
 
+def test_temporary_folders_of_a_killed_driver_are_refuse_and_those_of_a_live_one_are_not(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("studies/digits/tmp/wetakd-killed/file", b"four")
+    with store.lease("studies/digits/lease.json"):
+        assert list(refuse(store)) == []
+    assert [(item.path, item.size) for item in refuse(store)] == [("studies/digits/tmp/wetakd-killed", 4)]
+
+
 def test_checkpoints_of_pruned_students_are_refuse_once_the_study_has_ended(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan()
     remember(store, study, ["done", "pruned"])
