@@ -122,6 +122,9 @@ class Spending:
     """Images through teachers and assistants for the bank, each once."""
     usual_passes: int
     """The same for the same students in a loop that asks the networks anew at every step."""
+    network_gpu_seconds: float | None = None
+    """GPUs that were asked for, times seconds of training; None where no placement of the study has GPUs."""
+    student_gpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -172,20 +172,22 @@ def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches:
     """What the finished part of a study took."""
     config = plan.config
     cores = {name: network.placement.cpus * num_workers(network) for name, network in config.networks.items()}
+    gpus = {name: network.placement.gpus * num_workers(network) for name, network in config.networks.items()}
+    has_gpus = any(gpus.values()) or config.student.placement.gpus > 0
     given = {name for name, network in config.networks.items() if network.logits}
     students = trials[trials["error"].isna()].drop_duplicates("student_key").to_dict("records")
     student_seconds = sum(_known(row["train_seconds"]) for row in students)
     num_fit = len(plan.dataset.splits.fit)
+    trained = networks[networks["train_seconds"].notna()].to_dict("records")
     return Spending(
-        network_core_seconds=sum(
-            cores[row["name"]] * row["train_seconds"]
-            for row in networks[networks["train_seconds"].notna()].to_dict("records")
-        ),
+        network_core_seconds=sum(cores[row["name"]] * row["train_seconds"] for row in trained),
         search_core_seconds=sum(result.seconds for result in searches.results.values()),
         student_core_seconds=config.student.placement.cpus * student_seconds,
         bank_passes=len(networks[networks["error"].isna() & ~networks["name"].isin(given)])
         * bank.num_rows(plan.dataset, config.views.num),
         usual_passes=sum(_num_epochs(plan, row) * num_fit * row["num_assistants"] for row in students),
+        network_gpu_seconds=sum(gpus[row["name"]] * row["train_seconds"] for row in trained) if has_gpus else None,
+        student_gpu_seconds=config.student.placement.gpus * student_seconds if has_gpus else None,
     )
 
 

@@ -291,6 +291,11 @@ def _spending(findings: Findings) -> Statement:
         f"In core-seconds: networks {seconds(spent.network_core_seconds)}, searches "
         f"{seconds(spent.search_core_seconds)}, {many(num_students, 'student')} {seconds(spent.student_core_seconds)}."
     ]
+    if spent.network_gpu_seconds is not None:
+        parts.append(
+            f"In GPU-seconds: networks {seconds(spent.network_gpu_seconds)}, "
+            f"{many(num_students, 'student')} {seconds(spent.student_gpu_seconds)}."
+        )
     if spent.usual_passes > spent.bank_passes:
         parts.append(
             f"Teacher and assistants looked at {spent.bank_passes:,} images, once; a loop that asks them anew at every "

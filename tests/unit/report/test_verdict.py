@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -139,3 +141,13 @@ def test_what_the_study_took_stands_beside_what_the_usual_loop_would_take() -> N
     num_students = results.trials["student_key"].nunique()
     assert "In core-seconds: networks " in answer
     assert f"{num_students} students 9,000." in answer
+    assert "GPU" not in answer
+
+
+def test_gpu_seconds_stand_beside_core_seconds_where_a_placement_has_gpus() -> None:
+    results = simulated()
+    on_gpus = replace(results.spending, network_gpu_seconds=5_400.0, student_gpu_seconds=0.0)
+    answer = said(Results(**{**results.__dict__, "spending": on_gpus}))["What the study took"]
+    num_students = results.trials["student_key"].nunique()
+    assert f"In core-seconds: networks 5,400, searches 12, {num_students} students 9,000." in answer
+    assert f"In GPU-seconds: networks 5,400, {num_students} students 0." in answer
