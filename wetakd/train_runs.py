@@ -9,13 +9,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import ray
+import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context, report
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchTrainer, get_device
 
 from wetakd.cluster.capacity import worker_resources
 from wetakd.cluster.heartbeat import Heartbeat, Process, Voice
@@ -64,12 +65,26 @@ def _loop(inputs: dict[str, Inputs]) -> Exception | None:
 
 def _loop_in_group(inputs: dict[str, Inputs]) -> Exception | None:
     """The same on each rank of a worker group, which no task has started with a heartbeat."""
-    heartbeat = Heartbeat(inputs["inputs"].voice)
+    given = inputs["inputs"]
+    heartbeat = Heartbeat(given.voice)
     heartbeat.start()
     try:
-        return _loop(inputs)
+        return _loop({"inputs": replace(given, job=on_own_device(given.job))})
     finally:
         heartbeat.end()
+
+
+def on_own_device(job: TrainingJob) -> TrainingJob:
+    """The job on the GPU of this rank of a worker group; as it is where it trains on the CPU.
+
+    Ray Train lets every rank see the GPUs of all ranks on its node, so "cuda" would be the same GPU for all of them.
+    A Ray task or a Tune trial sees its own GPUs only: there "cuda" is right.
+    """
+    if torch.device(job.device).type != "cuda":
+        return job
+    device = get_device()
+    torch.cuda.set_device(device)
+    return replace(job, device=str(device))
 
 
 def train_here(_: Heartbeat, inputs: Inputs) -> Exception | None:

@@ -152,7 +152,7 @@ def _facts(job: TrainingJob, size: ModelCost, dataset: Dataset, epochs: Sequence
         "precision": job.precision,
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "hardware": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {job.device}",
+        "hardware": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.device(job.device).type}",
     }
 
 
