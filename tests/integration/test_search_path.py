@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.integration.small import tree
-from tests.planted import call_in, plant
+from tests.planted_modules import call_in, plant
 
 
 @pytest.mark.timeout(300)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.small import study
-from tests.planted import plant_networks
+from tests.planted_networks import plant_networks
 from wetakd import Study, StudyConfig, bank
 from wetakd.data.dataset import Dataset
 from wetakd.errors import UserError

@@ -21,7 +21,7 @@ import torch
 from click.testing import CliRunner
 
 from tests.pages import PAGES, blocks, write_files
-from tests.planted import plant_networks
+from tests.planted_networks import plant_networks
 from tests.unit import tables, tiny
 from tests.unit.weights.contract import StrategyContract
 from tests.unit.weights.worlds import make_scores

@@ -8,7 +8,7 @@ import yaml
 
 from tests.bad_input.study_files import BASE
 from tests.bad_input.way import call
-from tests.planted import call_in, plant
+from tests.planted_modules import call_in, plant
 
 
 def _study(folder: Path) -> None:
