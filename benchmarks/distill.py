@@ -40,13 +40,13 @@ from torch.nn import functional
 from torch.utils import data
 from torchvision import transforms
 
-from wetakd import bank
 from wetakd.config import DistillationConfig, ModelConfig, ParquetData, RecipeConfig, SplitsConfig, TransformConfig
 from wetakd.data.dataset import Dataset, Splits, load_dataset
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
-from wetakd.training.loop import Targets, train
-from wetakd.training.models import InputShape, build
+from wetakd.logits import logit_cache
+from wetakd.models.registry import InputShape, build
+from wetakd.training.trainer import Targets, train
 
 BATCH, EPOCHS, VIEWS = 128, 3, 2
 TEMPERATURE, ALPHA = 4.0, 0.9
@@ -249,9 +249,9 @@ def fill(family: Family, train_file: str | None, threads: int) -> Bank:
     dataset, views = load_slice(train_file, family.steps * BATCH), Views(VIEWS, True, 0, 0)
     started = time.perf_counter()
     with Peak() as peak:
-        tables = [bank.compute(family.build(depth), dataset, views) for depth in family.teachers]
+        tables = [logit_cache.compute(family.build(depth), dataset, views) for depth in family.teachers]
     seconds = time.perf_counter() - started
-    return Bank(tuple(bank.view(table).fit_VNC for table in tables), seconds, peak.mebibytes)
+    return Bank(tuple(logit_cache.view(table).fit_VNC for table in tables), seconds, peak.mebibytes)
 
 
 def measure(

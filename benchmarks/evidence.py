@@ -38,23 +38,23 @@ try:
     import pyarrow as pa
     import torch
 
-    from wetakd import bank
-    from wetakd.assignments import network_job, student_job
+    from wetakd.common.canonical_json import key_of
+    from wetakd.common.errors import UserError
+    from wetakd.common.number_format import difference, mean_and_width
     from wetakd.config import StudyConfig, ViewsConfig
     from wetakd.config.study_file import load as load_study
     from wetakd.data.dataset import Dataset, Splits, load_dataset
     from wetakd.data.transform import Transform
-    from wetakd.ensembles import SearchFailure, ensemble_problem, searched
-    from wetakd.errors import UserError
-    from wetakd.plan import Plan, Trial, control_weights, device_of
-    from wetakd.report.statistics import estimate, paired_difference
-    from wetakd.report.wording import difference, mean_and_width
-    from wetakd.storage.canonical import key_of
+    from wetakd.logits import logit_cache
+    from wetakd.plan.study_plan import Plan, Trial, control_weights, device_of
+    from wetakd.results.statistics import estimate, paired_difference
+    from wetakd.stages import training_job
+    from wetakd.stages.assignments import network_job, student_job
+    from wetakd.stages.ensembles import SearchFailure, ensemble_problem, searched
+    from wetakd.stages.training_job import TrainingJob
     from wetakd.storage.store import Manifest, Store
-    from wetakd.training import training_job
     from wetakd.training.inference import predict
-    from wetakd.training.loop import resolve_precision
-    from wetakd.training.training_job import TrainingJob
+    from wetakd.training.trainer import resolve_precision
     from wetakd.weights import Problem
 except ModuleNotFoundError:
     modules = {"PIL": "pillow", "yaml": "pyyaml"}
@@ -247,8 +247,8 @@ def train(work: Work, images: str, until: float) -> float | None:
     if manifest is None:
         return None
     model = training_job.load_model(store, manifest, job.model, dataset).to(job.device)
-    if work.bank_key and bank.read(store, work.bank_key) is None:
-        bank.write(store, work.bank_key, bank.compute(model, dataset, job.views, job.device))
+    if work.bank_key and logit_cache.read(store, work.bank_key) is None:
+        logit_cache.write(store, work.bank_key, logit_cache.compute(model, dataset, job.views, job.device))
     logits_NC = predict(model, dataset, dataset.splits.test, device=job.device)
     return float(np.mean(logits_NC.argmax(axis=1) == dataset.labels_N[dataset.splits.test]))
 
@@ -258,7 +258,7 @@ def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifes
     manifest = store.find_intact(work.job.address)
     if manifest is not None or time.time() > until:
         return manifest
-    banks = [table for key in work.teachers if (table := bank.read(store, key)) is not None]
+    banks = [table for key in work.teachers if (table := logit_cache.read(store, key)) is not None]
     assert len(banks) == len(work.teachers), "teachers come first"
     with closing(training_job.run(work.job, dataset, banks)) as epochs:
         for _ in epochs:
@@ -342,8 +342,8 @@ def ablated(plans: Mapping[str, Plan], store: Store) -> Comparison:
 
 def works_of(plan: Plan, store: Store, trials: Iterable[Trial]) -> dict[str, dict[int, Work]]:
     """The students of some trials by arm and seed, each under the key that the study itself would give it."""
-    tables = [bank.read(store, plan.node_of[0, name].key) for name in plan.config.pool]
-    logits = [bank.view(table) for table in tables if table is not None]
+    tables = [logit_cache.read(store, plan.node_of[0, name].key) for name in plan.config.pool]
+    logits = [logit_cache.view(table) for table in tables if table is not None]
     problem = ensemble_problem(logits, plan.dataset.split_labels, plan.config.weights, "weigh")
     rows: dict[str, dict[int, Work]] = {}
     for trial in trials:

@@ -17,7 +17,7 @@ from ray.autoscaler.v2 import scheduler
 from ray.autoscaler.v2.instance_manager import config as node_config
 from ray.core.generated import autoscaler_pb2, common_pb2
 
-from wetakd.bank import BYTES_PER_LOGIT, BYTES_PER_ROW
+from wetakd.logits.logit_cache import BYTES_PER_LOGIT, BYTES_PER_ROW
 
 AWS = Path(__file__).parents[1] / "cluster" / "aws.yaml"
 # Ray generates these at run time, so that no type checker knows what is in them.

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wetakd.progress import QuietReporter, Stage
+from wetakd.common.progress import QuietReporter, Stage
 
 ARMS = 2
 """Uniform and random weights of the full pool."""

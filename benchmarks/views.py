@@ -25,8 +25,8 @@ from torchvision import transforms
 from wetakd.config import ModelConfig
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
+from wetakd.models.registry import InputShape, build
 from wetakd.training.inference import Pixels
-from wetakd.training.models import InputShape, build
 
 BATCH = 128
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)

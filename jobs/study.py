@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from wetakd.cli import main
+from wetakd.commands.main import main
 
 if __name__ == "__main__":
     sys.argv[1:1] = ["run"]

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from wetakd.cli import commands
+from wetakd.commands.main import commands
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wetakd import bank
-from wetakd.assignments import network_address, network_job
 from wetakd.config import StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
-from wetakd.networks import TrainedNetwork
-from wetakd.plan import Plan
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import Plan
+from wetakd.stages import training_job
+from wetakd.stages.assignments import network_address, network_job
+from wetakd.stages.networks import TrainedNetwork
 from wetakd.storage.store import Store
-from wetakd.training import training_job
 
 
 def plant_networks(
@@ -31,8 +31,8 @@ def plant_networks(
         manifest = store.find(network_address(node.key))
         assert manifest is not None
         network = training_job.load_model(store, manifest, node.config.model, dataset)
-        table = bank.compute(network, dataset, Views.of(config.views))
-        bank.write(store, node.key, table)
+        table = logit_cache.compute(network, dataset, Views.of(config.views))
+        logit_cache.write(store, node.key, table)
         place = (node.replicate, node.name)
         banks[place], planted[place] = table, TrainedNetwork(node, trained=True, manifest=manifest)
     return planted

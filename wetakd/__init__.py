@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wetakd.common.errors import UserError
     from wetakd.config import StudyConfig
-    from wetakd.errors import UserError
     from wetakd.study import Study, StudyResult
 
     __version__: str
@@ -16,7 +16,7 @@ _HOMES = {
     "Study": "wetakd.study",
     "StudyConfig": "wetakd.config",
     "StudyResult": "wetakd.study",
-    "UserError": "wetakd.errors",
+    "UserError": "wetakd.common.errors",
 }
 
 

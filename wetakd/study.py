@@ -17,27 +17,26 @@ from functools import partial
 import pandas as pd
 import ray
 
-from wetakd import preflight, stages
-from wetakd.assignments import student_address
 from wetakd.cluster import capacity
 from wetakd.cluster.ray_cluster import joined
+from wetakd.common.errors import UserError
+from wetakd.common.process_state import restored
+from wetakd.common.progress import QuietReporter, Reporter
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import recorded, stamped
-from wetakd.errors import UserError
-from wetakd.plan import Plan
-from wetakd.process_state import restored
-from wetakd.progress import QuietReporter, Reporter
-from wetakd.report import tables
+from wetakd.plan import checks, stored_studies
+from wetakd.plan.study_plan import Plan
 from wetakd.report.report import Report, build
-from wetakd.report.results import SUMMARY, Results
-from wetakd.report.statistics import Winner, choose_winner
-from wetakd.stages import Ground
-from wetakd.storage import inventory
+from wetakd.results.statistics import Winner, choose_winner
+from wetakd.results.stored_results import SUMMARY, Results
+from wetakd.stages import result_tables, steps
+from wetakd.stages.assignments import student_address
+from wetakd.stages.steps import Ground
 from wetakd.storage.lease import Lease
 from wetakd.storage.scratch import empty_scratch
 from wetakd.storage.store import Store
 from wetakd.tracking import system_metrics
-from wetakd.tracking.logbook import STUDY, Logbook
+from wetakd.tracking.study_logger import STUDY, Logbook
 from wetakd.tracking.tracker import Tracker, connected
 
 
@@ -123,26 +122,26 @@ class Study:
     def _run(self) -> StudyResult:
         started = time.monotonic()
         with self._claimed() as lease, connected(self.config, self.store) as tracker:
-            dataset = stages.load_data(self.config, self._reporter)
+            dataset = steps.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if self._retry_failed:
-                inventory.forget_failures(self.store, plan)
-            if not self._revised and tracker.has_ended(STUDY) and inventory.is_complete(self.store, plan):
+                stored_studies.forget_failures(self.store, plan)
+            if not self._revised and tracker.has_ended(STUDY) and stored_studies.is_complete(self.store, plan):
                 self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)
-                tracked = tracker.flush(stages.TRACKING_S)
+                tracked = tracker.flush(steps.TRACKING_S)
                 return StudyResult(results, build(results), tracked, time.monotonic() - started)
             with self._reporter.stage("models", 1.0) as stage:
                 stage.step(0, "each network is built and tried for one step")
-                preflight.check_models(self.config, dataset, plan, self.store)
+                checks.check_models(self.config, dataset, plan, self.store)
             with self._running(plan, tracker, lease) as ground:
-                networks = stages.train_networks(ground)
-                weighed = stages.search_weights(ground, networks)
-                students = stages.train_students(ground, networks, weighed)
-                table = tables.trials_table(plan.trials, weighed, students, networks)
+                networks = steps.train_networks(ground)
+                weighed = steps.search_weights(ground, networks)
+                students = steps.train_students(ground, networks, weighed)
+                table = result_tables.trials_table(plan.trials, weighed, students, networks)
                 winner = choose_winner(table)
-                results = stages.judge(ground, table, winner, networks, weighed, students)
-                results, report, tracked = stages.publish(ground, networks, results)
+                results = steps.judge(ground, table, winner, networks, weighed, students)
+                results, report, tracked = steps.publish(ground, networks, results)
         return StudyResult(
             results,
             report,
@@ -155,8 +154,8 @@ class Study:
     @contextmanager
     def _claimed(self) -> Iterator[Lease]:
         """The storage, writable and ours alone, with this very question or none under the study's name."""
-        preflight.check_storage(self.config)
-        preflight.check_placements(self.config)
+        checks.check_storage(self.config)
+        checks.check_placements(self.config)
         self.store.check_writable()
         with self.store.lease(f"{self._folder}/lease.json") as lease:
             empty_scratch(self.store, self.config.study.name)
@@ -170,12 +169,12 @@ class Study:
             with self._reporter.stage("cluster", 1.0) as stage:
                 stage.step(0, "Ray starts, or is joined")
                 stack.enter_context(joined(self.config))
-                preflight.check_storage(self.config)
-                stored = partial(inventory.has_network, self.store, plan)
+                checks.check_storage(self.config)
+                stored = partial(stored_studies.has_network, self.store, plan)
                 capacity.check(self.config, self._reporter.say, stored)
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")
-            inventory.remember(self.store, plan, replace=self._revised)
+            stored_studies.remember(self.store, plan, replace=self._revised)
             self._record()
             book = Logbook(tracker, self.config)
             stack.push(lambda kind, *_: book.abandon() if kind else None)
@@ -196,7 +195,7 @@ class Study:
             )
 
     def _record(self) -> None:
-        self.store.write(f"{self._folder}/{inventory.RECORD}", stamped(self.config.to_yaml()))
+        self.store.write(f"{self._folder}/{stored_studies.RECORD}", stamped(self.config.to_yaml()))
 
     @property
     def _folder(self) -> str:
@@ -204,7 +203,7 @@ class Study:
 
     def _check_same_file(self) -> None:
         """One study name means one question: a changed file needs a new name, or `--revise`."""
-        raw = self.store.read_file(f"{self._folder}/{inventory.RECORD}")
+        raw = self.store.read_file(f"{self._folder}/{stored_studies.RECORD}")
         before = recorded(raw)
         if raw is not None and before is None:  # damaged
             self._record()

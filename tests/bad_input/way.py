@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 from unittest import mock
 
-from wetakd import cli
+from wetakd.commands import main
 from wetakd.config import StudyConfig
 
 
@@ -74,7 +74,7 @@ def call(*words: str) -> tuple[int, str, str]:
     argv, sys.argv = sys.argv, ["wetakd", *words]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _shown_warnings(), _no_cluster():
-            cli.main()
+            main.main()
     except SystemExit as ended:
         code = int(ended.code or 0)
     finally:

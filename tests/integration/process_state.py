@@ -27,7 +27,7 @@ import torch
 
 from tests.integration.small import study, tree
 from wetakd import Study
-from wetakd.progress import QuietReporter, Stage
+from wetakd.common.progress import QuietReporter, Stage
 
 STUDY = {"name": "small", "seeds": 1, "subsets": [2], "strategies": ["uniform"], "controls": []}
 

@@ -14,16 +14,16 @@ import torch
 from torch import nn
 
 from tests.unit import tiny
-from wetakd import bank
-from wetakd.assignments import network_address
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
-from wetakd.networks import train_networks
-from wetakd.plan import NetworkNode, Plan
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import NetworkNode, Plan
+from wetakd.stages import training_job
+from wetakd.stages.assignments import network_address
+from wetakd.stages.networks import train_networks
 from wetakd.storage.store import Store
-from wetakd.training import training_job
 
 PLAIN = {"name": "plain", "options": {"depth": 2}}
 RECIPE = {"epochs": 2, "batch_size": 8, "lr": 0.05, "precision": "float32"}
@@ -234,5 +234,5 @@ def trained_here(made: Plan, store: Store, node: NetworkNode, teacher_tables: An
 
 
 def logits(table: Any) -> np.ndarray:
-    rows: np.ndarray = bank.view(table).fit_VNC
+    rows: np.ndarray = logit_cache.view(table).fit_VNC
     return rows

@@ -12,8 +12,8 @@ import ray
 
 from tests.integration import studies, tasks
 from wetakd.cluster.heartbeat import Heartbeat, Voice, Watch, results
+from wetakd.common.errors import UserError
 from wetakd.config import LimitsConfig
-from wetakd.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 LIMITS = LimitsConfig(silent_s=4, first_step_s=60, retries=1)

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.integration.studies import NET, PLAIN
-from wetakd import Study, stages
+from wetakd import Study
+from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
 from wetakd.config.study_file import check
-from wetakd.progress import QuietReporter
-from wetakd.training import training_job
+from wetakd.stages import steps, training_job
 from wetakd.training.inference import predict
 
 pytestmark = pytest.mark.timeout(300)
@@ -32,7 +32,7 @@ def test_networks_from_elsewhere_teach_and_are_mixed_without_training(ray_cluste
         "storage": str(tmp_path / "runs"),
     }
     config = check(tree)
-    dataset = stages.load_data(config, QuietReporter())
+    dataset = steps.load_data(config, QuietReporter())
     model = training_job.new_model(ModelConfig(**PLAIN), dataset, seed=7)
     torch.save(model.state_dict(), tmp_path / "ready.pt")
     labels = np.eye(10, dtype=np.float32)[dataset.labels_N]

@@ -10,13 +10,13 @@ import ray
 
 from tests.integration.studies import NET, plan
 from tests.unit import tiny
-from wetakd import bank
 from wetakd.cluster.heartbeat import Voice
 from wetakd.data.dataset import Dataset
-from wetakd.judge import judge_ensembles, judge_networks
-from wetakd.networks import TrainedNetwork
-from wetakd.plan import Trial
-from wetakd.searches import search_weights
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import Trial
+from wetakd.stages.evaluation import judge_ensembles, judge_networks
+from wetakd.stages.networks import TrainedNetwork
+from wetakd.stages.searches import search_weights
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
@@ -49,7 +49,9 @@ def sizes(side: int, folder: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list
     )
     networks = {}
     for index, node in enumerate(made.nodes):
-        table = bank.assemble(data, made.config.views.num, lambda ids, view, index=index: logits[index][ids] + view)
+        table = logit_cache.assemble(
+            data, made.config.views.num, lambda ids, view, index=index: logits[index][ids] + view
+        )
         networks[node.replicate, node.name] = TrainedNetwork(node, bank_ref=ray.put(table))
     received = []
     begin = Voice.begin

@@ -9,12 +9,13 @@ import pytest
 
 from tests.integration.small import study
 from tests.planted_networks import plant_networks
-from wetakd import Study, StudyConfig, bank
+from wetakd import Study, StudyConfig
+from wetakd.common.errors import UserError
+from wetakd.common.progress import QuietReporter
 from wetakd.data.dataset import Dataset
-from wetakd.errors import UserError
-from wetakd.plan import Plan
-from wetakd.progress import QuietReporter
-from wetakd.stages import load_data
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import Plan
+from wetakd.stages.steps import load_data
 from wetakd.storage.store import Store
 
 # No node of the tests' cluster has it: it stands for a GPU, which takes the same way through all checks.
@@ -54,7 +55,7 @@ def test_a_network_whose_weights_or_logits_are_lost_needs_its_device_again(kind:
     data = dataset_of(config)
     plant_networks(config, data, ["teacher"])
     key = Plan(config, data).node_of[0, "teacher"].key
-    Store(config.storage).delete(bank.address(key) if kind == "bank" else f"networks/{key}")
+    Store(config.storage).delete(logit_cache.address(key) if kind == "bank" else f"networks/{key}")
     with pytest.raises(UserError, match=r"^teacher\.placement: "):
         Study(config).run()
 

@@ -20,7 +20,7 @@ import yaml
 from tests.integration.small import results, study, tree
 from tests.integration.studies import NET
 from wetakd import Study, UserError
-from wetakd.progress import QuietReporter, Stage
+from wetakd.common.progress import QuietReporter, Stage
 from wetakd.storage.store import Store
 
 pytestmark = pytest.mark.timeout(600)

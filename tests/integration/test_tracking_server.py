@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.mlflow_server import MlflowServer
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.storage.store import Store
 from wetakd.tracking.tracker import MlflowTracker, Tracker
 from wetakd.tracking.tracking_uri import check

@@ -15,20 +15,20 @@ from tests.integration import studies
 from tests.integration.studies import NET, RECIPE, plan
 from tests.integration.test_networks import HANGING, LONG_EPOCH
 from tests.unit import tiny
-from wetakd import bank
-from wetakd.assignments import student_address, student_job
-from wetakd.ensembles import ensemble_problem
-from wetakd.halving import train_in_rungs
-from wetakd.judge import judge_ensembles
-from wetakd.networks import train_networks
-from wetakd.plan import Student, control_weights
-from wetakd.searches import search_weights
-from wetakd.storage import failures
-from wetakd.storage.failures import Failure
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import Student, control_weights
+from wetakd.stages import training_job
+from wetakd.stages.assignments import student_address, student_job
+from wetakd.stages.ensembles import ensemble_problem
+from wetakd.stages.evaluation import judge_ensembles
+from wetakd.stages.halving import train_in_rungs
+from wetakd.stages.networks import train_networks
+from wetakd.stages.searches import search_weights
+from wetakd.stages.students import _Shared, _StudentTraining, train_students
+from wetakd.storage import failure_records
+from wetakd.storage.failure_records import Failure
 from wetakd.storage.store import Store
-from wetakd.training import training_job
-from wetakd.training.loop import Epoch
-from wetakd.trials import _Shared, _StudentTraining, train_students
+from wetakd.training.trainer import Epoch
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
@@ -164,7 +164,7 @@ def test_ensembles_are_searched_and_evaluated_without_the_images(tmp_path, groun
     (result,) = found.results.values()
     mixture = (0, made.config.pool, tuple(result.weights.tolist()))
     scores = judge_ensembles([mixture], networks, made.config, labels_ref)[mixture]
-    logits = [bank.view(ray.get(networks[0, name].ref)) for name in made.config.pool]
+    logits = [logit_cache.view(ray.get(networks[0, name].ref)) for name in made.config.pool]
     for split in ("weigh", "choose", "test"):
         problem = ensemble_problem(logits, large.split_labels, made.config.weights, split)
         accuracy, nll = problem.evaluate(result.weights)
@@ -214,7 +214,7 @@ def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_
     made, store = plan(tmp_path, large, study=FEW)
     key, student = next(iter(students_of(made).items()))
     epochs = [Epoch(number, 1.0, 0.1, number / 10, 1.0, 0.1) for number in (1, 2)]
-    failures.record(store, student_address(key), Failure("diverged", [epoch.to_dict() for epoch in epochs]))
+    failure_records.record(store, student_address(key), Failure("diverged", [epoch.to_dict() for epoch in epochs]))
     for until, stopped_at, error in ((1, epochs[0], None), (2, epochs[1], None), (3, None, "diverged")):
         outcome = run(made, ground, store, {key: until}, students={key: student})[key]
         assert (outcome.stopped_at, outcome.error) == (stopped_at, error)

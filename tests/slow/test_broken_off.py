@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.tracking.test_logbook import break_off, config
+from tests.unit.tracking.test_study_logger import break_off, config
 from wetakd.config import StudyConfig
 
 __all__ = ["config"]

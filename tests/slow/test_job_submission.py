@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from tests.integration import heads
 from tests.integration.heads import DIGITS, wetakd
-from wetakd.cluster import jobs
+from wetakd.cluster import job_submission
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -65,7 +65,7 @@ def client() -> Iterator[dict[str, str]]:
 def test_a_job_of_ours_that_is_stopped_has_the_time_to_close_its_runs(client: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "driver.py").write_text(SLOW_TO_END)
     closed, begun = tmp_path / "closed", tmp_path / "begun"
-    environment = ("--runtime-env-json", json.dumps({"env_vars": jobs._LAST_WORDS}))
+    environment = ("--runtime-env-json", json.dumps({"env_vars": job_submission._LAST_WORDS}))
     driver = ("--", "python", str(tmp_path / "driver.py"), str(closed), str(begun))
     submitted = ray_job(client, "submit", "--no-wait", "--submission-id", "slow", *environment, *driver)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr

@@ -17,10 +17,10 @@ STUDY = """
 import json, sys
 import ray
 from wetakd import Study
-from wetakd.plan import Plan
-from wetakd.forecast import forecast
-from wetakd.stages import load_data
-from wetakd.progress import QuietReporter
+from wetakd.plan.study_plan import Plan
+from wetakd.plan.forecast import forecast
+from wetakd.stages.steps import load_data
+from wetakd.common.progress import QuietReporter
 from wetakd.config.study_file import check
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from wetakd.common.errors import UserError
 from wetakd.config import DataConfig, ParquetData, SplitsConfig, TransformConfig
 from wetakd.data.dataset import Dataset, load_dataset
-from wetakd.errors import UserError
 
 SPLITS = SplitsConfig(weigh=0.2, choose=0.2, test=0.2)
 GIVEN_TEST = SplitsConfig(weigh=0.2, choose=0.2)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wetakd.report.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Cost, Results, Spending
-from wetakd.report.statistics import choose_winner
+from wetakd.results.statistics import choose_winner
+from wetakd.results.stored_results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Cost, Results, Spending
 
 STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
 CONTROLS = ("none", "teacher", "single", "dgkd")

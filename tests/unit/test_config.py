@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, embedded_study, load, recorded, stamped
-from wetakd.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, embedded_study
-from wetakd.errors import UserError
 
 # What a block needs beside the field that is tested, where the embedded study does not have the block.
 _REQUIRED: dict[str, dict[str, Any]] = {

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, embedded_study
-from wetakd.errors import UserError
 
 
 def swept(sweep: Any, **student: Any) -> StudyConfig:
@@ -84,7 +84,7 @@ def test_validate_finds_a_wrong_swept_field_without_torch_or_ray() -> None:
     words = ["validate", "--set", "study.sweep={student.recipe.learning_rate: {grid: [0.1]}}"]
     code = f"""
 import sys
-from wetakd import cli
+from wetakd.commands import main as cli
 sys.argv[1:] = {words}
 try:
     cli.main()

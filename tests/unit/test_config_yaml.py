@@ -12,10 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, check_text, embedded_study, load, recorded, stamped
 from wetakd.config.yaml_text import read, write
-from wetakd.errors import UserError
 
 NUMBERS: dict[str, float] = {
     "1e-3": 1e-3,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.pages import PAGES, ROOT, follow
-from wetakd.commands.reference import reference
+from wetakd.commands.reference_page import reference
 
 FAST = ("model", "data", "loss", "checkpoint", "logits")
 
@@ -32,7 +32,7 @@ def test_links_within_the_project_lead_to_something(page: Path) -> None:
 
 def test_the_reference_is_that_of_the_code() -> None:
     assert (PAGES / "reference.md").read_text() == reference(), (
-        "python -m wetakd.commands.reference > docs/reference.md"
+        "python -m wetakd.commands.reference_page > docs/reference.md"
     )
 
 

@@ -18,9 +18,9 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 from benchmarks import evidence
-from wetakd import bank
-from wetakd.errors import UserError
-from wetakd.plan import Plan
+from wetakd.common.errors import UserError
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import Plan
 from wetakd.storage.store import Store
 
 SCRIPT = Path(evidence.__file__)
@@ -182,8 +182,8 @@ def plans_with_banks(data, out, monkeypatch, *more):
     for each in plans.values():
         num = each.config.views.num
         for node in each.nodes:
-            bank.write(
-                store, node.key, bank.assemble(plan.dataset, num, lambda ids, _: rng.normal(0, 2, (len(ids), 4)))
+            logit_cache.write(
+                store, node.key, logit_cache.assemble(plan.dataset, num, lambda ids, _: rng.normal(0, 2, (len(ids), 4)))
             )
     return plans, store
 

@@ -25,15 +25,15 @@ from tests.planted_networks import plant_networks
 from tests.unit import tables, tiny
 from tests.unit.weights.contract import StrategyContract
 from tests.unit.weights.worlds import make_scores
-from wetakd.cli import commands
+from wetakd.commands.main import commands
+from wetakd.common.progress import QuietReporter
 from wetakd.config import DistillationConfig, ModelConfig
 from wetakd.config.study_file import load
-from wetakd.progress import QuietReporter
-from wetakd.report.tables import networks_table
-from wetakd.stages import load_data
+from wetakd.models.registry import InputShape, build
+from wetakd.stages.result_tables import networks_table
+from wetakd.stages.steps import load_data
 from wetakd.storage.store import Store
-from wetakd.training.loop import Targets
-from wetakd.training.models import InputShape, build
+from wetakd.training.trainer import Targets
 from wetakd.weights import Problem, Strategy, search, strategy_named
 
 HOW_TO = PAGES / "how-to"

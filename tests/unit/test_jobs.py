@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from wetakd.common.errors import UserError
 from wetakd.config.study_file import load
 from wetakd.data.views import Views
-from wetakd.errors import UserError
-from wetakd.preflight import check_storage
-from wetakd.training.models import InputShape, build, cost
+from wetakd.models.registry import InputShape, build, cost
+from wetakd.plan.checks import check_storage
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "jobs").glob("*.yaml"))

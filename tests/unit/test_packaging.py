@@ -48,7 +48,7 @@ def test_the_wheel_has_a_licence_and_the_command(wheel: zipfile.ZipFile) -> None
         return wheel.read(f"wetakd-{PROJECT['version']}.dist-info/{name}").decode()
 
     assert read("licenses/LICENSE") == (ROOT / "LICENSE").read_text()
-    assert read("entry_points.txt").split() == ["[console_scripts]", "wetakd", "=", "wetakd.cli:main"]
+    assert read("entry_points.txt").split() == ["[console_scripts]", "wetakd", "=", "wetakd.commands.main:main"]
     assert "License-Expression: Apache-2.0" in read("METADATA")
     assert "Requires-Python: >=3.11" in read("METADATA")
 

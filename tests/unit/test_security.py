@@ -20,17 +20,18 @@ import wetakd
 from tests.bad_input.study_files import BASE
 from tests.bad_input.way import Way, attempt, call
 from tests.unit import tables, tiny
-from tests.unit.training.test_training_job import job
-from wetakd import bank, cli
+from tests.unit.stages.test_training_job import job
+from wetakd.commands import main
 from wetakd.commands.weigh import read_labels, read_scores
+from wetakd.common.errors import UserError
 from wetakd.config.study_file import check, stamped
-from wetakd.errors import UserError
-from wetakd.report import results
-from wetakd.storage import inventory
+from wetakd.logits import logit_cache
+from wetakd.plan import stored_studies
+from wetakd.results import stored_results
+from wetakd.stages import training_job
 from wetakd.storage.store import Damaged, Store, inside
-from wetakd.tracking.journal import Journal
-from wetakd.training import training_job
-from wetakd.training.snapshots import Learner
+from wetakd.tracking.event_journal import Journal
+from wetakd.training.train_state import Learner
 
 ADDRESS = "networks/first"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -53,7 +54,7 @@ def store(tmp_path: Path) -> Store:
     """A storage with something of every kind that is ever read back."""
     store = Store(str(tmp_path / "runs"))
     list(training_job.run(job(tmp_path / "runs"), tiny.dataset()))
-    bank.write(store, "first", bank.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
+    logit_cache.write(store, "first", logit_cache.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
     store.checkpoints("students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
     store.commit("judgements/j", {"correct.bits": b"\1"}, {})
@@ -92,11 +93,11 @@ def _read_everything(store: Store) -> None:
         *(lambda address=address: finished(address) for address in ("searches/s", "judgements/j")),
         weights,
         blobs,
-        lambda: bank.read(store, "first"),
+        lambda: logit_cache.read(store, "first"),
         lambda: store.checkpoints("students/half").load(),
-        lambda: results.Results.read(store, "s"),
-        lambda: inventory.studies(store),
-        lambda: list(inventory.refuse(store)),
+        lambda: stored_results.Results.read(store, "s"),
+        lambda: stored_studies.studies(store),
+        lambda: list(stored_studies.refuse(store)),
         lambda: store.lease("studies/s/lease.json").__enter__().__exit__(None, None, None),
         lambda: call("report", "s", "--storage", folder),
         lambda: call("sync", "s", "--storage", folder),
@@ -109,7 +110,7 @@ def _read_everything(store: Store) -> None:
 
 def test_a_pickle_planted_at_any_path_is_never_loaded(store: Store, bomb: bytes, tmp_path: Path) -> None:
     paths = store.list()
-    assert {path.split("/")[0] for path in paths} == {*inventory.ADDRESSED, "studies"}
+    assert {path.split("/")[0] for path in paths} == {*stored_studies.ADDRESSED, "studies"}
     assert len(paths) >= 20
     whole = {path: store.read_file(path) for path in paths}
     for path in paths:
@@ -150,7 +151,7 @@ def _scaler() -> Any:
 def test_an_arrow_table_cannot_smuggle_a_pickled_type_in(store: Store, bomb: bytes, tmp_path: Path) -> None:
     metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": bomb}
     field = pa.field("logits", pa.binary(), metadata=metadata)
-    bank.write(store, "first", pa.table([pa.array([b"x"])], schema=pa.schema([field])))
+    logit_cache.write(store, "first", pa.table([pa.array([b"x"])], schema=pa.schema([field])))
     _read_everything(store)
     assert not (tmp_path / "exploded").exists()
 
@@ -263,8 +264,8 @@ def test_the_pages_are_served_on_loopback_alone() -> None:
     from wetakd.commands import ui
 
     assert ui.HOST == "127.0.0.1"
-    assert cli.commands.commands["ui"].params  # the port is an option, the host is not
-    assert "host" not in {option.name for option in cli.commands.commands["ui"].params}
+    assert main.commands.commands["ui"].params  # the port is an option, the host is not
+    assert "host" not in {option.name for option in main.commands.commands["ui"].params}
 
 
 def test_export_runs_no_function_that_a_forged_record_names_unless_told_to(tmp_path: Path) -> None:

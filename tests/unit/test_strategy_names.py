@@ -9,12 +9,12 @@ import pytest
 
 from tests.pages import PAGES
 from tests.unit.tiny import dataset
+from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load
-from wetakd.errors import UserError
-from wetakd.plan import Plan
-from wetakd.report.drawing import colour_of
-from wetakd.report.statistics import STRATEGY_ORDER
+from wetakd.plan.study_plan import Plan
+from wetakd.report.plot_style import colour_of
+from wetakd.results.statistics import STRATEGY_ORDER
 from wetakd.weights import STRATEGIES
 
 DEFAULT = ("uniform", "random", "random_search", "de", "greedy", "convex")

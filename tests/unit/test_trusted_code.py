@@ -17,15 +17,16 @@ import yaml
 from tests.bad_input.study_files import BASE
 from tests.bad_input.way import call
 from tests.unit import tables, tiny
+from wetakd.commands import shipping
+from wetakd.common.errors import UserError
+from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
 from wetakd.config.study_file import check, stamped
-from wetakd.errors import UserError
-from wetakd.export import load_student, shipping
+from wetakd.export import load_student
 from wetakd.export.shipped_student import DESCRIPTION, save_mlflow_model, save_student
-from wetakd.progress import QuietReporter
+from wetakd.models.registry import InputShape, build
 from wetakd.storage.store import Store
 from wetakd.tracking.tracker import connected
-from wetakd.training.models import InputShape, build
 
 _MODULE = """
 from pathlib import Path

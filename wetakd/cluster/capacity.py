@@ -16,8 +16,8 @@ from typing import Any
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
+from wetakd.common.errors import UserError
 from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudyConfig, block_of
-from wetakd.errors import UserError
 
 # An autoscaler looks every 5 seconds by default; starting a node may hold it up for some more.
 _VERDICT_S = 60.0

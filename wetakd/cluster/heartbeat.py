@@ -21,8 +21,8 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from wetakd.common.errors import UserError
 from wetakd.config import LimitsConfig
-from wetakd.errors import UserError
 
 BEAT_EVERY_S = 2.0
 _POLL_S = 1.0

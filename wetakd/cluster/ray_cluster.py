@@ -22,9 +22,9 @@ from ray.job_config import JobConfig
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from wetakd.cluster.capacity import is_growing, num_workers, worker_resources
+from wetakd.common.errors import UserError
+from wetakd.common.process_state import set_default_variables, set_level
 from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
-from wetakd.errors import UserError
-from wetakd.process_state import set_default_variables, set_level
 
 _MOST_GROUPS = 16
 """Worker groups that may wait together for an autoscaler: each has a process beside the driver."""

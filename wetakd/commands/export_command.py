@@ -31,10 +31,10 @@ def export(
       wetakd export digits
       wetakd export digits --int8 --to models/digits
     """
-    from wetakd.export.shipping import Formats
-    from wetakd.export.shipping import export as write
-    from wetakd.progress import reporter
-    from wetakd.storage.inventory import config_of
+    from wetakd.commands.shipping import Formats
+    from wetakd.commands.shipping import export as write
+    from wetakd.common.progress import reporter
+    from wetakd.plan.stored_studies import config_of
 
     if trust_code:
         search_working_directory()

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from wetakd.cluster.jobs import DEFAULT_ADDRESS, Cluster, JobState
+from wetakd.cluster.job_submission import DEFAULT_ADDRESS, Cluster, JobState
 from wetakd.commands.options import ADDRESS, EXIT_CODES, JSON, OVERRIDES
-from wetakd.storage.uri import shown
+from wetakd.common.redact import shown
 
 
 @click.command(short_help="Run a study as a job of a Ray cluster.", epilog=EXIT_CODES)

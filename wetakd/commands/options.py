@@ -8,7 +8,7 @@ import sys
 import click
 from click.shell_completion import CompletionItem
 
-from wetakd.cluster.jobs import DEFAULT_ADDRESS
+from wetakd.cluster.job_submission import DEFAULT_ADDRESS
 from wetakd.storage.store import Store
 
 EXIT_CODES = (

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from wetakd.commands.options import EXIT_CODES, search_working_directory
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -33,13 +33,13 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
       wetakd init data/train.parquet --test data/test.parquet --name birds
       wetakd init my_package.data:load --to study.yaml --yes
     """
-    from wetakd.commands import drafting
+    from wetakd.commands import init_draft
     from wetakd.config.study_file import check_text
 
     search_working_directory()
     if place is None:
         place = "digits" if yes else _ask("Where are the images (folder, Parquet, module:function, or digits)")
-    name = name or drafting.name_of(place)
+    name = name or init_draft.name_of(place)
     target = Path(file or f"{name}.yaml")
     if target.is_dir() or not target.parent.is_dir():
         raise UserError(f"--to: {str(target)!r} must be a file in a folder that is there")
@@ -49,10 +49,10 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
         and not (_can_ask() and click.confirm(f"{target} is there. Write over it?", err=True))
     ):
         raise UserError(f"--to: {str(target)!r} is there already; name another file, or pass --yes to write over it")
-    found = drafting.look(place, test)
+    found = init_draft.look(place, test)
     for note in found.notes:
         click.echo(note, err=True)
-    text = drafting.study_file(place, found, name, str(target))
+    text = init_draft.study_file(place, found, name, str(target))
     check_text(text, f"study file {str(target)!r}")
     target.write_text(text, encoding="utf-8")
     click.echo(f"{target}: {found}.\nNext: wetakd plan {target}")
@@ -80,7 +80,7 @@ def completion(shell: str) -> None:
       wetakd completion zsh > "${fpath[1]}/_wetakd"
       wetakd completion fish > ~/.config/fish/completions/wetakd.fish
     """
-    from wetakd.cli import commands
+    from wetakd.commands.main import commands
 
     kind = get_completion_class(shell)
     assert kind is not None, "click has all three"

@@ -24,8 +24,8 @@ def list_studies(storage: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from wetakd.report.wording import size
-    from wetakd.storage.inventory import studies
+    from wetakd.common.number_format import size
+    from wetakd.plan.stored_studies import studies
 
     entries = studies(storage_at(storage))
     if as_json:
@@ -51,8 +51,8 @@ def gc(storage: str | None, dry_run: bool) -> None:
     Example:
       wetakd gc --dry-run
     """
-    from wetakd.report.wording import size
-    from wetakd.storage.inventory import refuse
+    from wetakd.common.number_format import size
+    from wetakd.plan.stored_studies import refuse
 
     store = storage_at(storage)
     held, found = store.size(), list(refuse(store))
@@ -75,7 +75,7 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
     Example:
       wetakd sync digits --timeout 60
     """
-    from wetakd.storage.inventory import config_of
+    from wetakd.plan.stored_studies import config_of
     from wetakd.storage.scratch import empty_scratch
     from wetakd.tracking.tracker import sync as send
 

@@ -22,12 +22,12 @@ from wetakd.commands.options import (
     storage_at,
     storage_uri,
 )
+from wetakd.common.errors import UserError
+from wetakd.common.output import columns, outliving_its_readers
+from wetakd.common.redact import hide
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load
-from wetakd.errors import UserError
-from wetakd.output import columns, outliving_its_readers
 from wetakd.storage.store import Store
-from wetakd.storage.uri import hide
 
 if TYPE_CHECKING:
     from wetakd.study import StudyResult
@@ -60,7 +60,7 @@ def run(
       wetakd run my-study.yaml --set study.seeds=5 --set storage=s3://bucket/wetakd
       wetakd run my-study.yaml --quiet --json > report.json
     """
-    from wetakd.progress import reporter
+    from wetakd.common.progress import reporter
     from wetakd.study import Study
 
     search_working_directory()
@@ -75,8 +75,8 @@ def run(
 
 
 def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
-    from wetakd.progress import duration
-    from wetakd.report.wording import many
+    from wetakd.common.number_format import many
+    from wetakd.common.progress import duration
 
     lines = [
         f"{many(result.num_networks_trained, 'network')} and {many(result.num_students_trained, 'student')} trained "
@@ -119,20 +119,20 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from wetakd import preflight
-    from wetakd.forecast import forecast
-    from wetakd.plan import Plan
-    from wetakd.progress import reporter
-    from wetakd.stages import load_data
+    from wetakd.common.progress import reporter
+    from wetakd.plan import checks
+    from wetakd.plan.forecast import forecast
+    from wetakd.plan.study_plan import Plan
+    from wetakd.stages.steps import load_data
 
     search_working_directory()
     config = load(file, overrides)
-    preflight.check_placements(config)
+    checks.check_placements(config)
     store = Store(config.storage)
     store.check_readable()
     dataset = load_data(config, reporter(quiet=as_json))
     whole = Plan(config, dataset)
-    preflight.check_models(config, dataset, whole, store)
+    checks.check_models(config, dataset, whole, store)
     found = forecast(whole, store)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
@@ -178,10 +178,10 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
       wetakd report digits
       wetakd report digits --json --storage s3://bucket/wetakd
     """
+    from wetakd.plan.stored_studies import config_of
     from wetakd.report.report import build
-    from wetakd.report.results import Results
-    from wetakd.stages import write_report
-    from wetakd.storage.inventory import config_of
+    from wetakd.results.stored_results import Results
+    from wetakd.stages.steps import write_report
 
     store = storage_at(storage)
     config_of(store, study)
@@ -204,8 +204,8 @@ def ui(study: str, storage: str | None, port: int) -> None:
       wetakd ui digits --port 5001
     """
     from wetakd.commands import ui as pages
-    from wetakd.storage.inventory import config_of
-    from wetakd.tracking.journal import study_id
+    from wetakd.plan.stored_studies import config_of
+    from wetakd.tracking.event_journal import study_id
     from wetakd.tracking.tracking_uri import tracking_uri_of
 
     store = storage_at(storage)

@@ -13,8 +13,8 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import quote
 
-from wetakd.errors import UserError
-from wetakd.storage.uri import shown
+from wetakd.common.errors import UserError
+from wetakd.common.redact import shown
 from wetakd.tracking.mlflow_writer import QUESTION_TAG, STUDY_ID_TAG, connect
 from wetakd.tracking.tracking_uri import cause, check, silent
 

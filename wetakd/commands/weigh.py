@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.weights import STRATEGIES, Problem, SearchResult, strategy_named
 from wetakd.weights.scores import Kind
 

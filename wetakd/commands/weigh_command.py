@@ -10,7 +10,7 @@ from wetakd.commands.options import EXIT_CODES, JSON
 
 if TYPE_CHECKING:
     from wetakd.weights.scores import Kind
-    from wetakd.weights.strategy import Objective
+    from wetakd.weights.strategy_interface import Objective
 
 KINDS = click.Choice(["probabilities", "logits"])
 

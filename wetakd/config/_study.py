@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
 from wetakd.config._base import Model, Name, NonNegative, Plain, Positive, Seed, Switch, Text, named_once
-from wetakd.config._wording import shown
+from wetakd.config._messages import shown
 
 
 def _strategy(value: str) -> str:

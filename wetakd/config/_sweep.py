@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from wetakd.common.canonical_json import seed_of
+from wetakd.config._messages import complaint
 from wetakd.config._networks import DistillationConfig, RecipeConfig, StudentConfig
-from wetakd.config._wording import complaint
-from wetakd.storage.canonical import seed_of
 
 if TYPE_CHECKING:
     from wetakd.config._study import StudyBlock, Sweep

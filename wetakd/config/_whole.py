@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from wetakd.common.canonical_json import key_of
+from wetakd.common.redact import hide
 from wetakd.config._base import Model, Name, Text
 from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
 from wetakd.config._networks import TORCHVISION, NetworkConfig, StudentConfig
@@ -17,8 +19,6 @@ from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, W
 from wetakd.config._sweep import check_sweep
 from wetakd.config.yaml_text import read as read_yaml
 from wetakd.config.yaml_text import write as write_yaml
-from wetakd.storage.canonical import key_of
-from wetakd.storage.uri import hide
 
 TEACHER = "teacher"
 STUDENT = "student"

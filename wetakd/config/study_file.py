@@ -14,11 +14,11 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from wetakd.common.errors import UserError
+from wetakd.common.redact import hide
 from wetakd.config import StudyConfig
-from wetakd.config._wording import complaint, is_about_type
+from wetakd.config._messages import complaint, is_about_type
 from wetakd.config.yaml_text import read as read_yaml
-from wetakd.errors import UserError
-from wetakd.storage.uri import hide
 
 _MOST_VALUES = 100_000
 _MOST_BITS = 1024

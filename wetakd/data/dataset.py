@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from wetakd.common.errors import UserError
 from wetakd.config import DataConfig, SplitsConfig, TransformConfig
 from wetakd.data.decoding import decode_image
 from wetakd.data.sources import Part, Source, Stored, open_source
 from wetakd.data.splits import SplitLabels, Splits, draw_splits
 from wetakd.data.transform import Transform, resolve, upright, with_statistics
-from wetakd.errors import UserError
 
 __all__ = ["Dataset", "Splits", "load_dataset"]
 

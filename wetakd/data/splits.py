@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from wetakd.common.errors import UserError
 from wetakd.config import SplitsConfig
-from wetakd.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

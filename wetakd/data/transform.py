@@ -11,8 +11,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from wetakd.common.errors import UserError
 from wetakd.config import TransformConfig
-from wetakd.errors import UserError
 
 _DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY = ("1", "L", "LA", "La", *_DEEP_GREY)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wetakd.common.errors import UserError
 from wetakd.config import ViewsConfig
-from wetakd.errors import UserError
 
 # splitmix64 (Steele, Lea & Flood 2014), its constants written as signed 64-bit numbers.
 _GAMMA = -0x61C8864680B583EB

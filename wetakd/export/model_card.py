@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from wetakd.common.number_format import difference, many, mean_and_width, number, percent, short, size
 from wetakd.config import STUDENT, StudentConfig, StudyConfig
 from wetakd.config.yaml_text import write as write_yaml
 from wetakd.data.dataset import Dataset
-from wetakd.report.arms import recipe_label
-from wetakd.report.findings import Findings, Row, find
-from wetakd.report.results import Results
-from wetakd.report.statistics import Winner
-from wetakd.report.wording import difference, many, mean_and_width, number, percent, short, size
+from wetakd.results.arms import recipe_label
+from wetakd.results.findings import Findings, Row, find
+from wetakd.results.statistics import Winner
+from wetakd.results.stored_results import Results
 
 _SPLITS = {
     "fit": "trained the networks",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.export.shipped_student import ShippedStudent
 
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")

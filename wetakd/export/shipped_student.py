@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from wetakd.common.errors import UserError
+from wetakd.common.process_state import restored, set_default_variables, set_level
 from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.transform import Transform
-from wetakd.errors import UserError
-from wetakd.process_state import restored, set_default_variables, set_level
-from wetakd.training.models import InputShape, build
-from wetakd.training.snapshots import load_state, state_bytes
+from wetakd.models.registry import InputShape, build
+from wetakd.training.train_state import load_state, state_bytes
 
 MODEL_NAME = "student"
 WEIGHTS, DESCRIPTION = f"{MODEL_NAME}.safetensors", f"{MODEL_NAME}.json"

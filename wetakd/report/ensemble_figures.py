@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from wetakd.report import drawing
-from wetakd.report.arms import Arm, collect, shown_name, sizes_of
-from wetakd.report.drawing import colour_of
-from wetakd.report.findings import proxy_arms, proxy_points
-from wetakd.report.results import Results
-from wetakd.report.statistics import rank_correlation
-from wetakd.report.wording import many, short
+from wetakd.common.number_format import many, short
+from wetakd.report import plot_style
+from wetakd.report.plot_style import colour_of
+from wetakd.results.arms import Arm, collect, shown_name, sizes_of
+from wetakd.results.findings import proxy_arms, proxy_points
+from wetakd.results.statistics import rank_correlation
+from wetakd.results.stored_results import Results
 
 _MARKERS = "os^DvPX*"
 # Bars of a strategy beyond this are shown as their mean.
@@ -26,13 +26,13 @@ _MOST_BARS = 8
 def figure_proxy(results: Results) -> Figure:
     """The ensemble's quality on `choose` against the students it taught, each recipe one point."""
     arms = proxy_arms(collect(results.trials))
-    figure, left, right = drawing.pair(4.4, share_y=True)
+    figure, left, right = plot_style.pair(4.4, share_y=True)
     _draw_proxy(left, arms, "accuracy", "ensemble accuracy on choose, %", scale=100)
     _draw_proxy(right, arms, "log-loss", "ensemble log-loss on choose, nats (falling)", scale=-1)
     right.invert_xaxis()
-    left.set_ylabel(drawing.STUDENT_ACCURACY)
-    drawing.legend_below(figure, _proxy_legend(arms), columns=5)
-    drawing.headline(figure, "Does a better ensemble teach better? (better ensembles to the right)")
+    left.set_ylabel(plot_style.STUDENT_ACCURACY)
+    plot_style.legend_below(figure, _proxy_legend(arms), columns=5)
+    plot_style.headline(figure, "Does a better ensemble teach better? (better ensembles to the right)")
     return figure
 
 
@@ -44,7 +44,7 @@ def _draw_proxy(axes: Axes, arms: Sequence[Arm], measure: str, label: str, scale
     rank = "too few recipes for a rank correlation"
     if found is not None:
         rank = f"rank correlation {found.rho:+.2f} (p {found.p_value:.2g}, {found.num} recipes)"
-    drawing.note(axes, rank)
+    plot_style.note(axes, rank)
     axes.set_xlabel(label)
 
 
@@ -70,7 +70,7 @@ def figure_weights(results: Results) -> Figure:
     arms = collect(results.trials)
     found = [arms.find(strategy, results.pool) for strategy in arms.strategies]
     bars = [(arm, _bars(arm, results.pool)) for arm in found if arm is not None and arm.students]
-    figure, axes = drawing.canvas(height=1.7 + sum(0.17 * len(rows) + 0.2 for _, rows in bars))
+    figure, axes = plot_style.canvas(height=1.7 + sum(0.17 * len(rows) + 0.2 for _, rows in bars))
     place = 0.0
     ticks: dict[float, str] = {}
     for arm, rows in bars:
@@ -84,11 +84,11 @@ def figure_weights(results: Results) -> Figure:
     axes.set_xlim(0, 1)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("ensemble weight")
-    drawing.headline(figure, "Ensemble weights by strategy")
+    plot_style.headline(figure, "Ensemble weights by strategy")
     several = any(len(rows) > 1 for _, rows in bars)
     shown = "one bar a seed, or a single one where all agree" if several else "means over seeds"
-    drawing.note(axes, f"Over the full pool; {shown}. In brackets: parameters.")
-    drawing.legend_below(figure, _weights_legend(results), columns=5)
+    plot_style.note(axes, f"Over the full pool; {shown}. In brackets: parameters.")
+    plot_style.legend_below(figure, _weights_legend(results), columns=5)
     return figure
 
 
@@ -104,14 +104,14 @@ def _bars(arm: Arm, pool: Sequence[str]) -> list[list[float]]:
 def _draw_bar(axes: Axes, place: float, weights_K: Sequence[float]) -> None:
     start = 0.0
     for index, weight in enumerate(weights_K):
-        colour, hatch = drawing.network_style(index)
+        colour, hatch = plot_style.network_style(index)
         axes.barh(place, weight, left=start, height=0.88, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4)
         start += weight
 
 
 def _weights_legend(results: Results) -> list[Patch]:
     sizes = sizes_of(results.networks)
-    styles = [drawing.network_style(index) for index in range(len(results.pool))]
+    styles = [plot_style.network_style(index) for index in range(len(results.pool))]
     return [
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"{name} ({short(sizes.get(name))})")
         for name, (colour, hatch) in zip(results.pool, styles, strict=True)

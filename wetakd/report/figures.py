@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wetakd.report import drawing
-from wetakd.report.arms import CONTROLS, Arm, Arms, collect, shown_name
-from wetakd.report.contrasts import CountRow, counts
-from wetakd.report.drawing import colour_of, is_winner, percent_width
+from wetakd.report import plot_style
 from wetakd.report.ensemble_figures import figure_proxy, figure_weights
-from wetakd.report.findings import proxy_arms, proxy_points
 from wetakd.report.learning_curves import figure_curves
-from wetakd.report.results import Results
+from wetakd.report.plot_style import colour_of, is_winner, percent_width
+from wetakd.results.arms import CONTROLS, Arm, Arms, collect, shown_name
+from wetakd.results.contrasts import CountRow, counts
+from wetakd.results.findings import proxy_arms, proxy_points
+from wetakd.results.stored_results import Results
 
 __all__ = [
     "captions",
@@ -40,26 +40,26 @@ def figure_students(results: Results) -> Figure:
     """Every student's test accuracy by recipe: small rings are seeds, the large dot their mean, with its interval."""
     arms = collect(results.trials)
     groups, num_left_out = _grouped(arms, results)
-    figure, axes = drawing.canvas(height=1.5 + 0.27 * sum(len(group) + 1 for _, group in groups))
+    figure, axes = plot_style.canvas(height=1.5 + 0.27 * sum(len(group) + 1 for _, group in groups))
     heading = 0
     ticks: dict[int, str] = {}
     for title, group in groups:
-        drawing.inside(axes, heading, title)
+        plot_style.inside(axes, heading, title)
         for place, arm in enumerate(group, start=heading + 1):
             _draw_students(axes, arm, place)
             label = shown_name(arm.strategy) if arm.strategy not in CONTROLS and title.startswith(_FULL) else arm.label
-            ticks[place] = f"{drawing.WINNER} " * is_winner(arm, results) + drawing.cut(label)
+            ticks[place] = f"{plot_style.WINNER} " * is_winner(arm, results) + plot_style.cut(label)
         heading += len(group) + 1
     _draw_baseline(axes, arms)
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_ylim(heading - 0.4, -0.7)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(drawing.STUDENT_ACCURACY)
-    drawing.headline(figure, "Students by recipe")
+    axes.set_xlabel(plot_style.STUDENT_ACCURACY)
+    plot_style.headline(figure, "Students by recipe")
     left_out = f" {num_left_out} more recipes over other subsets are left out." if num_left_out else ""
     unit = "replicates" if arms.by_replicate else "seeds"
     text = f"Rings: single students. Dots and bars: mean and 95 % interval over {unit}. ★: the winner on choose."
-    drawing.note(axes, text + left_out)
+    plot_style.note(axes, text + left_out)
     return figure
 
 
@@ -72,7 +72,7 @@ def _grouped(arms: Arms, results: Results) -> tuple[list[tuple[str, list[Arm]]],
     others = [arm for arm in ranked if arm not in controls and arm not in full]
     shown = [arm for rank, arm in enumerate(others) if rank < _MOST_OTHERS or is_winner(arm, results)]
     titled = [
-        (f"{_FULL} {drawing.cut('+'.join(results.pool), 60)}", full),
+        (f"{_FULL} {plot_style.cut('+'.join(results.pool), 60)}", full),
         ("controls", controls),
         ("over other subsets", shown),
     ]
@@ -98,13 +98,13 @@ def _draw_baseline(axes: Axes, arms: Arms) -> None:
     none = arms.find("none")
     mean = none.mean("student_test_accuracy") if none else None
     if mean is not None:
-        axes.axvline(100 * mean, color=drawing.BLACK, linewidth=0.9, linestyle=":", zorder=0)
+        axes.axvline(100 * mean, color=plot_style.BLACK, linewidth=0.9, linestyle=":", zorder=0)
 
 
 def figure_counts(results: Results) -> Figure:
     """Mean accuracy by number of assistants, over all subsets of a size, one line a strategy."""
     arms = collect(results.trials)
-    figure, axes = drawing.canvas(height=4.3)
+    figure, axes = plot_style.canvas(height=4.3)
     strategies, declared = arms.strategies, results.primary or ()
     numbers: set[int] = set()
     for index, strategy in enumerate(strategies):
@@ -115,12 +115,12 @@ def figure_counts(results: Results) -> Figure:
     axes.set_xticks(sorted(numbers))
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("assistants that are mixed")
-    axes.set_ylabel(drawing.STUDENT_ACCURACY)
-    drawing.headline(figure, "Accuracy by number of assistants")
+    axes.set_ylabel(plot_style.STUDENT_ACCURACY)
+    plot_style.headline(figure, "Accuracy by number of assistants")
     named = " and ".join(shown_name(strategy) for strategy in declared if strategy in strategies)
     luck = f" Bars: 95 % intervals of {named}; they hold the luck that seeds share, the table's paired gains do not."
-    drawing.note(axes, "Means over all subsets of a size." + (luck if axes.containers else ""))
-    drawing.legend_below(figure, axes.get_legend_handles_labels()[0])
+    plot_style.note(axes, "Means over all subsets of a size." + (luck if axes.containers else ""))
+    plot_style.legend_below(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 
@@ -138,7 +138,7 @@ def _draw_counts(axes: Axes, strategy: str, rows: Sequence[CountRow], offset: fl
 
 def figure_sizes(results: Results) -> Figure:
     """Test accuracy against size: teacher, assistants, the winner and the student without distillation."""
-    figure, axes = drawing.canvas(height=4.3)
+    figure, axes = plot_style.canvas(height=4.3)
     _draw_network_sizes(axes, results)
     arms = collect(results.trials)
     winner = next((arm for arm in arms.best if is_winner(arm, results)), None)
@@ -148,7 +148,7 @@ def figure_sizes(results: Results) -> Figure:
             continue
         at = (results.student_cost.parameters, 100 * found.mean)
         colour, width = colour_of(arm.strategy), percent_width(found) or None
-        label = f"student: {drawing.cut(arm.label)}"
+        label = f"student: {plot_style.cut(arm.label)}"
         axes.errorbar(*at, yerr=width, fmt=marker, color=colour, markersize=9, capsize=3, label=label)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", fontsize=9, framealpha=0.85, edgecolor="none")
@@ -156,9 +156,9 @@ def figure_sizes(results: Results) -> Figure:
     axes.margins(x=0.12, y=0.15)
     axes.set_xlabel("parameters")
     axes.set_ylabel("test accuracy, %")
-    drawing.headline(figure, "Accuracy by size")
+    plot_style.headline(figure, "Accuracy by size")
     unit = "replicates" if arms.by_replicate else "seeds"
-    drawing.note(axes, f"Teacher (square), assistants (dots), student (★ winner); bars: 95 % intervals over {unit}.")
+    plot_style.note(axes, f"Teacher (square), assistants (dots), student (★ winner); bars: 95 % intervals over {unit}.")
     return figure
 
 
@@ -166,7 +166,7 @@ def _draw_network_sizes(axes: Axes, results: Results) -> None:
     table = results.networks.dropna(subset=["parameters", "test_accuracy"])
     for name, rows in table.groupby("name", sort=True):
         teacher = (rows["role"] == "teacher").all()
-        colour, marker = (drawing.ORANGE, "s") if teacher else (drawing.BLUE, "o")
+        colour, marker = (plot_style.ORANGE, "s") if teacher else (plot_style.BLUE, "o")
         at = (float(rows["parameters"].iloc[0]), 100 * float(rows["test_accuracy"].mean()))
         if len(rows) > 1:
             axes.scatter(rows["parameters"], 100 * rows["test_accuracy"], s=16, facecolors="none", edgecolors=colour)
@@ -204,6 +204,6 @@ def save_all(results: Results) -> dict[str, bytes]:
     files = {}
     for name in captions(results):
         figure = _FIGURES[name][1](results)
-        files[f"{name}.png"] = drawing.png(figure)
-        files[f"{name}.svg"] = drawing.svg(figure)
+        files[f"{name}.png"] = plot_style.png(figure)
+        files[f"{name}.svg"] = plot_style.svg(figure)
     return files

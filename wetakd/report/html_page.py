@@ -6,10 +6,10 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from wetakd.report.findings import Findings
-from wetakd.report.sheets import Sheet, sheets
-from wetakd.report.verdict import Statement
-from wetakd.report.wording import many
+from wetakd.common.number_format import many
+from wetakd.report.statements import Statement
+from wetakd.report.tables import Sheet, sheets
+from wetakd.results.findings import Findings
 
 # Tables that a first reader wants; the others are folded.
 _OPEN = ("Strategies over the full pool", "Controls", "By number of assistants", "What failed")

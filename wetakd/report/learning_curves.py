@@ -10,30 +10,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from wetakd.report import drawing
-from wetakd.report.arms import Arm, Arms, collect
-from wetakd.report.contrasts import best_single
-from wetakd.report.drawing import colour_of, is_winner
-from wetakd.report.results import Results
+from wetakd.report import plot_style
+from wetakd.report.plot_style import colour_of, is_winner
+from wetakd.results.arms import Arm, Arms, collect
+from wetakd.results.contrasts import best_single
+from wetakd.results.stored_results import Results
 
 
 def figure_curves(results: Results) -> Figure:
     """Accuracy on `choose` by epoch: teacher and assistants on the left, students on the right."""
-    figure, left, right = drawing.pair(4.4, share_y=False)
+    figure, left, right = plot_style.pair(4.4, share_y=False)
     _draw_networks(left, results)
     _draw_students(right, results)
     for axes, text in (
         (left, "Teacher and assistants"),
         (right, "Students: means over seeds, the first with its range"),
     ):
-        drawing.note(axes, text)
+        plot_style.note(axes, text)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _show_the_end(axes)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", fontsize=8, framealpha=0.85, edgecolor="none")
     left.set_ylabel("accuracy on choose, %")
-    drawing.headline(figure, "Learning curves")
+    plot_style.headline(figure, "Learning curves")
     return figure
 
 
@@ -49,9 +49,9 @@ def _draw_networks(axes: Axes, results: Results) -> None:
     curves = results.curves[results.curves["kind"] == "network"].sort_values(["uid", "epoch"])
     roles = dict(zip(results.networks["name"], results.networks["role"], strict=True))
     names = sorted(set(curves["label"]), key=lambda name: (roles.get(name) != "teacher", list(roles).index(name)))
-    colours = iter(drawing.NETWORK_COLOURS * len(names))
+    colours = iter(plot_style.NETWORK_COLOURS * len(names))
     for name in names:
-        colour = drawing.BLACK if roles[name] == "teacher" else next(colours)
+        colour = plot_style.BLACK if roles[name] == "teacher" else next(colours)
         for replicate, (_, rows) in enumerate(curves[curves["label"] == name].groupby("uid", sort=True)):
             width, label = (0.6, None) if replicate else (1.6, str(name))
             axes.plot(rows["epoch"], 100 * rows["choose_accuracy"], color=colour, linewidth=width, label=label)
@@ -66,7 +66,7 @@ def _draw_students(axes: Axes, results: Results) -> None:
             continue
         epochs = np.arange(1, curves_SE.shape[1] + 1)
         colour = colour_of(arm.strategy)
-        label = f"{drawing.WINNER} " * is_winner(arm, results) + drawing.cut(arm.label, 30)
+        label = f"{plot_style.WINNER} " * is_winner(arm, results) + plot_style.cut(arm.label, 30)
         style = "--" if any(line.get_color() == colour for line in axes.get_lines()) else "-"
         axes.plot(epochs, curves_SE.mean(axis=0), color=colour, linewidth=1.6, linestyle=style, label=label)
         if len(axes.get_lines()) == 1:

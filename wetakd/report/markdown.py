@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wetakd.report.findings import Findings
-from wetakd.report.sheets import Sheet, sheets
-from wetakd.report.verdict import Statement
+from wetakd.report.statements import Statement
+from wetakd.report.tables import Sheet, sheets
+from wetakd.results.findings import Findings
 
 # MLflow cuts a tag, and so a run's description, at 8,000 characters.
 MOST_CHARACTERS = 7_900

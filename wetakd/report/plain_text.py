@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wetakd.report.arms import shown_name
-from wetakd.report.findings import Findings, Row
-from wetakd.report.sheets import best_first
-from wetakd.report.verdict import Statement
-from wetakd.report.wording import difference, many, mean_and_width, percent
+from wetakd.common.number_format import difference, many, mean_and_width, percent
+from wetakd.report.statements import Statement
+from wetakd.report.tables import best_first
+from wetakd.results.arms import shown_name
+from wetakd.results.findings import Findings, Row
 
 WIDTH = 80
 WIDEST = 120

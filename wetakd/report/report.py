@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from wetakd.report import figures
-from wetakd.report.findings import Findings, find
 from wetakd.report.html_page import html_text
 from wetakd.report.markdown import description_text, markdown_text
 from wetakd.report.plain_text import WIDEST, WIDTH, terminal_text
-from wetakd.report.results import Results
-from wetakd.report.verdict import Statement, verdict
+from wetakd.report.statements import Statement, verdict
+from wetakd.results.findings import Findings, find
+from wetakd.results.stored_results import Results
 
 
 @dataclass(frozen=True)

@@ -1,200 +1,309 @@
-"""The result tables of a study: one row a trial, one a network, one an epoch, one a contribution.
-
-Rows stand in the order of the plan, and nothing in a result column depends on time, place or luck.
-"""
+"""The report's tables as rows of text, for Markdown and HTML alike: full, with units in the headings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import pandas as pd
-
-from wetakd import bank
-from wetakd.cluster.capacity import num_workers
-from wetakd.config import TEACHER, NetworkConfig
-from wetakd.networks import TrainedNetwork
-from wetakd.plan import Plan, Trial
-from wetakd.report.results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Spending
-from wetakd.searches import Searches, Weighed
-from wetakd.training.training_job import history
-from wetakd.trials import TrainedStudent
-from wetakd.weights import SearchResult
-
-
-def trials_table(
-    trials: Sequence[Trial],
-    weighed: Weighed,
-    outcomes: Mapping[Trial, TrainedStudent],
-    networks: Mapping[tuple[int, str], TrainedNetwork],
-) -> pd.DataFrame:
-    """Every trial with all that is known before the test set is opened."""
-    rows = []
-    for trial in trials:
-        row = _arm_columns(trial, networks) | _search_columns(weighed.weights.get(trial), weighed.results.get(trial))
-        row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": weighed.errors[trial]}
-        rows.append({column: row.get(column) for column in TRIALS.names})
-    return pd.DataFrame(rows, columns=TRIALS.names)
+from wetakd.common.number_format import (
+    NOTHING,
+    describe_point,
+    difference,
+    many,
+    mean_and_width,
+    number,
+    percent,
+    points,
+    seconds,
+    short,
+)
+from wetakd.report.statements import gain_in_words
+from wetakd.results.arms import shown_name
+from wetakd.results.findings import Findings, Row
 
 
-def _arm_columns(trial: Trial, networks: Mapping[tuple[int, str], TrainedNetwork]) -> dict[str, Any]:
-    manifests = [networks[trial.replicate, name].manifest for name in trial.arm.assistants]
-    sizes = [manifest.facts["parameters"] for manifest in manifests if manifest]
-    return {
-        "strategy": trial.arm.strategy,
-        "assistants": list(trial.arm.assistants),
-        "num_assistants": len(trial.arm.assistants),
-        "assistant_parameters": None if None in sizes else sum(sizes),
-        "replicate": trial.replicate,
-        "seed": trial.seed,
-        "point": trial.arm.point,
-    }
+@dataclass(frozen=True)
+class Sheet:
+    """One table with a heading and a note that says what its columns mean."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    num_text_columns: int = 1
+    """Columns from the left that hold text; the others are numbers, set to the right."""
 
 
-def _search_columns(weights_K: tuple[float, ...] | None, result: SearchResult | None) -> dict[str, Any]:
-    columns: dict[str, Any] = {"weights": list(weights_K) if weights_K else None}
-    if result is not None:
-        columns |= {
-            "evaluations": result.evaluations,
-            "search_seconds": result.seconds,
-            "accuracy_cap": result.accuracy_cap,
-            "gap": result.gap,
-            "crossfit_gain": result.crossfit_gain,
-            "crossfit_error": result.crossfit_error,
-        }
-    return columns
-
-
-def _student_columns(outcome: TrainedStudent) -> dict[str, Any]:
-    columns: dict[str, Any] = {"student_key": outcome.student.key, "error": outcome.error}
-    if outcome.manifest is not None:
-        last = history(outcome.manifest)[-1]
-        columns |= {
-            "student_choose_accuracy": last.choose_accuracy,
-            "train_seconds": outcome.manifest.facts["train_seconds"],
-        }
-    elif outcome.stopped_at is not None:
-        columns |= {
-            "student_choose_accuracy": outcome.stopped_at.choose_accuracy,
-            "stopped_at_epoch": outcome.stopped_at.epoch,
-        }
-    return columns
-
-
-def add_test_scores(
-    table: pd.DataFrame,
-    student_scores: Mapping[str, Mapping[str, float]],
-    ensemble_scores: Mapping[tuple[int, tuple[str, ...], tuple[float, ...]], Mapping[str, float]],
-) -> pd.DataFrame:
-    """The table with the columns that only the opened test set can fill."""
-    rows = table.to_dict("records")
-    for row in rows:
-        row.update(student_scores.get(row["student_key"], {}))
-        if row["weights"] is not None:
-            mixture = (row["replicate"], tuple(row["assistants"]), tuple(row["weights"]))
-            row.update(ensemble_scores.get(mixture, {}))
-    return pd.DataFrame(rows, columns=TRIALS.names)
-
-
-def networks_table(
-    networks: Mapping[tuple[int, str], TrainedNetwork], scores: Mapping[tuple[int, str], Mapping[str, float]]
-) -> pd.DataFrame:
-    """Every network of every replicate."""
-    rows = []
-    for place, network in networks.items():
-        facts = network.manifest.facts if network.manifest else {}
-        found = scores.get(place, {})
-        rows.append(
-            {
-                "name": network.node.name,
-                "role": "teacher" if network.node.name == TEACHER else "assistant",
-                "replicate": network.node.replicate,
-                "taught_by": list(network.node.teachers),
-                "parameters": facts.get("parameters"),
-                "macs": facts.get("macs"),
-                "choose_accuracy": found.get("choose_accuracy"),
-                "test_accuracy": found.get("test_accuracy"),
-                "test_nll": found.get("test_nll"),
-                "train_seconds": facts.get("train_seconds"),
-                "key": network.node.key,
-                "trained": network.trained,
-                "imported": _imported(network.node.config),
-                "error": network.error,
-            }
-        )
-    return pd.DataFrame(rows, columns=NETWORKS.names)
-
-
-def _imported(network: NetworkConfig) -> str | None:
-    """Where a network comes from that was not trained here."""
-    if not network.is_imported:
-        return None
-    return f"{'checkpoint' if network.checkpoint else 'logits'}, trained on: {network.trained_on}"
-
-
-def curves_table(
-    networks: Mapping[tuple[int, str], TrainedNetwork], outcomes: Mapping[Trial, TrainedStudent]
-) -> pd.DataFrame:
-    """Every epoch of every network and of every distinct student."""
-    sources = [("network", n.node.uid, n.node.name, n.manifest) for n in networks.values() if n.manifest is not None]
-    seen: set[str] = set()
-    for trial, outcome in outcomes.items():
-        if outcome.manifest is not None and outcome.student.key not in seen:
-            seen.add(outcome.student.key)
-            sources.append(("student", trial.uid, trial.arm.label, outcome.manifest))
-    rows = [
-        {"uid": uid, "kind": kind, "label": label, "epoch": e.epoch, "loss": e.loss, "lr": e.lr}
-        | {"choose_accuracy": e.choose_accuracy}
-        for kind, uid, label, manifest in sources
-        for e in history(manifest)
+def sheets(findings: Findings) -> list[Sheet]:
+    """Every table that has rows."""
+    found = [
+        _students(findings, "Strategies over the full pool", _over_pool(findings)),
+        _students(findings, "Controls", [row for row in findings.rows if row.group == "control"]),
+        _students(findings, "Strategies over other subsets", _over_others(findings)),
+        _counts(findings),
+        _contrasts(findings),
+        _contributions(findings),
+        _proxies(findings),
+        _searches(findings),
+        _points(findings),
+        _networks(findings),
+        _failures(findings),
     ]
-    return pd.DataFrame(rows, columns=CURVES.names)
+    return [sheet for sheet in found if sheet.rows]
 
 
-def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
-    """What each network of the pool adds to the ensemble, by replicate."""
-    rows = []
-    for replicate, added in sorted(searches.contributions.items()):
-        shapley = added.shapley_K if added.shapley_K is not None else [None] * len(plan.config.pool)
-        for name, without, share in zip(plan.config.pool, added.leave_one_out_K, shapley, strict=True):
-            rows.append(
-                {
-                    "replicate": replicate,
-                    "name": name,
-                    "leave_one_out": float(without),
-                    "shapley": None if share is None else float(share),
-                }
-            )
-    return pd.DataFrame(rows, columns=CONTRIBUTIONS.names)
+def best_first(rows: Iterable[Row]) -> list[Row]:
+    """Rows by mean test accuracy, those without one last; ties in the order of the arms."""
+    return sorted(rows, key=lambda row: (-row.accuracy.mean if row.accuracy else 1.0, row.arm.order))
 
 
-def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches: Searches) -> Spending:
-    """What the finished part of a study took."""
-    config = plan.config
-    cores = {name: network.placement.cpus * num_workers(network) for name, network in config.networks.items()}
-    gpus = {name: network.placement.gpus * num_workers(network) for name, network in config.networks.items()}
-    has_gpus = any(gpus.values()) or config.student.placement.gpus > 0
-    given = {name for name, network in config.networks.items() if network.logits}
-    students = trials[trials["error"].isna()].drop_duplicates("student_key").to_dict("records")
-    student_seconds = sum(_known(row["train_seconds"]) for row in students)
-    num_fit = len(plan.dataset.splits.fit)
-    trained = networks[networks["train_seconds"].notna()].to_dict("records")
-    return Spending(
-        network_core_seconds=sum(cores[row["name"]] * row["train_seconds"] for row in trained),
-        search_core_seconds=sum(result.seconds for result in searches.results.values()),
-        student_core_seconds=config.student.placement.cpus * student_seconds,
-        bank_passes=len(networks[networks["error"].isna() & ~networks["name"].isin(given)])
-        * bank.num_rows(plan.dataset, config.views.num),
-        usual_passes=sum(_num_epochs(plan, row) * num_fit * row["num_assistants"] for row in students),
-        network_gpu_seconds=sum(gpus[row["name"]] * row["train_seconds"] for row in trained) if has_gpus else None,
-        student_gpu_seconds=config.student.placement.gpus * student_seconds if has_gpus else None,
+def _is_over_pool(row: Row, findings: Findings) -> bool:
+    return row.group == "strategy" and set(row.arm.assistants) == set(findings.results.pool)
+
+
+def _over_pool(findings: Findings) -> list[Row]:
+    return [row for row in findings.rows if _is_over_pool(row, findings)]
+
+
+def _over_others(findings: Findings) -> list[Row]:
+    return [row for row in findings.rows if row.group == "strategy" and not _is_over_pool(row, findings)]
+
+
+def _students(findings: Findings, title: str, rows: Sequence[Row]) -> Sheet:
+    point = " Each recipe stands at the swept point that was best on `choose`." if findings.arms.has_points else ""
+    return Sheet(
+        title,
+        "Means over seeds with 95 % t intervals. Accuracies in percent, differences in percentage points, paired by "
+        "seed, intervals not corrected for their number. ECE: expected calibration error over 15 equal-width bins."
+        f"{point} ★ the winner, chosen on `choose`.",
+        (
+            "recipe",
+            "assistants (parameters)",
+            "students",
+            "test accuracy, %",
+            "macro accuracy, %",
+            "ECE, points",
+            "against uniform, points",
+            "against no distillation, points",
+            "ensemble test accuracy, %",
+            "ensemble test NLL, nats",
+            "note",
+        ),
+        tuple(_student_row(row) for row in best_first(rows)),
+        num_text_columns=2,
     )
 
 
-def _num_epochs(plan: Plan, row: Mapping[Any, Any]) -> int:
-    return int(_known(row["stopped_at_epoch"])) or plan.student_config(row["point"]).recipe.epochs
+def _student_row(row: Row) -> tuple[str, ...]:
+    arm = row.arm
+    named = [f"{name} ({short(size)})" for name, size in zip(arm.assistants, row.sizes, strict=True)]
+    return (
+        ("★ " if row.is_winner else "") + shown_name(arm.strategy),
+        " + ".join(named) or NOTHING,
+        str(len(arm.students)),
+        mean_and_width(row.accuracy),
+        percent(row.macro_accuracy),
+        percent(row.calibration_error),
+        difference(row.versus_uniform),
+        difference(row.versus_none),
+        percent(row.ensemble_accuracy),
+        number(row.ensemble_nll),
+        row_note(row),
+    )
 
 
-def _known(value: float | None) -> float:
-    """A cell, 0 where it is empty."""
-    return 0.0 if value is None or value != value else float(value)
+def row_note(row: Row) -> str:
+    """What else is to be known of an arm: same students, failures, early stops, its point."""
+    arm = row.arm
+    notes = [
+        f"same students as {arm.same_as}" if arm.same_as else "",
+        f"{arm.num_failed} failed" if arm.num_failed else "",
+        f"{arm.num_stopped} stopped early" if arm.num_stopped else "",
+        describe_point(arm.point),
+    ]
+    return "; ".join(note for note in notes if note)
+
+
+def _counts(findings: Findings) -> Sheet:
+    return Sheet(
+        "By number of assistants",
+        "Mean over all subsets of a size; the gain is taken within nested subsets (each smaller one against the larger "
+        "ones that hold it), paired by seed, in percentage points with a 95 % interval.",
+        ("strategy", "assistants", "subsets", "test accuracy, %", "against", "gain, points"),
+        tuple(
+            (
+                shown_name(row.strategy),
+                str(row.count),
+                str(row.num_subsets),
+                mean_and_width(row.accuracy),
+                NOTHING if row.against is None else str(row.against),
+                difference(row.gain),
+            )
+            for row in findings.counts
+        ),
+    )
+
+
+def _contrasts(findings: Findings) -> Sheet:
+    if findings.primary is None:
+        how = "The p values are corrected together (Holm)."
+    else:
+        how = "The first was declared before the study; the p values of the others are corrected together (Holm)."
+    return Sheet(
+        "Contrasts",
+        f"{how} The last column says how many seeds (or replicates) would tell a difference of the observed size, "
+        "power 0.8.",
+        ("contrast", "difference, points", "n", "p", "shown", "needed"),
+        tuple(
+            (
+                contrast.name,
+                difference(contrast.difference) if contrast.difference else contrast.why_not or NOTHING,
+                str(contrast.difference.num) if contrast.difference else NOTHING,
+                number(contrast.corrected_p),
+                "yes" if contrast.is_shown else "no",
+                _needed(contrast.difference.num_needed) if contrast.difference else NOTHING,
+            )
+            for contrast in findings.contrasts
+        ),
+    )
+
+
+def _needed(num: int | None) -> str:
+    return NOTHING if num is None else f"{num:,}"
+
+
+def _contributions(findings: Findings) -> Sheet:
+    return Sheet(
+        "What each assistant adds",
+        "Shapley and leave-one-out: accuracy of the evenly mixed ensemble on `weigh`, in points. Weight: mean under "
+        f"{shown_name(findings.main_strategy or 'none')} over the full pool. Last: student test accuracy with it less "
+        "without it, paired by seed.",
+        ("assistant", "parameters", "Shapley, points", "leave-one-out, points", "weight", "student needs it, points"),
+        tuple(
+            (
+                c.name,
+                short(c.size),
+                points(c.shapley.mean) if c.shapley else NOTHING,
+                points(c.leave_one_out.mean) if c.leave_one_out else NOTHING,
+                number(c.weight, 2),
+                difference(c.student_loss),
+            )
+            for c in findings.contributions
+        ),
+    )
+
+
+def _proxies(findings: Findings) -> Sheet:
+    return Sheet(
+        "Does a better ensemble teach better",
+        "Spearman's rank correlation of the ensemble's quality on `choose` with its students' test accuracy, each "
+        "recipe one point, recipes with the same students once; positive: the better ensemble teaches better.",
+        ("within", "ensemble's", "recipes", "rho", "95 % interval", "permutation p"),
+        tuple(
+            (
+                "+".join(proxy.where) or "all recipes",
+                proxy.measure,
+                str(proxy.correlation.num),
+                f"{proxy.correlation.rho:+.2f}",
+                NOTHING
+                if proxy.correlation.low is None or proxy.correlation.high is None
+                else f"[{proxy.correlation.low:+.2f}, {proxy.correlation.high:+.2f}]",
+                number(proxy.correlation.p_value),
+            )
+            for proxy in findings.proxies
+        ),
+        num_text_columns=2,
+    )
+
+
+def _searches(findings: Findings) -> Sheet:
+    searched = [row for row in findings.rows if row.group == "strategy" and row.evaluations is not None]
+    return Sheet(
+        "The searches",
+        "Means over seeds. Gain: cross-fitted on `weigh` (found on one half, judged on the other), ensemble accuracy "
+        "over even weights, ± one standard error.",
+        ("recipe", "evaluations", "seconds", "honest gain, points", "in words"),
+        tuple(
+            (
+                row.arm.label,
+                f"{row.evaluations:,.0f}",
+                seconds(row.search_seconds),
+                *_gain(row),
+            )
+            for row in searched
+        ),
+    )
+
+
+def _gain(row: Row) -> tuple[str, str]:
+    if row.crossfit_gain is None or row.crossfit_error is None:
+        return NOTHING, "not cross-fitted"
+    return f"{points(row.crossfit_gain)} ± {percent(row.crossfit_error)}", gain_in_words(
+        row.crossfit_gain, row.crossfit_error
+    )
+
+
+def _points(findings: Findings) -> Sheet:
+    """Every swept point of the winner's recipe."""
+    winner = findings.results.winner
+    family = [
+        arm
+        for arm in findings.arms.every_point
+        if winner and (arm.strategy, arm.assistants) == (winner.strategy, winner.assistants)
+    ]
+    return Sheet(
+        "Swept points of the winner's recipe",
+        "The point was chosen on `choose`; test accuracy is shown for all that were trained to the end.",
+        ("point", "students", "choose accuracy, %", "test accuracy, %"),
+        tuple(
+            (
+                describe_point(arm.point),
+                str(len(arm.students)) if not arm.num_stopped else f"{arm.num_stopped} stopped early",
+                mean_and_width(arm.estimate("student_choose_accuracy")),
+                mean_and_width(arm.estimate("student_test_accuracy")),
+            )
+            for arm in (family if findings.arms.has_points else [])
+        ),
+    )
+
+
+def _networks(findings: Findings) -> Sheet:
+    rows = findings.results.networks.sort_values(["replicate", "parameters", "name"], ascending=[True, False, True])
+    return Sheet(
+        "Teacher and assistants",
+        "One row a network of a replicate; accuracy on `test` in percent.",
+        ("network", "taught by", "replicate", "parameters", "MACs", "test accuracy, %", "seconds"),
+        tuple(
+            (
+                f"{row['name']} ({row['imported']})" if isinstance(row.get("imported"), str) else str(row["name"]),
+                " + ".join(row["taught_by"]) or NOTHING,
+                str(row["replicate"]),
+                short(_known(row["parameters"])),
+                short(_known(row["macs"])),
+                percent(_known(row["test_accuracy"])),
+                seconds(_known(row["train_seconds"])),
+            )
+            for row in rows.to_dict("records")
+        ),
+        num_text_columns=2,
+    )
+
+
+def _known(value: float | None) -> float | None:
+    """A cell, None where it is empty."""
+    return None if value is None or value != value else float(value)
+
+
+def _failures(findings: Findings) -> Sheet:
+    failures = findings.failures
+    networks = [(f"network {failures.title(n)}", n.error, n.num_trials) for n in failures.networks]
+    students = [(many(group.num_students, "student"), group.error, group.num_trials) for group in failures.students]
+    searches = [("search for weights", group.error, group.num_trials) for group in failures.searches]
+    return Sheet(
+        "What failed",
+        "The last column counts the trials that have no student because of it; equal students are trained once, so "
+        "several trials may share one. `--retry-failed` tries recorded failures again.",
+        ("what", "error", "trials"),
+        tuple((what, error, str(num)) for what, error, num in (*networks, *students, *searches)),
+        num_text_columns=2,
+    )

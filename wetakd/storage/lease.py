@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 
 if TYPE_CHECKING:
     from wetakd.storage.store import Store

@@ -22,11 +22,11 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from wetakd.errors import UserError
+from wetakd.common.canonical_json import plain, sealed, unsealed
+from wetakd.common.errors import UserError
+from wetakd.common.redact import scrub, shown
 from wetakd.storage import local_files
-from wetakd.storage.canonical import plain, sealed, unsealed
 from wetakd.storage.lease import Lease
-from wetakd.storage.uri import scrub, shown
 
 MANIFEST = "manifest.json"
 Paths: TypeAlias = list[str]

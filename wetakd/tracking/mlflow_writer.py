@@ -19,12 +19,12 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
-from wetakd.errors import UserError
-from wetakd.process_state import set_default_variables, set_level
+from wetakd.common.errors import UserError
+from wetakd.common.process_state import set_default_variables, set_level
+from wetakd.common.redact import scrub, shown
 from wetakd.storage.scratch import scratch
 from wetakd.storage.store import Damaged, Store, inside
-from wetakd.storage.uri import scrub, shown
-from wetakd.tracking.journal import Event, Journal
+from wetakd.tracking.event_journal import Event, Journal
 from wetakd.tracking.tracking_uri import cause, sqlite_file
 
 if TYPE_CHECKING:

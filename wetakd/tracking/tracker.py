@@ -17,10 +17,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from wetakd.common.redact import hide, scrub
 from wetakd.config import StudyConfig
 from wetakd.storage.store import Store
-from wetakd.storage.uri import hide, scrub
-from wetakd.tracking.journal import Event, Journal
+from wetakd.tracking.event_journal import Event, Journal
 from wetakd.tracking.mlflow_writer import MlflowWriter, asked_by
 from wetakd.tracking.tracking_uri import check, tracking_uri_of
 

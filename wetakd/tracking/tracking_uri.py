@@ -8,9 +8,9 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
+from wetakd.common.redact import scrub, shown
 from wetakd.storage.store import Store
-from wetakd.storage.uri import scrub, shown
 
 _FIELD = "mlflow.tracking_uri"
 _TIMEOUT_S = 5.0

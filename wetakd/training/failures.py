@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 
 
 class DeterministicError(RuntimeError):

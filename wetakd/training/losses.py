@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wetakd.common.errors import UserError
 from wetakd.config import DistillationConfig
 from wetakd.data.sources import find_callable
-from wetakd.errors import UserError
 
 _EPS = 1e-8
 

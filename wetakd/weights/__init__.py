@@ -3,9 +3,9 @@
 from wetakd.weights.contributions import Contributions, contributions
 from wetakd.weights.problem import Problem
 from wetakd.weights.result import SearchResult
-from wetakd.weights.searching import search
+from wetakd.weights.run_search import search
 from wetakd.weights.strategies import STRATEGIES, place_of, strategy_named
-from wetakd.weights.strategy import Found, Options, Strategy
+from wetakd.weights.strategy_interface import Found, Options, Strategy
 
 __all__ = [
     "STRATEGIES",

@@ -6,7 +6,7 @@ from scipy.optimize import nnls
 
 from wetakd.weights.problem import Problem
 from wetakd.weights.scores import Floats
-from wetakd.weights.strategy import Found, Options, Strategy
+from wetakd.weights.strategy_interface import Found, Options, Strategy
 
 TARGET_GAP = 1e-10
 MAX_EVALUATIONS = 3000

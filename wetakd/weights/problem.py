@@ -7,14 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from wetakd.weights.accuracy_margins import Margins
+from wetakd.weights.accuracy_margins_compile import compile_margins
+from wetakd.weights.accuracy_margins_focus import Focus
 from wetakd.weights.blas import one_blas_thread
-from wetakd.weights.compilation import compile_margins
-from wetakd.weights.focus import Focus
-from wetakd.weights.logloss import LogLoss, log_loss_of, losses_of
-from wetakd.weights.margins import Margins
+from wetakd.weights.log_loss import LogLoss, log_loss_of, losses_of
 from wetakd.weights.result import SearchResult
 from wetakd.weights.scores import Floats, Integers, Kind, Scores, checked_weights, mixed
-from wetakd.weights.strategy import Objective, Options
+from wetakd.weights.strategy_interface import Objective, Options
 
 
 class Problem:
@@ -113,7 +113,7 @@ class Problem:
         Raises:
             UserError: an unknown strategy, objective or engine, a number out of range.
         """
-        from wetakd.weights.searching import run  # brings the strategies, which need this module
+        from wetakd.weights.run_search import run  # brings the strategies, which need this module
 
         with one_blas_thread():
             return run(self, strategy, Options(**options), crossfit)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]

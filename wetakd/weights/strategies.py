@@ -6,11 +6,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.weights.convex import Convex
-from wetakd.weights.evolution import DifferentialEvolution
+from wetakd.weights.differential_evolution import DifferentialEvolution
 from wetakd.weights.problem import Problem
-from wetakd.weights.strategy import Found, Options, Strategy
+from wetakd.weights.strategy_interface import Found, Options, Strategy
 
 GREEDY_ROUNDS = 50
 DRAWS_AT_ONCE = 256

@@ -4,9 +4,9 @@ import pytest
 
 from wetakd.cluster import capacity
 from wetakd.cluster.capacity import Request
+from wetakd.common.errors import UserError
 from wetakd.config import PlacementConfig
 from wetakd.config.study_file import load
-from wetakd.errors import UserError
 
 
 def node(labels=None, **resources):

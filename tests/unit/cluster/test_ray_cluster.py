@@ -10,9 +10,9 @@ import pytest
 from wetakd.cluster import ray_cluster
 from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.cluster.ray_cluster import Slots, check_placement, task_options
+from wetakd.common.errors import UserError
 from wetakd.config import ModelConfig, NetworkConfig, PlacementConfig
 from wetakd.config.study_file import load
-from wetakd.errors import UserError
 
 
 def network(workers=1, **placement) -> NetworkConfig:

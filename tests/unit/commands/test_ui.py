@@ -10,7 +10,7 @@ import pytest
 
 from tests.ports import free_port
 from wetakd.commands.ui import answers, link, serve, show
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 
 ANSWERS = {
     "/health": b"OK",

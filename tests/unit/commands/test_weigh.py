@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from wetakd.cli import commands
+from wetakd.commands.main import commands
 from wetakd.commands.weigh import read_labels, read_scores, table, to_json, weigh_files
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.weights import STRATEGIES, SearchResult
 
 GENERATOR = np.random.default_rng(0)

@@ -27,9 +27,9 @@ from tests.unit.pictures import (
     write_folder,
     write_parquet,
 )
+from wetakd.common.errors import UserError
 from wetakd.config import CallableData, CifarData, DigitsData, FolderData, ParquetData, SplitsConfig, TransformConfig
 from wetakd.data.dataset import load_dataset
-from wetakd.errors import UserError
 
 
 @pytest.fixture

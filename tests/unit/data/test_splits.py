@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.pictures import SPLITS
+from wetakd.common.errors import UserError
 from wetakd.config import SplitsConfig
 from wetakd.data.splits import draw_splits
-from wetakd.errors import UserError
 
 
 @settings(max_examples=50, deadline=None)

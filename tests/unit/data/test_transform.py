@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from wetakd.common.errors import UserError
 from wetakd.config import TransformConfig
 from wetakd.data.transform import Transform, resolve, with_statistics
-from wetakd.errors import UserError
 
 
 def transform(size: int = 4, channels: int = 3, background: int = 255) -> Transform:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
+from wetakd.common.errors import UserError
 from wetakd.config import ViewsConfig
 from wetakd.data.views import Views, as_tensor, hash_samples
-from wetakd.errors import UserError
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 VIEWS = Views(num=8, flip=True, crop_padding=4, seed=3)

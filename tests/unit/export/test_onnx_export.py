@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tests.unit import tiny
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.export import onnx_export
 from wetakd.export.shipped_student import ShippedStudent
 

@@ -11,10 +11,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.unit.tables import point, replaced, simulated
-from wetakd.plan import Arm, Trial
-from wetakd.report import drawing, figures
-from wetakd.report.arms import collect
+from wetakd.plan.study_plan import Arm, Trial
+from wetakd.report import figures, plot_style
 from wetakd.report.learning_curves import curves_of, student_uids, trial_uid
+from wetakd.results.arms import collect
 
 
 def texts(figure: Figure) -> str:
@@ -129,12 +129,12 @@ def test_files_are_pictures_and_the_same_each_time() -> None:
     for name, data in files.items():
         assert data.startswith(b"\x89PNG") if name.endswith(".png") else b"<svg" in data
     again = figures.figure_sizes(results)
-    assert drawing.png(again) == files["sizes.png"]
-    assert drawing.svg(again) == files["sizes.svg"]
+    assert plot_style.png(again) == files["sizes.png"]
+    assert plot_style.svg(again) == files["sizes.svg"]
 
 
 def test_no_global_state_is_touched() -> None:
     before = dict(mpl.rcParams)
-    drawing.svg(figures.figure_sizes(simulated(pool=("ta6",), num_seeds=1)))
+    plot_style.svg(figures.figure_sizes(simulated(pool=("ta6",), num_seeds=1)))
     assert dict(mpl.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

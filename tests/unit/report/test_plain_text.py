@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.tables import simulated
-from wetakd.report.arms import shown_name
-from wetakd.report.findings import Findings, Row, find
+from wetakd.common.number_format import difference, mean_and_width, percent
 from wetakd.report.plain_text import MOST_ROWS, WIDEST, WIDTH, terminal_text
-from wetakd.report.statistics import Estimate
-from wetakd.report.wording import difference, mean_and_width, percent
+from wetakd.results.arms import shown_name
+from wetakd.results.findings import Findings, Row, find
+from wetakd.results.statistics import Estimate
 
 FOUND = find(simulated(num_seeds=2, subsets=[("ta8", "ta6", "ta4"), ("ta8", "ta6")]))
 LONG = "a-strategy-with-a-very-long-name"

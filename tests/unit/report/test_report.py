@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tests.unit.report.test_arms import share_students
+from tests.unit.results.test_arms import share_students
 from tests.unit.tables import point, replaced, simulated
 from wetakd.report.markdown import MOST_CHARACTERS
 from wetakd.report.report import Report, build
-from wetakd.report.results import Results
+from wetakd.results.stored_results import Results
 
 
 def studies() -> Iterator[tuple[str, Results]]:

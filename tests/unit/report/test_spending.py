@@ -10,11 +10,11 @@ import pytest
 from tests.unit import tiny
 from tests.unit.tables import simulated
 from wetakd.config.study_file import load
-from wetakd.plan import Plan
+from wetakd.plan.study_plan import Plan
 from wetakd.report.report import build
-from wetakd.report.results import Results, Spending
-from wetakd.report.tables import spending
-from wetakd.searches import Searches
+from wetakd.results.stored_results import Results, Spending
+from wetakd.stages.result_tables import spending
+from wetakd.stages.searches import Searches
 from wetakd.storage.store import Store
 
 POOL = ("ta8", "ta6", "ta4")

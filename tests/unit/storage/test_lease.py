@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.storage.lease import SILENT_S, Holder, Lease
 from wetakd.storage.store import Store
 

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.storage.store import MANIFEST, Damaged, Store, StoredCheckpoints
 
 FACTS = {"accuracy": 0.1 + 0.2, "epochs": 3, "name": "ta", "none": None, "list": [1, 2.5]}

@@ -15,7 +15,7 @@ import pytest
 from tests.ports import free_port
 from wetakd.config.study_file import check as check_config
 from wetakd.storage.store import Store
-from wetakd.tracking.journal import study_id
+from wetakd.tracking.event_journal import study_id
 from wetakd.tracking.tracker import MlflowTracker, NullTracker, Tracker, connected, sync
 from wetakd.tracking.tracking_uri import check
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.storage.store import Store
 from wetakd.tracking.tracking_uri import check, tracking_uri_of
 

@@ -8,13 +8,13 @@ from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 from torch import nn
 
 from tests.unit import tiny
-from tests.unit.training.test_training_job import job
-from wetakd import bank
+from tests.unit.stages.test_training_job import job
 from wetakd.config import ModelConfig
+from wetakd.logits import logit_cache
+from wetakd.stages.training_job import run
 from wetakd.storage.store import Store
 from wetakd.training.failures import UserFunctionError, errors_of, user_function
-from wetakd.training.loop import Diverged
-from wetakd.training.training_job import run
+from wetakd.training.trainer import Diverged
 
 
 class _Failing(nn.Module):
@@ -65,7 +65,7 @@ def test_an_error_of_the_users_loss_names_it(tmp_path):
     distillation = tiny.KD.model_copy(update={"loss": f"{__name__}:failing_loss"})
     taught = job(tmp_path, distillation=distillation, weights_K=(1.0,))
     with pytest.raises(UserFunctionError, match=r":failing_loss raised RuntimeError: .*\(test_failures.py, line"):
-        list(run(taught, data, [bank.compute(tiny.network(1), data, tiny.CLEAN)]))
+        list(run(taught, data, [logit_cache.compute(tiny.network(1), data, tiny.CLEAN)]))
 
 
 def test_divergence_carries_the_epochs_before_it(tmp_path):

@@ -9,9 +9,9 @@ from torch import nn
 from tests.unit import tiny
 from wetakd.config import ModelConfig
 from wetakd.data.views import Views
+from wetakd.models.registry import build
 from wetakd.training.inference import Pixels, predict
-from wetakd.training.models import build
-from wetakd.training.snapshots import load_state, state_bytes
+from wetakd.training.train_state import load_state, state_bytes
 
 VIEWS = Views(num=3, flip=True, crop_padding=1, seed=4)
 

@@ -6,7 +6,7 @@ from tests.unit.tiny import KD, bank, run, timeless
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.views import Views
 from wetakd.training.inference import predict
-from wetakd.training.loop import (
+from wetakd.training.trainer import (
     Targets,
     state_bytes,
 )

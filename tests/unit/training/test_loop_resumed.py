@@ -6,13 +6,13 @@ from tests.unit import tiny
 from tests.unit.tiny import CLEAN, KD, RECIPE, Memory, bank, every_step, run, timeless, with_dropout
 from wetakd.config import ModelConfig, RecipeConfig
 from wetakd.data.views import Views
+from wetakd.models.registry import build
 from wetakd.storage.store import Store
-from wetakd.training.loop import (
+from wetakd.training.trainer import (
     Targets,
     state_bytes,
     train,
 )
-from wetakd.training.models import build
 
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "nesterov": True},

@@ -10,12 +10,12 @@ from tests.unit import tiny
 from tests.unit.tiny import KD, RECIPE, bank, run
 from wetakd.config import ModelConfig
 from wetakd.data.views import Views
-from wetakd.training.loop import (
+from wetakd.models.registry import build
+from wetakd.training.trainer import (
     Targets,
     World,
     train,
 )
-from wetakd.training.models import build
 
 WORKERS = 2
 SHARED = {"views": Views(2, True, 1, 0), "recipe": RECIPE, "distillation": KD}

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wetakd.weights import Problem
-from wetakd.weights.logloss import LogitLogLoss, ProbabilityLogLoss
+from wetakd.weights.log_loss import LogitLogLoss, ProbabilityLogLoss
 
 from .worlds import make_scores
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize._differentialevolution import DifferentialEvolutionSolver
 
 from wetakd.weights import Options, Problem
-from wetakd.weights.evolution import DifferentialEvolution, latin_hypercube, tutorial_call
+from wetakd.weights.differential_evolution import DifferentialEvolution, latin_hypercube, tutorial_call
 
 from .worlds import make_probabilities, naive_count
 

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.weights import Problem, search
 
 from .worlds import make_probabilities, make_scores, naive_count

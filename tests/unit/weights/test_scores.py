@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.weights import Problem
 
 from .worlds import make_probabilities, make_scores

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import wetakd.weights
-from wetakd.errors import UserError
+from wetakd.common.errors import UserError
 from wetakd.weights import STRATEGIES, Found, Problem, Strategy, strategy_named
 
 from .contract import StrategyContract

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from wetakd.common.errors import UserError
 from wetakd.config import CallableData, CifarData
 from wetakd.data.sources._part import Part, Source
-from wetakd.errors import UserError
 
 
 def _array_part(field: str, images: np.ndarray, labels: np.ndarray) -> Part:

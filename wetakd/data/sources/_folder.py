@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wetakd.common.errors import UserError
 from wetakd.config import FolderData
 from wetakd.data.sources._part import Part, Source
-from wetakd.errors import UserError
 
 _NUM_NAMED = 5
 """Links to folders that a message names."""

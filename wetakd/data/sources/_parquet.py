@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from wetakd.common.errors import UserError
+from wetakd.common.redact import scrub, shown, split
 from wetakd.config import ParquetData
 from wetakd.data.sources._part import Part, Source
-from wetakd.errors import UserError
-from wetakd.storage.uri import scrub, shown, split
 
 _BATCH_ROWS = 512
 _USUAL_LABELS = ("label", "labels", "class", "target", "y", "fine_label")

@@ -1,0 +1,28 @@
+"""What whoever trains a network or a student is told."""
+
+from tests.unit.tiny import dataset
+from wetakd.config.study_file import load
+from wetakd.data.views import Views
+from wetakd.plan.study_plan import Plan
+from wetakd.stages.assignments import network_address, network_job, student_address, student_job
+
+PLAN = Plan(load(None, ["weights.mixture=logits", "study.subsets=[3]", "study.strategies=[uniform, de]"]), dataset())
+
+
+def test_a_teacher_learns_from_labels_and_an_assistant_from_its_teachers_evenly() -> None:
+    teacher, assistant = (network_job(node, PLAN.config, "runs") for node in PLAN.nodes[:2])
+    assert (teacher.distillation, teacher.weights_K) == (None, ())
+    assert (assistant.distillation, assistant.weights_K) == (PLAN.nodes[1].config.distillation, (1.0,))
+    assert teacher.address == network_address(PLAN.nodes[0].key)
+    assert teacher.seed != assistant.seed
+
+
+def test_a_student_learns_from_its_mixture_or_from_labels_alone() -> None:
+    by_strategy = {trial.arm.strategy: trial for trial in PLAN.trials}
+    mixed = PLAN.student(by_strategy["de"], [0.2, 0.3, 0.5])
+    job = student_job(mixed, PLAN.config, "runs", stop_after=2)
+    assert (job.address, job.weights_K, job.stop_after) == (student_address(mixed.key), (0.2, 0.3, 0.5), 2)
+    assert job.distillation == PLAN.config.student.distillation
+    assert (job.mixture, job.views) == ("logits", Views.of(PLAN.config.views))
+    alone = student_job(PLAN.student(by_strategy["none"], ()), PLAN.config, "runs")
+    assert (alone.distillation, alone.weights_K, alone.stop_after) == (None, (), None)

@@ -1,0 +1,201 @@
+"""`wetakd init`: a study file for images of one's own, from a look at where they lie."""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from wetakd.common.errors import UserError
+from wetakd.common.redact import shown
+from wetakd.config import DataConfig
+from wetakd.data.decoding import open_image
+from wetakd.data.sources import Part, Source, Stored, find_columns, open_source
+
+NAMED = ("digits", "cifar10", "cifar100")
+_TEST_NAMES = ("test", "val", "valid", "validation")
+_NUM_LOOKED_AT = 64
+# Beyond this, networks for small images are slow; whoever needs more says so.
+_LARGEST = 64
+_FEW = 5000
+
+Block = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at the images found."""
+
+    data: Block
+    """The block of the study file."""
+    num_images: int
+    num_classes: int
+    has_test: bool
+    side: int
+    """Pixels of the shorter side, of the smallest image."""
+    size: int | None
+    """What `transform.size` should be; None where all images agree and are small."""
+    channels: str
+    """`keep`, or `rgb` where grey and colour are mixed."""
+    is_grey: bool
+    notes: tuple[str, ...] = ()
+    """Lines that the user should see."""
+
+    def __str__(self) -> str:
+        kind = "grey" if self.is_grey else "colour"
+        return f"{self.num_images:,} {kind} images of {self.num_classes} classes, {self.side} pixels a side at least"
+
+
+def look(place: str, test: str | None = None) -> Look:
+    """Find out what lies at `place`: digits, cifar10, cifar100, Parquet, an image folder, or `module:function`.
+
+    Raises:
+        UserError: nothing that is one of these, or images that cannot be read.
+    """
+    data = detect(place, test)
+    source = open_source(TypeAdapter(DataConfig).validate_python(data))
+    first = enumerate(islice(source.train.images(), _NUM_LOOKED_AT))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        shapes = [_shape(source.train, i, stored) for i, stored in first if stored is not None]
+    if not shapes:
+        raise UserError(f"{place}: holds no images")
+    sides = sorted(min(height, width) for height, width, _ in shapes)
+    agree = len({shape[:2] for shape in shapes}) == 1
+    grey = Counter(is_grey for _, _, is_grey in shapes)
+    size = None if agree and sides[0] <= _LARGEST else max(8, min(_LARGEST, sides[len(sides) // 2]))
+    return Look(
+        data=data,
+        num_images=len(source.train.labels_N) + (len(source.test.labels_N) if source.test else 0),
+        num_classes=_num_classes(source),
+        has_test=source.test is not None,
+        side=sides[0],
+        size=size,
+        channels="keep" if len(grey) == 1 else "rgb",
+        is_grey=len(grey) == 1 and grey[True] > 0,
+        notes=source.notes,
+    )
+
+
+def _num_classes(source: Source) -> int:
+    return len(source.class_names) if source.class_names else int(source.train.labels_N.max(initial=0)) + 1
+
+
+def _shape(part: Part, i: int, stored: Stored) -> tuple[int, int, bool]:
+    """Height, width, and whether it is grey."""
+    if isinstance(stored, np.ndarray):
+        return stored.shape[0], stored.shape[1], stored.ndim == 2 or stored.shape[2] == 1
+    try:
+        with open_image(stored) as image:
+            return image.height, image.width, image.mode in ("1", "L", "LA", "I", "I;16")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{part.field}: {part.where(i)} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def detect(place: str, test: str | None = None) -> dict[str, Any]:
+    """The `data` block for what lies at `place`, and for a test set at `test`."""
+    path = Path(place).expanduser()
+    if place in NAMED and not path.exists():
+        if test is not None:
+            raise UserError(f"--test: {place} has a test set of its own, or is split; leave it out")
+        return {"source": place} if place == "digits" else {"source": place, "download": True}
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", place) and not path.exists():
+        return {"source": "callable", "callable": place}
+    if "://" in place or path.suffix == ".parquet":
+        return _parquet(place, test)
+    if not path.is_dir():
+        raise UserError(
+            f"{place!r}: is no folder, no Parquet file, no module:function and none of {', '.join(NAMED)}; name where "
+            "the images are"
+        )
+    return _folder(place, path, test)
+
+
+def _folder(place: str, path: Path, test: str | None) -> dict[str, Any]:
+    parquet = sorted(file.name for file in path.glob("*.parquet"))
+    if parquet:
+        found = {name: f"{place}/{name}*.parquet" for name in ("train", *_TEST_NAMES) if _begins(parquet, name)}
+        held_out = next((found[name] for name in _TEST_NAMES if name in found), None)
+        return _parquet(found.get("train", f"{place}/*.parquet"), test or (held_out if "train" in found else None))
+    below = sorted(child.name for child in path.iterdir() if child.is_dir() and child.name[0] != ".")
+    if "train" in below and _holds_images_by_class(path / "train"):
+        held_out = next((f"{place}/{name}" for name in _TEST_NAMES if name in below), None)
+        return _folder(f"{place}/train", path / "train", test or held_out)
+    if not below:
+        raise UserError(f"{place!r}: holds neither Parquet files nor a sub-folder for each class")
+    return {"source": "folder", "train": place} | ({"test": test} if test else {})
+
+
+def _holds_images_by_class(path: Path) -> bool:
+    """Whether it is a split; else `train` is a class, of vehicles say."""
+    return any(child.is_dir() or child.suffix == ".parquet" for child in path.iterdir() if child.name[0] != ".")
+
+
+def _begins(names: list[str], word: str) -> bool:
+    return any(name.startswith(word) for name in names)
+
+
+def _parquet(train: str, test: str | None) -> dict[str, Any]:
+    image, label = find_columns(train)
+    block = {"source": "parquet", "train": train} | ({"test": test} if test else {})
+    return block | {"image_column": image, "label_column": label}
+
+
+def name_of(place: str) -> str:
+    """A name for a study of what lies at `place`."""
+    last = re.split(r"[/:]", shown(place).partition("?")[0].rstrip("/").removesuffix(".parquet"))[-1]
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", last).strip("-_")[:62] or "mine"
+
+
+def study_file(place: str, found: Look, name: str, file: str) -> str:
+    """The text of a study file for what `look` found."""
+    small = found.side < 16
+    family, depths = ("plain", (10, 8, 6, 4, 2)) if small else ("resnet", (56, 32, 20, 14, 8))
+    text = files("wetakd.commands").joinpath("template.yaml").read_text(encoding="utf-8")
+    num_fit = 0.6 * found.num_images
+    return string.Template(text).substitute(
+        place=place,
+        file=file,
+        name=name,
+        data=_block(found.data),
+        share="0.15" if found.num_images < _FEW else "0.1",
+        test="  # test: 0.2           # the source has a test set" if found.has_test else "  test: 0.2",
+        transform=_transform(found),
+        more=3,
+        views=4,
+        padding=1 if small else 4,
+        flip=json.dumps(not found.is_grey),
+        family=family,
+        teacher=depths[0],
+        student=depths[-1],
+        epochs=10 if small else 30,
+        batch=64 if num_fit < 20_000 else 128,
+        lr=0.05 if small else 0.1,
+        assistants="\n".join(_assistant(family, depth) for depth in depths[1:-1]),
+    )
+
+
+def _block(values: Block) -> str:
+    # JSON is YAML: whatever stands in a path stays in its quotes.
+    return "\n".join(f"  {field}: {json.dumps(value, ensure_ascii=False)}" for field, value in values.items())
+
+
+def _transform(found: Look) -> str:
+    size = f"  size: {found.size}              # pixels, square; " if found.size else "  # size: 32            # "
+    why = "the images differ in size or are large" if found.size else "all images have one size already"
+    return f"{size}{why}\n  channels: {found.channels}        # grey, rgb, or what the first image has"
+
+
+def _assistant(family: str, depth: int) -> str:
+    return f"  ta{depth}:\n    model: {{name: {family}, options: {{depth: {depth}}}}}\n    recipe: *recipe"

@@ -1,0 +1,204 @@
+"""Networks that were trained elsewhere: a checkpoint, or nothing but what they say of every image.
+
+A file of logits holds float logits of every sample id of the study (a row of its images: training images in the order
+of the source, then the test images; `log p` will do for probabilities), N samples, V views, C classes:
+
+- `.npy`: an array N x C, or V x N x C;
+- `.npz`: such an array `logits`, and where its rows are in another order their sample ids `sample_id`;
+- `.parquet`: columns `sample_id` and `logits` (lists of C floats), and `view` where there are several.
+
+Views above 0 are only needed of the samples of the split fit. Nothing is unpickled but tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pyarrow import fs
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from wetakd.common.errors import UserError
+from wetakd.common.redact import scrub, shown
+from wetakd.config import NetworkConfig, block_of
+from wetakd.data.dataset import Dataset
+from wetakd.logits import logit_cache
+from wetakd.models.registry import build, cost
+from wetakd.stages.training_job import input_shape
+from wetakd.storage.store import Store
+from wetakd.training.train_state import state_bytes
+
+_BLOB = "weights.safetensors"
+# Where training scripts like to keep a state_dict within their checkpoints.
+_NESTS = ("state_dict", "model", "model_state_dict")
+_WRAPPED = "module."
+
+
+def adopt(store: Store, address: str, network: NetworkConfig, dataset: Dataset, name: str) -> None:
+    """Commit a network that was trained elsewhere under its address, as if it had been trained here."""
+    facts: dict[str, Any] = {"epochs": [], "train_seconds": 0.0, "data": dataset.fingerprint}
+    if network.logits is not None:
+        store.commit(address, {}, facts | {"parameters": None, "macs": None})
+        return
+    model, shape = load_checkpoint(network, dataset, name), input_shape(dataset)
+    size = cost(model, shape)
+    store.commit(address, {_BLOB: state_bytes(model)}, facts | {"parameters": size.parameters, "macs": size.macs})
+
+
+def check(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> None:
+    """Raise UserError unless the file of a network from elsewhere fits the study."""
+    if network.logits is not None:
+        logits_table(network, dataset, num_views, name)
+    else:
+        model = load_checkpoint(network, dataset, name)
+        cost(model, input_shape(dataset), field=f"{block_of(name)}.model")
+
+
+def digest(network: NetworkConfig, name: str) -> str:
+    """SHA-256 of the file that a network from elsewhere is in."""
+    return hashlib.sha256(_read(*_place(network, name))).hexdigest()
+
+
+def _place(network: NetworkConfig, name: str) -> tuple[str, str]:
+    """The file, and the field that names it."""
+    if network.logits is not None:
+        return network.logits, f"{block_of(name)}.logits"
+    assert network.checkpoint is not None, "only for networks from elsewhere"
+    return network.checkpoint, f"{block_of(name)}.checkpoint"
+
+
+def _read(path: str, field: str) -> bytes:
+    local = Path(path).expanduser()
+    if "://" not in path and local.exists() and not local.is_file():
+        raise UserError(f"{field}: {path!r} is no file")  # a pipe would be waited for
+    try:
+        if "://" not in path:
+            return local.read_bytes()
+        filesystem, inside = fs.FileSystem.from_uri(path)
+        with filesystem.open_input_stream(inside) as stream:
+            data: bytes = stream.read()
+        return data
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or scrub(" ".join(str(error).split()), path)
+        raise UserError(f"{field}: {shown(path)!r} cannot be read: {reason}") from None
+
+
+def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.Module:
+    """The network with the weights of its checkpoint.
+
+    Raises:
+        UserError: a file that is missing or no such thing, or weights of another architecture.
+    """
+    path, field = _place(network, name)
+    model = build(
+        network.model, input_shape(dataset), dataset.num_classes, seed=0, field=field.replace("checkpoint", "model")
+    )
+    state = _state_dict(_read(path, field), f"{field}: {shown(path)!r}")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{field}: {shown(path)!r} holds the weights of another network: {reason}") from error
+    return model
+
+
+def _state_dict(data: bytes, where: str) -> Mapping[str, Tensor]:
+    """Tensors by name, out of safetensors or of what torch.save wrote; read without running anything."""
+    try:
+        state: Any = load_safetensors(data)
+    except SafetensorError:
+        try:
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception as error:  # its readers of damaged bytes raise anything
+            raise UserError(
+                f"{where} is neither safetensors nor a state_dict that torch.save wrote (whole models are not read, "
+                "for that would run their code)"
+            ) from error
+    for nest in _NESTS:
+        if isinstance(state, dict) and isinstance(state.get(nest), dict):
+            state = state[nest]
+    tensors = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not tensors or not state:
+        raise UserError(f"{where} holds no state_dict: tensors by name are needed")
+    # DistributedDataParallel and DataParallel put this before every name.
+    wrapped = all(key.startswith(_WRAPPED) for key in state)
+    return {key.removeprefix(_WRAPPED) if wrapped else key: value for key, value in state.items()}
+
+
+def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> pa.Table:
+    """The bank table of a file of logits.
+
+    Raises:
+        UserError: a file that is missing, damaged or laid out otherwise, logits that are missing or no finite numbers.
+    """
+    path, field = _place(network, name)
+    where = f"{field}: {shown(path)!r}"
+    ids_R, views_R, logits_RC = _rows(path, _read(path, field), where)
+    num, num_classes = len(dataset.labels_N), dataset.num_classes
+    if logits_RC.ndim != 2 or logits_RC.shape[1] != num_classes or len(ids_R) != len(logits_RC):
+        raise UserError(f"{where} has logits of shape {list(logits_RC.shape)}; {num_classes} a sample are needed")
+    if len(ids_R) and (ids_R.min() < 0 or ids_R.max() >= num):
+        raise UserError(f"{where} has sample ids from {ids_R.min()} to {ids_R.max()}; the study has 0 to {num - 1}")
+    row_of: dict[int, np.ndarray] = {}
+    for view in range(num_views):
+        of_view = np.flatnonzero(views_R == view)
+        row_of[view] = np.full(num, -1)
+        row_of[view][ids_R[of_view]] = of_view
+
+    def logits_of(sample_ids: np.ndarray, view: int) -> np.ndarray:
+        rows = row_of[view][sample_ids]
+        if (rows < 0).any():
+            raise UserError(
+                f"{where} has no logits of sample {sample_ids[rows < 0][0]} in view {view}"
+                + ("; set views.num: 1, or give the other views" if view else "")
+            )
+        logits_NC: np.ndarray = logits_RC[rows]
+        return logits_NC
+
+    try:
+        return logit_cache.assemble(dataset, num_views, logits_of)
+    except FloatingPointError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _rows(path: str, data: bytes, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sample id, view and logits of each row."""
+    suffix = Path(path).suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return _parquet_rows(data)
+        if suffix in (".npy", ".npz"):
+            return _numpy_rows(np.load(io.BytesIO(data), allow_pickle=False))
+    except Exception as error:  # numpy's and zip's readers of damaged bytes raise anything
+        raise UserError(f"{where} is not laid out as logits: {' '.join(str(error).split())[:200]}") from error
+    raise UserError(f"{where} must end in .npy, .npz or .parquet")
+
+
+def _parquet_rows(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = pq.read_table(pa.BufferReader(data)).combine_chunks()
+    ids_R = table.column("sample_id").to_numpy().astype(np.int64)
+    views_R = table.column("view").to_numpy() if "view" in table.column_names else np.zeros(len(ids_R), np.int64)
+    return ids_R, views_R, np.array(table.column("logits").to_pylist(), dtype=np.float32)
+
+
+def _numpy_rows(loaded: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    logits = loaded if isinstance(loaded, np.ndarray) else loaded["logits"]
+    if logits.ndim not in (2, 3):
+        raise ValueError(f"an array of shape {list(logits.shape)}; samples x classes, or views x samples x classes")
+    logits_VNC = logits.astype(np.float32).reshape(-1, *logits.shape[-2:])
+    num_views, num = logits_VNC.shape[:2]
+    given = not isinstance(loaded, np.ndarray) and "sample_id" in loaded.files
+    ids_N = loaded["sample_id"].astype(np.int64) if given else np.arange(num)
+    if ids_N.shape != (num,):
+        raise ValueError(f"{list(ids_N.shape)} sample ids for {num} samples")
+    views_R = np.repeat(np.arange(num_views), num)
+    return np.tile(ids_N, num_views), views_R, logits_VNC.reshape(num_views * num, -1)

@@ -1,0 +1,1 @@
+"""Networks: architectures, building them by name, checks, cost and latency."""

@@ -1,0 +1,303 @@
+"""What a study consists of, before any of it runs: networks, searches and students, each with its address.
+
+A key is a hash of all that determines a result and of nothing else, so whatever lies on storage under its key need
+never be computed again. Placement, retries and names are in no key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from wetakd.common.canonical_json import key_of, seed_of
+from wetakd.config import (
+    TEACHER,
+    DistillationConfig,
+    ModelConfig,
+    NetworkConfig,
+    PlacementConfig,
+    RecipeConfig,
+    StudentConfig,
+    StudyConfig,
+    points_of,
+    student_at,
+)
+from wetakd.data.dataset import Dataset
+from wetakd.logits.external_networks import digest
+from wetakd.models.registry import source_digest
+from wetakd.training.trainer import RECIPE_VERSION, resolve_precision
+from wetakd.weights import place_of
+
+NO_POINT = "{}"
+# Raise it when a search gives other weights than before: old results are then left alone and made anew.
+SEARCH_VERSION = 2
+
+
+def device_of(placement: PlacementConfig) -> str:
+    """The torch device that a worker with this placement trains on."""
+    return "cuda" if placement.gpus > 0 else "cpu"
+
+
+@dataclass(frozen=True)
+class NetworkNode:
+    """One network of one replicate: a node of the graph, with its address and the addresses of its teachers."""
+
+    name: str
+    replicate: int
+    seed: int
+    config: NetworkConfig
+    precision: str
+    key: str
+    teachers: tuple[str, ...]
+    teacher_keys: tuple[str, ...]
+
+    @property
+    def uid(self) -> str:
+        """Names this node within the study."""
+        return f"network:{self.replicate}:{self.name}"
+
+    @property
+    def distillation(self) -> DistillationConfig | None:
+        """What it minimises beside the labels' cross-entropy; None for a network without teachers."""
+        return self.config.distillation if self.teachers else None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One recipe under comparison: how the weights are set, over which networks, at which swept point."""
+
+    strategy: str
+    assistants: tuple[str, ...]
+    point: str = NO_POINT
+
+    @property
+    def label(self) -> str:
+        """Short name, such as `de ta8+ta6`."""
+        named = f"{self.strategy} {'+'.join(self.assistants)}".strip()
+        return named if self.point == NO_POINT else f"{named} {self.point}"
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether its weights come from a strategy rather than being given by what the control is."""
+        return self.strategy not in CONTROLS
+
+
+CONTROLS = ("none", "teacher", "single", "dgkd")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One student to train: an arm, a replicate and a seed."""
+
+    arm: Arm
+    replicate: int
+    seed: int
+
+    @property
+    def uid(self) -> str:
+        """Names this trial within the study."""
+        return f"trial:{self.arm.label}:{self.replicate}:{self.seed}"
+
+    @property
+    def student_seed(self) -> int:
+        """Seed of initial weights and data order: the same for every arm, new for every replicate."""
+        return seed_of("student", self.replicate, self.seed)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search for ensemble weights."""
+
+    strategy: str
+    assistants: tuple[str, ...]
+    replicate: int
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Student:
+    """What determines one student: the recipe and the mixture that teaches it (no teachers: labels alone)."""
+
+    key: str
+    config: StudentConfig
+    precision: str
+    seed: int
+    teacher_keys: tuple[str, ...]
+    weights_K: tuple[float, ...]
+
+
+class Plan:
+    """Everything that `config` asks for on `dataset`."""
+
+    def __init__(self, config: StudyConfig, dataset: Dataset) -> None:
+        self.config = config
+        self.dataset = dataset
+
+    @cached_property
+    def nodes(self) -> list[NetworkNode]:
+        """Every network of every replicate, teachers before pupils."""
+        return [node for replicate in range(self.config.study.replicates) for node in self._replicate_nodes(replicate)]
+
+    def _replicate_nodes(self, replicate: int) -> Iterable[NetworkNode]:
+        keys: dict[str, str] = {}
+        for name in self.config.training_order():
+            network = self.config.networks[name]
+            teachers = self.config.teachers_of(name)
+            seed = seed_of("network", self.config.study.seed, replicate, name)
+            precision = resolve_precision(network.recipe.precision, device_of(network.placement))
+            teacher_keys = tuple(keys[teacher] for teacher in teachers)
+            if network.is_imported:
+                keys[name] = self._import_key(name, network)
+            else:
+                keys[name] = self._training_key(
+                    network.model,
+                    network.recipe,
+                    precision,
+                    seed,
+                    network.distillation if teachers else None,
+                    [(key, 1 / len(teachers)) for key in teacher_keys],
+                    workers=network.workers,
+                )
+            yield NetworkNode(name, replicate, seed, network, precision, keys[name], teachers, teacher_keys)
+
+    def _import_key(self, name: str, network: NetworkConfig) -> str:
+        """Of what a file says: the same in every replicate."""
+        return key_of(
+            {
+                "kind": "import",
+                "data": self.dataset.fingerprint,
+                "views": self.config.views.model_dump(mode="json"),
+                "model": network.model.model_dump(mode="json"),
+                "source": source_digest(network.model.name),
+                "file": digest(network, name),
+            }
+        )
+
+    @cached_property
+    def node_of(self) -> Mapping[tuple[int, str], NetworkNode]:
+        """Nodes by (replicate, name)."""
+        return {(node.replicate, node.name): node for node in self.nodes}
+
+    @cached_property
+    def points(self) -> list[str]:
+        """Every combination of swept values as JSON text, in a fixed order."""
+        return points_of(self.config.study)
+
+    @cached_property
+    def arms(self) -> list[Arm]:
+        """Every recipe under comparison: controls first, then the strategies by subset."""
+        study, pool = self.config.study, self.config.pool
+        subsets = self.config.subsets
+        singles = {s for s in subsets if len(s) == 1} | (
+            {(name,) for name in pool} if "single" in study.controls else set()
+        )
+        recipes: list[tuple[str, tuple[str, ...]]] = [("none", ())] if "none" in study.controls else []
+        recipes += [("teacher", (TEACHER,))] if "teacher" in study.controls else []
+        # One network leaves nothing to weigh, so a subset of one is the control `single` (TAKD), whatever the strategy.
+        recipes += [("single", (name,)) for name in pool if (name,) in singles and name != TEACHER]
+        recipes += [("dgkd", (TEACHER, *self.config.assistants))] if "dgkd" in study.controls else []
+        recipes += [(strategy, subset) for subset in subsets if len(subset) > 1 for strategy in study.strategies]
+        return [Arm(strategy, names, point) for point in self.points for strategy, names in recipes]
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """Every arm with every seed in every replicate."""
+        study = self.config.study
+        return [
+            Trial(arm, replicate, seed)
+            for replicate in range(study.replicates)
+            for arm in self.arms
+            for seed in study.seeds
+        ]
+
+    def search(self, trial: Trial) -> Search:
+        """The search that gives a trial its weights; the trial's seed goes with it."""
+        bank_keys = [self.node_of[trial.replicate, name].key for name in trial.arm.assistants]
+        weights = self.config.weights.model_dump(mode="json")
+        seed = seed_of("search", trial.replicate, trial.seed)
+        payload = {
+            "kind": "search",
+            "version": SEARCH_VERSION,
+            "banks": bank_keys,
+            "strategy": trial.arm.strategy,
+            "weights": weights,
+            "seed": seed,
+        }
+        if (place := place_of(trial.arm.strategy)) is not None:
+            payload["source"] = source_digest(place, field="study.strategies")
+        return Search(trial.arm.strategy, trial.arm.assistants, trial.replicate, seed, key_of(payload))
+
+    def contributions_key(self, replicate: int) -> str:
+        """Address of what each network of the pool adds to the ensemble."""
+        banks = [self.node_of[replicate, name].key for name in self.config.pool]
+        mixture = {"mixture": self.config.weights.mixture, "temperature": self.config.weights.temperature}
+        return key_of({"kind": "contributions", "version": SEARCH_VERSION, "banks": banks, **mixture})
+
+    def student(self, trial: Trial, weights_K: Iterable[float]) -> Student:
+        """The student of a trial, once its weights are known. Networks of weight 0 do not teach, so are left out."""
+        config = self.student_config(trial.arm.point)
+        mixture = [
+            (self.node_of[trial.replicate, name].key, float(weight))
+            for name, weight in zip(trial.arm.assistants, weights_K, strict=True)
+            if weight > 0
+        ]
+        precision = resolve_precision(config.recipe.precision, device_of(config.placement))
+        distillation = config.distillation if mixture else None
+        key = self._training_key(
+            config.model, config.recipe, precision, trial.student_seed, distillation, mixture, workers=0
+        )
+        teacher_keys, weights = tuple(k for k, _ in mixture), tuple(w for _, w in mixture)
+        return Student(key, config, precision, trial.student_seed, teacher_keys, weights)
+
+    def student_config(self, point: str) -> StudentConfig:
+        """The student's block of the file with a swept point applied."""
+        return student_at(self.config.student, point)
+
+    def _training_key(
+        self,
+        model: ModelConfig,
+        recipe: RecipeConfig,
+        precision: str,
+        seed: int,
+        distillation: DistillationConfig | None,
+        mixture: list[tuple[str, float]],
+        workers: int | tuple[int, int],
+    ) -> str:
+        own_loss = source_digest(distillation.loss, field="distillation.loss") if distillation else None
+        return key_of(
+            {
+                "kind": "training",
+                "version": RECIPE_VERSION,
+                "data": self.dataset.fingerprint,
+                "views": self.config.views.model_dump(mode="json"),
+                "model": model.model_dump(mode="json"),
+                "source": source_digest(model.name),
+                "recipe": recipe.model_dump(mode="json") | {"precision": precision},
+                "seed": seed,
+                "distillation": distillation.model_dump(mode="json") if distillation else None,
+                "mixture": self.config.weights.mixture if len(mixture) > 1 else None,
+                "teachers": [list(part) for part in mixture],
+                "workers": workers if isinstance(workers, int) else list(workers),
+            }
+            | ({"loss": own_loss} if own_loss else {})
+        )
+
+
+def evenly(num: int) -> tuple[float, ...]:
+    """Equal weights of `num` networks; of none, none."""
+    return (1.0 / num,) * num if num else ()
+
+
+def control_weights(trial: Trial) -> tuple[float, ...]:
+    """Weights of a control, which nobody searches: equal over what it names."""
+    return evenly(len(trial.arm.assistants))
+
+
+def describe_point(point: str) -> Mapping[str, Any]:
+    """The swept values of a point by field."""
+    values: Mapping[str, Any] = json.loads(point)
+    return values

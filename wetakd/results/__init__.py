@@ -1,0 +1,1 @@
+"""What a study found: records, result tables, statistics, arms, contrasts and findings."""

@@ -1,0 +1,1 @@
+"""The stages of a running study, one module each."""

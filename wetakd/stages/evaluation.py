@@ -1,0 +1,172 @@
+"""The test set, opened once: after the winner is chosen, for every arm alike.
+
+Students are judged in Ray tasks, a handful a task; each judgement lies on storage under the student's key, with the
+correctness of every single test image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from wetakd.cluster import heartbeat
+from wetakd.cluster.heartbeat import Heartbeat, Voice
+from wetakd.cluster.ray_cluster import task_options
+from wetakd.config import ModelConfig, PlacementConfig, StudyConfig, WeightsConfig
+from wetakd.data.dataset import Dataset
+from wetakd.data.splits import SplitLabels
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import device_of
+from wetakd.results.statistics import classification_scores
+from wetakd.stages import training_job
+from wetakd.stages.ensembles import ensemble_problem
+from wetakd.stages.networks import TrainedNetwork
+from wetakd.stages.searches import Pool
+from wetakd.stages.students import TrainedStudent
+from wetakd.storage.store import Manifest, Store
+from wetakd.training.inference import predict
+
+Mixture = tuple[int, tuple[str, ...], tuple[float, ...]]
+_STUDENTS_A_TASK = 16
+_BLOB = "correct.bits"
+
+
+def address(key: str) -> str:
+    """Where the judgement of the student `key` lies on storage."""
+    return f"judgements/{key}"
+
+
+def judge_students(
+    students: Iterable[TrainedStudent],
+    config: StudyConfig,
+    store: Store,
+    dataset_ref: ray.ObjectRef[Dataset],
+    watch: Callable[[int, int], None],
+) -> dict[str, Mapping[str, float]]:
+    """Test scores of every finished student by its key. `watch(done, total)` counts students."""
+    finished = [(s.student.key, s.manifest, s.student.config.model) for s in students if s.manifest is not None]
+    chunks = [finished[i : i + _STUDENTS_A_TASK] for i in range(0, len(finished), _STUDENTS_A_TASK)]
+    placement = config.student.placement
+
+    def start(number: int, voice: Voice) -> ray.ObjectRef[Any]:
+        options = task_options(placement, config.limits.retries)
+        return voice.begin(options, _judge_chunk, store.uri, chunks[number], dataset_ref, device_of(placement))
+
+    scores: dict[str, Mapping[str, float]] = {}
+    starts = {number: partial(start, number) for number in range(len(chunks))}
+    watch(0, len(finished))
+    for _, judged in heartbeat.results(starts, config.limits, lambda number: f"test of students, part {number + 1}"):
+        scores |= judged
+        watch(len(scores), len(finished))
+    return scores
+
+
+def _judge_chunk(
+    heartbeat: Heartbeat,
+    store_uri: str,
+    students: Sequence[tuple[str, Manifest, ModelConfig]],
+    dataset: Dataset,
+    device: str,
+) -> dict[str, Mapping[str, float]]:
+    store, scores = Store(store_uri), {}
+    for key, manifest, model in students:
+        scores[key] = _judge_student(store, key, manifest, model, dataset, device, heartbeat.beat)
+    return scores
+
+
+def _judge_student(
+    store: Store,
+    key: str,
+    manifest: Manifest,
+    model: ModelConfig,
+    dataset: Dataset,
+    device: str,
+    on_step: Callable[[], None],
+) -> Mapping[str, float]:
+    found = store.find_intact(address(key))
+    if found is not None:
+        return found.facts
+    network = training_job.load_model(store, manifest, model, dataset)
+    logits_NC = predict(network, dataset, dataset.splits.test, device=device, on_step=on_step)
+    labels_N = dataset.labels_N[dataset.splits.test]
+    scores = classification_scores(logits_NC, labels_N)
+    facts = {
+        "student_test_accuracy": scores.accuracy,
+        "student_test_macro_accuracy": scores.macro_accuracy,
+        "student_test_calibration_error": scores.calibration_error,
+        "student_test_nll": scores.nll,
+    }
+    correct_N = logits_NC.argmax(axis=1) == labels_N
+    store.commit(address(key), {_BLOB: np.packbits(correct_N).tobytes()}, facts)
+    return facts
+
+
+def judge_ensembles(
+    mixtures: Iterable[Mixture],
+    networks: Mapping[tuple[int, str], TrainedNetwork],
+    config: StudyConfig,
+    labels_ref: ray.ObjectRef[SplitLabels],
+) -> dict[Mixture, dict[str, float]]:
+    """Accuracy and NLL of every (replicate, names, weights) mixture on weigh, choose and test."""
+    by_pool: dict[Pool, list[tuple[float, ...]]] = {}
+    for replicate, names, weights in dict.fromkeys(mixtures):
+        by_pool.setdefault((replicate, names), []).append(weights)
+
+    def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
+        refs = [networks[pool[0], name].ref for name in pool[1]]
+        options = task_options(PlacementConfig(), config.limits.retries)
+        return voice.begin(options, _judge_pool, refs, by_pool[pool], labels_ref, config.weights)
+
+    judged: dict[Mixture, dict[str, float]] = {}
+    starts = {pool: partial(start, pool) for pool in by_pool}
+    for (replicate, names), rows in heartbeat.results(starts, config.limits, _label):
+        for weights, row in zip(by_pool[replicate, names], rows, strict=True):
+            judged[replicate, names, weights] = row
+    return judged
+
+
+def _label(pool: Pool) -> str:
+    replicate, names = pool
+    return f"test of ensembles of {', '.join(names)} (replicate {replicate})"
+
+
+def _judge_pool(
+    heartbeat: Heartbeat,
+    bank_refs: Sequence[ray.ObjectRef[pa.Table]],
+    all_weights: Sequence[tuple[float, ...]],
+    labels: SplitLabels,
+    config: WeightsConfig,
+) -> list[dict[str, float]]:
+    logits = [logit_cache.view(table) for table in ray.get(list(bank_refs))]
+    rows: list[dict[str, float]] = [{} for _ in all_weights]
+    for split in ("weigh", "choose", "test"):
+        problem = ensemble_problem(logits, labels, config, split)
+        for row, weights in zip(rows, all_weights, strict=True):
+            heartbeat.beat()
+            accuracy, nll = problem.evaluate(np.asarray(weights))
+            row[f"ensemble_{split}_accuracy"], row[f"ensemble_{split}_nll"] = float(accuracy), float(nll)
+    return rows
+
+
+def judge_networks(
+    networks: Mapping[tuple[int, str], TrainedNetwork], dataset: Dataset
+) -> dict[tuple[int, str], dict[str, Any]]:
+    """Choose and test scores of every finished network, from its bank."""
+    scores: dict[tuple[int, str], dict[str, Any]] = {}
+    for place, network in networks.items():
+        if network.bank_ref is None:
+            continue
+        logits = logit_cache.view(ray.get(network.bank_ref))
+        on_choose = classification_scores(logits.choose_NC, dataset.labels_N[dataset.splits.choose])
+        on_test = classification_scores(logits.test_NC, dataset.labels_N[dataset.splits.test])
+        scores[place] = {
+            "choose_accuracy": on_choose.accuracy,
+            "test_accuracy": on_test.accuracy,
+            "test_nll": on_test.nll,
+        }
+    return scores

@@ -1,0 +1,200 @@
+"""The result tables of a study: one row a trial, one a network, one an epoch, one a contribution.
+
+Rows stand in the order of the plan, and nothing in a result column depends on time, place or luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from wetakd.cluster.capacity import num_workers
+from wetakd.config import TEACHER, NetworkConfig
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import Plan, Trial
+from wetakd.results.stored_results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Spending
+from wetakd.stages.networks import TrainedNetwork
+from wetakd.stages.searches import Searches, Weighed
+from wetakd.stages.students import TrainedStudent
+from wetakd.stages.training_job import history
+from wetakd.weights import SearchResult
+
+
+def trials_table(
+    trials: Sequence[Trial],
+    weighed: Weighed,
+    outcomes: Mapping[Trial, TrainedStudent],
+    networks: Mapping[tuple[int, str], TrainedNetwork],
+) -> pd.DataFrame:
+    """Every trial with all that is known before the test set is opened."""
+    rows = []
+    for trial in trials:
+        row = _arm_columns(trial, networks) | _search_columns(weighed.weights.get(trial), weighed.results.get(trial))
+        row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": weighed.errors[trial]}
+        rows.append({column: row.get(column) for column in TRIALS.names})
+    return pd.DataFrame(rows, columns=TRIALS.names)
+
+
+def _arm_columns(trial: Trial, networks: Mapping[tuple[int, str], TrainedNetwork]) -> dict[str, Any]:
+    manifests = [networks[trial.replicate, name].manifest for name in trial.arm.assistants]
+    sizes = [manifest.facts["parameters"] for manifest in manifests if manifest]
+    return {
+        "strategy": trial.arm.strategy,
+        "assistants": list(trial.arm.assistants),
+        "num_assistants": len(trial.arm.assistants),
+        "assistant_parameters": None if None in sizes else sum(sizes),
+        "replicate": trial.replicate,
+        "seed": trial.seed,
+        "point": trial.arm.point,
+    }
+
+
+def _search_columns(weights_K: tuple[float, ...] | None, result: SearchResult | None) -> dict[str, Any]:
+    columns: dict[str, Any] = {"weights": list(weights_K) if weights_K else None}
+    if result is not None:
+        columns |= {
+            "evaluations": result.evaluations,
+            "search_seconds": result.seconds,
+            "accuracy_cap": result.accuracy_cap,
+            "gap": result.gap,
+            "crossfit_gain": result.crossfit_gain,
+            "crossfit_error": result.crossfit_error,
+        }
+    return columns
+
+
+def _student_columns(outcome: TrainedStudent) -> dict[str, Any]:
+    columns: dict[str, Any] = {"student_key": outcome.student.key, "error": outcome.error}
+    if outcome.manifest is not None:
+        last = history(outcome.manifest)[-1]
+        columns |= {
+            "student_choose_accuracy": last.choose_accuracy,
+            "train_seconds": outcome.manifest.facts["train_seconds"],
+        }
+    elif outcome.stopped_at is not None:
+        columns |= {
+            "student_choose_accuracy": outcome.stopped_at.choose_accuracy,
+            "stopped_at_epoch": outcome.stopped_at.epoch,
+        }
+    return columns
+
+
+def add_test_scores(
+    table: pd.DataFrame,
+    student_scores: Mapping[str, Mapping[str, float]],
+    ensemble_scores: Mapping[tuple[int, tuple[str, ...], tuple[float, ...]], Mapping[str, float]],
+) -> pd.DataFrame:
+    """The table with the columns that only the opened test set can fill."""
+    rows = table.to_dict("records")
+    for row in rows:
+        row.update(student_scores.get(row["student_key"], {}))
+        if row["weights"] is not None:
+            mixture = (row["replicate"], tuple(row["assistants"]), tuple(row["weights"]))
+            row.update(ensemble_scores.get(mixture, {}))
+    return pd.DataFrame(rows, columns=TRIALS.names)
+
+
+def networks_table(
+    networks: Mapping[tuple[int, str], TrainedNetwork], scores: Mapping[tuple[int, str], Mapping[str, float]]
+) -> pd.DataFrame:
+    """Every network of every replicate."""
+    rows = []
+    for place, network in networks.items():
+        facts = network.manifest.facts if network.manifest else {}
+        found = scores.get(place, {})
+        rows.append(
+            {
+                "name": network.node.name,
+                "role": "teacher" if network.node.name == TEACHER else "assistant",
+                "replicate": network.node.replicate,
+                "taught_by": list(network.node.teachers),
+                "parameters": facts.get("parameters"),
+                "macs": facts.get("macs"),
+                "choose_accuracy": found.get("choose_accuracy"),
+                "test_accuracy": found.get("test_accuracy"),
+                "test_nll": found.get("test_nll"),
+                "train_seconds": facts.get("train_seconds"),
+                "key": network.node.key,
+                "trained": network.trained,
+                "imported": _imported(network.node.config),
+                "error": network.error,
+            }
+        )
+    return pd.DataFrame(rows, columns=NETWORKS.names)
+
+
+def _imported(network: NetworkConfig) -> str | None:
+    """Where a network comes from that was not trained here."""
+    if not network.is_imported:
+        return None
+    return f"{'checkpoint' if network.checkpoint else 'logits'}, trained on: {network.trained_on}"
+
+
+def curves_table(
+    networks: Mapping[tuple[int, str], TrainedNetwork], outcomes: Mapping[Trial, TrainedStudent]
+) -> pd.DataFrame:
+    """Every epoch of every network and of every distinct student."""
+    sources = [("network", n.node.uid, n.node.name, n.manifest) for n in networks.values() if n.manifest is not None]
+    seen: set[str] = set()
+    for trial, outcome in outcomes.items():
+        if outcome.manifest is not None and outcome.student.key not in seen:
+            seen.add(outcome.student.key)
+            sources.append(("student", trial.uid, trial.arm.label, outcome.manifest))
+    rows = [
+        {"uid": uid, "kind": kind, "label": label, "epoch": e.epoch, "loss": e.loss, "lr": e.lr}
+        | {"choose_accuracy": e.choose_accuracy}
+        for kind, uid, label, manifest in sources
+        for e in history(manifest)
+    ]
+    return pd.DataFrame(rows, columns=CURVES.names)
+
+
+def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
+    """What each network of the pool adds to the ensemble, by replicate."""
+    rows = []
+    for replicate, added in sorted(searches.contributions.items()):
+        shapley = added.shapley_K if added.shapley_K is not None else [None] * len(plan.config.pool)
+        for name, without, share in zip(plan.config.pool, added.leave_one_out_K, shapley, strict=True):
+            rows.append(
+                {
+                    "replicate": replicate,
+                    "name": name,
+                    "leave_one_out": float(without),
+                    "shapley": None if share is None else float(share),
+                }
+            )
+    return pd.DataFrame(rows, columns=CONTRIBUTIONS.names)
+
+
+def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches: Searches) -> Spending:
+    """What the finished part of a study took."""
+    config = plan.config
+    cores = {name: network.placement.cpus * num_workers(network) for name, network in config.networks.items()}
+    gpus = {name: network.placement.gpus * num_workers(network) for name, network in config.networks.items()}
+    has_gpus = any(gpus.values()) or config.student.placement.gpus > 0
+    given = {name for name, network in config.networks.items() if network.logits}
+    students = trials[trials["error"].isna()].drop_duplicates("student_key").to_dict("records")
+    student_seconds = sum(_known(row["train_seconds"]) for row in students)
+    num_fit = len(plan.dataset.splits.fit)
+    trained = networks[networks["train_seconds"].notna()].to_dict("records")
+    return Spending(
+        network_core_seconds=sum(cores[row["name"]] * row["train_seconds"] for row in trained),
+        search_core_seconds=sum(result.seconds for result in searches.results.values()),
+        student_core_seconds=config.student.placement.cpus * student_seconds,
+        bank_passes=len(networks[networks["error"].isna() & ~networks["name"].isin(given)])
+        * logit_cache.num_rows(plan.dataset, config.views.num),
+        usual_passes=sum(_num_epochs(plan, row) * num_fit * row["num_assistants"] for row in students),
+        network_gpu_seconds=sum(gpus[row["name"]] * row["train_seconds"] for row in trained) if has_gpus else None,
+        student_gpu_seconds=config.student.placement.gpus * student_seconds if has_gpus else None,
+    )
+
+
+def _num_epochs(plan: Plan, row: Mapping[Any, Any]) -> int:
+    return int(_known(row["stopped_at_epoch"])) or plan.student_config(row["point"]).recipe.epochs
+
+
+def _known(value: float | None) -> float:
+    """A cell, 0 where it is empty."""
+    return 0.0 if value is None or value != value else float(value)

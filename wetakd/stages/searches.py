@@ -1,0 +1,160 @@
+"""The weight searches of a study: from banks to points on the simplex, on the split weigh and nothing else.
+
+One Ray task serves all searches over the same networks, so their scores are compiled once. Each result lies on
+storage under its key.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from wetakd.cluster import heartbeat
+from wetakd.cluster.heartbeat import Heartbeat, Voice
+from wetakd.cluster.ray_cluster import task_options
+from wetakd.config import PlacementConfig, WeightsConfig
+from wetakd.data.splits import SplitLabels
+from wetakd.logits import logit_cache
+from wetakd.plan.study_plan import Plan, Search, Trial
+from wetakd.stages.ensembles import SearchFailure, ensemble_problem, searched
+from wetakd.stages.networks import TrainedNetwork
+from wetakd.storage import failure_records
+from wetakd.storage.failure_records import Failure
+from wetakd.storage.store import Store
+from wetakd.weights import Contributions, Problem, SearchResult, contributions
+
+Pool = tuple[int, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Searches:
+    """What the searches found."""
+
+    results: Mapping[str, SearchResult]
+    errors: Mapping[str, str]
+    contributions: Mapping[int, Contributions]
+    num_new: int
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The weights of every trial that can run, where they came from, and why the others cannot."""
+
+    weights: Mapping[Trial, tuple[float, ...]]
+    results: Mapping[Trial, SearchResult]
+    searches: Searches
+    errors: Mapping[Trial, str]
+
+
+def address(key: str) -> str:
+    """Where the search `key` lies on storage."""
+    return f"searches/{key}"
+
+
+def search_weights(
+    plan: Plan,
+    trials: Sequence[Trial],
+    networks: Mapping[tuple[int, str], TrainedNetwork],
+    store: Store,
+    labels_ref: ray.ObjectRef[SplitLabels],
+    watch: Callable[[int, int], None],
+) -> Searches:
+    """Search the weights of every trial that needs them and that storage lacks.
+
+    Returns results, or why there is none, by search key, and what each network of the pool adds, by replicate.
+    `watch(done, total)`.
+    """
+    by_pool: dict[Pool, dict[str, Search]] = defaultdict(dict)
+    for trial in trials:
+        if trial.arm.is_searched:
+            search = plan.search(trial)
+            by_pool[trial.replicate, trial.arm.assistants][search.key] = search
+    for replicate in range(plan.config.study.replicates):
+        if len(plan.config.pool) > 1 and not any(networks[replicate, name].error for name in plan.config.pool):
+            by_pool.setdefault((replicate, plan.config.pool), {})
+
+    def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
+        replicate, names = pool
+        return voice.begin(
+            task_options(PlacementConfig(), plan.config.limits.retries),
+            _search_pool,
+            store.uri,
+            list(by_pool[pool].values()),
+            [networks[replicate, name].ref for name in names],
+            labels_ref,
+            plan.config.weights,
+            plan.contributions_key(replicate) if names == plan.config.pool else None,
+        )
+
+    results: dict[str, SearchResult] = {}
+    errors: dict[str, str] = {}
+    added: dict[int, Contributions] = {}
+    num_new = 0
+    watch(0, len(by_pool))
+    starts = {pool: partial(start, pool) for pool in by_pool}
+    finished = heartbeat.results(starts, plan.config.limits, _label)
+    for done, (pool, told) in enumerate(finished, start=1):
+        found, failed, new, contribution = told
+        results |= found
+        errors |= failed
+        num_new += new
+        watch(done, len(by_pool))
+        if contribution is not None:
+            added[pool[0]] = contribution
+    return Searches(results, errors, added, num_new)
+
+
+def _label(pool: Pool) -> str:
+    replicate, names = pool
+    return f"weight searches over {', '.join(names)} (replicate {replicate})"
+
+
+def _search_pool(
+    heartbeat: Heartbeat,
+    store_uri: str,
+    searches: Sequence[Search],
+    bank_refs: Sequence[ray.ObjectRef[pa.Table]],
+    labels: SplitLabels,
+    config: WeightsConfig,
+    contributions_key: str | None,
+) -> tuple[dict[str, SearchResult], dict[str, str], int, Contributions | None]:
+    store = Store(store_uri)
+    problem = ensemble_problem([logit_cache.view(table) for table in ray.get(list(bank_refs))], labels, config, "weigh")
+    found: dict[str, SearchResult] = {}
+    failed: dict[str, str] = {}
+    num_new = 0
+    for search in searches:
+        heartbeat.beat()
+        manifest = store.find(address(search.key))
+        if manifest is not None:
+            found[search.key] = SearchResult.from_dict(dict(manifest.facts))
+            continue
+        known = failure_records.find(store, address(search.key))
+        result = SearchFailure(known.reason, is_recorded=False) if known else searched(problem, search, config)
+        if isinstance(result, SearchFailure):
+            failed[search.key] = result.reason
+            if result.is_recorded:
+                failure_records.record(store, address(search.key), Failure(result.reason))
+            continue
+        found[search.key] = result
+        store.commit(address(search.key), {}, result.to_dict())
+        num_new += 1
+    return found, failed, num_new, _contributions(store, problem, contributions_key) if contributions_key else None
+
+
+def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
+    manifest = store.find(address(key))
+    if manifest is None:
+        result = contributions(problem)
+        shapley = None if result.shapley_K is None else result.shapley_K.tolist()
+        store.commit(address(key), {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley})
+        return result
+    shapley = manifest.facts["shapley"]
+    return Contributions(np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley))

@@ -1,0 +1,375 @@
+"""The one training loop: teacher, assistant and student alike. Plain torch; knows neither Ray nor MLflow.
+
+Shapes: S steps of an epoch, B batch (of one worker), C classes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from wetakd.common.errors import UserError
+from wetakd.config import DistillationConfig, RecipeConfig
+from wetakd.data.dataset import Dataset
+from wetakd.data.views import Views, as_tensor
+from wetakd.training.failures import DeterministicError, UserModel, errors_of, user_function
+from wetakd.training.inference import Pixels, logits
+from wetakd.training.learning_rate import learning_rate
+from wetakd.training.objective import Objective, Targets
+from wetakd.training.train_state import Checkpoints, Learner, load_state, state_bytes
+
+__all__ = [
+    "RECIPE_VERSION",
+    "Checkpoints",
+    "Diverged",
+    "Epoch",
+    "Targets",
+    "World",
+    "check_precision",
+    "load_state",
+    "resolve_precision",
+    "state_bytes",
+    "train",
+]
+
+RECIPE_VERSION = 1
+"""Part of every network's key: raise it with any change that alters what the same recipe gives."""
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Diverged(DeterministicError):
+    """The loss is no longer a finite number. Training again would end the same way."""
+
+    def __init__(self, epoch: int, loss: float) -> None:
+        super().__init__(epoch, loss)
+
+    def __str__(self) -> str:
+        epoch, loss = self.args
+        return f"training diverged in epoch {epoch}: the loss is {loss}; a lower learning rate may help"
+
+
+@dataclass(frozen=True)
+class World:
+    """Place of this process among the workers of one training; torch.distributed is initialised where size > 1."""
+
+    rank: int = 0
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's record: mean training loss, rate of its last step, and the split choose at its end (view 0)."""
+
+    epoch: int
+    loss: float
+    lr: float
+    choose_accuracy: float
+    choose_nll: float
+    seconds: float
+    is_stored: bool = field(default=False, compare=False)
+    """Whether storage had it already when this training began. In no record."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: the record."""
+        return {name: value for name, value in asdict(self).items() if name != "is_stored"}
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain data for whoever follows the training."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The reverse of `to_dict` and `to_message`."""
+        return cls(**data)
+
+
+def check_precision(precision: str, device: str, *, field: str) -> None:
+    """Raise UserError for float16 on a CPU."""
+    if precision == "float16" and torch.device(device).type == "cpu":
+        raise UserError(f"{field}: float16 needs a GPU; on a CPU choose bfloat16, float32 or auto")
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """`auto` as "bfloat16" where the device has instructions for it, else "float32"; the others as they are.
+
+    A CUDA device that this process cannot see is taken to have them.
+    """
+    if precision != "auto":
+        return precision
+    if torch.device(device).type == "cpu":
+        has_bfloat16 = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    else:
+        has_bfloat16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if has_bfloat16 else "float32"
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    views: Views,
+    recipe: RecipeConfig,
+    *,
+    seed: int,
+    precision: str,
+    device: str = "cpu",
+    distillation: DistillationConfig | None = None,
+    targets: Targets | None = None,
+    world: World = World(),
+    checkpoints: Checkpoints | None = None,
+    checkpoint_s: float = 30.0,
+    user_model: str | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Generator[Epoch, None, None]:
+    """Train `model` in place on the split fit; yields every epoch from the first.
+
+    Epochs that a checkpoint holds come first, as they were recorded, and training goes on from there: on the CPU the
+    result is that of an uninterrupted run to the last bit. Whoever stops listening early leaves a checkpoint behind.
+    The last epoch counts. With `distillation` and `targets` the loss is label_weight x cross-entropy + alpha x
+    distillation, else cross-entropy alone. With `world.size` workers each takes its part of every batch; rank 0
+    writes the checkpoints.
+
+    Args:
+        model: on any device; moved to `device`.
+        precision: a result of `resolve_precision`.
+        checkpoint_s: least seconds between two checkpoints.
+        user_model: name of the function that made `model`, where it is the user's.
+        on_step: called after every training step and every batch of an evaluation, on every worker.
+
+    Raises:
+        Diverged: the loss is not finite.
+        UserFunctionError: the user's model or loss raised.
+        UserError: a batch that cannot be split among the workers, a model without plain logits.
+    """
+    place = torch.device(device)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    model.to(place).to(memory_format=layout)
+    learner = Learner(
+        model, _optimizer(model, recipe), torch.amp.GradScaler(place.type, enabled=precision == "float16")
+    )
+    history = _resume(learner, checkpoints, seed, world, place)
+    yield from (replace(epoch, is_stored=True) for epoch in history)
+    _check_shapes(targets, (views.num, len(dataset.splits.fit), dataset.num_classes))
+    stepped = UserModel(model, user_model) if user_model else model
+    course = _Course(
+        learner=learner,
+        network=DistributedDataParallel(stepped) if world.size > 1 else stepped,
+        dataset=dataset,
+        pixels=Pixels.of(dataset, views, place),
+        objective=Objective(recipe.label_smoothing, distillation, targets),
+        recipe=recipe,
+        autocast=_DTYPES[precision],
+        seed=seed,
+        world=world,
+        user_model=user_model,
+        user_loss=user_function(distillation.loss) if distillation else None,
+        on_step=on_step,
+    )
+    keeper = checkpoints if world.rank == 0 else None
+    saved_at, saved = time.monotonic(), len(history)
+
+    def save() -> None:
+        if keeper is not None and saved < len(history):
+            keeper.save(learner.snapshot({"seed": seed, "history": [epoch.to_dict() for epoch in history]}))
+
+    for number in range(len(history) + 1, recipe.epochs + 1):
+        history.append(course.run(number))
+        if time.monotonic() - saved_at >= checkpoint_s:
+            save()
+            saved_at, saved = time.monotonic(), number
+        try:
+            yield history[-1]
+        except GeneratorExit:
+            save()
+            raise
+    model.to(memory_format=torch.contiguous_format)
+
+
+def _check_shapes(targets: Targets | None, shape: tuple[int, int, int]) -> None:
+    for logits_VNC in targets.logits if targets is not None else ():
+        if logits_VNC.shape != shape:
+            raise ValueError(f"a teacher's logits have shape {logits_VNC.shape}, not {shape}")
+
+
+def _optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        parameters,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def _resume(
+    learner: Learner, checkpoints: Checkpoints | None, seed: int, world: World, device: torch.device
+) -> list[Epoch]:
+    """Take over the last checkpoint, if there is one; returns the epochs that it has done."""
+    state = checkpoints.load() if checkpoints is not None and world.rank == 0 else None
+    if world.size > 1:
+        state = _broadcast_bytes(state, device)
+    if state is None:
+        return []
+    facts = learner.restore(state)
+    if facts["seed"] != seed:
+        raise ValueError(f"the checkpoint is of seed {facts['seed']}, not {seed}")
+    return [Epoch.from_dict(epoch) for epoch in facts["history"]]
+
+
+def _broadcast_bytes(data: bytes | None, device: torch.device) -> bytes | None:
+    """What rank 0 has, on every rank; without pickle."""
+    length = torch.tensor(-1 if data is None else len(data), device=device)
+    dist.broadcast(length, 0)
+    if length.item() < 0:
+        return None
+    content = torch.zeros(int(length.item()), dtype=torch.uint8)
+    if data is not None:
+        content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    content = content.to(device)
+    dist.broadcast(content, 0)
+    return content.cpu().numpy().tobytes()
+
+
+@dataclass(frozen=True)
+class _Course:
+    """One training on one worker: what stays the same from epoch to epoch."""
+
+    learner: Learner
+    network: nn.Module
+    dataset: Dataset
+    pixels: Pixels
+    objective: Objective
+    recipe: RecipeConfig
+    autocast: torch.dtype
+    seed: int
+    world: World
+    user_model: str | None
+    user_loss: str | None
+    on_step: Callable[[], None]
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixels.images_NCHW.device
+
+    def run(self, epoch: int) -> Epoch:
+        """Train for one epoch, then look at the split choose."""
+        started = time.monotonic()
+        torch.set_num_threads(self.recipe.threads)
+        loss, lr = self._train(epoch)
+        accuracy, nll = self._evaluate()
+        if not math.isfinite(loss) or not math.isfinite(nll):
+            raise Diverged(epoch, loss)
+        return Epoch(epoch, loss, lr, accuracy, nll, time.monotonic() - started)
+
+    def _train(self, epoch: int) -> tuple[float, float]:
+        """One pass over the split fit; returns the mean loss and the rate of the last step."""
+        view = (epoch - 1) % self.pixels.views.num
+        positions_SB = positions(len(self.dataset.splits.fit), self.recipe.batch_size, self.seed, epoch, self.world)
+        ids_SB = as_tensor(self.dataset.splits.fit)[positions_SB]
+        labels_SB = as_tensor(self.dataset.labels_N)[ids_SB].to(self.device)
+        batches = zip(
+            ids_SB.to(self.device),
+            labels_SB,
+            self.objective.targets_of(view, positions_SB, self.device),
+            strict=True,
+        )
+        num_steps, lr = len(positions_SB), 0.0
+        # Summed on the device and read once: reading a loss at every step would make the device wait for us.
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.network.train()
+        with _seeded(_derive(self.seed, epoch, 1 + self.world.rank), self.device):
+            for step, (ids_B, labels_B, target_BC) in enumerate(batches, (epoch - 1) * num_steps):
+                lr = learning_rate(self.recipe, step, self.recipe.epochs * num_steps)
+                total += self._step(self._inputs(ids_B, view), labels_B, target_BC, lr)
+                self.on_step()
+        if self.world.size > 1:
+            dist.all_reduce(total)
+        return total.item() / num_steps / self.world.size, lr
+
+    def _inputs(self, ids_B: Tensor, view: int) -> Tensor:
+        return self.pixels.inputs(ids_B, view, channels_last=self.recipe.channels_last)
+
+    def _step(self, inputs_BCHW: Tensor, labels_B: Tensor, target_BC: Tensor | None, lr: float) -> Tensor:
+        """One update of the weights; returns the loss."""
+        optimizer, scaler = self.learner.optimizer, self.learner.scaler
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast != torch.float32):
+            student_BC = self.network(inputs_BCHW)
+        if not isinstance(student_BC, Tensor):
+            raise UserError(f"model: returned {type(student_BC).__name__} in training; it must return logits alone")
+        with errors_of(self.user_loss):
+            loss = self.objective.loss(student_BC.to(torch.float32), labels_B, target_BC)
+        optimizer.zero_grad()
+        # Workers of a group exchange gradients here, and a lost worker is not the user's error.
+        with errors_of(None if self.world.size > 1 else self.user_model or self.user_loss):
+            torch.autograd.backward(scaler.scale(loss))
+        scaler.step(optimizer)
+        scaler.update()
+        return loss.detach()
+
+    def _evaluate(self) -> tuple[float, float]:
+        """Accuracy and mean negative log-likelihood on the split choose, of which each worker takes its share."""
+        model, world = self.learner.model, self.world
+        if world.size > 1:
+            # Each worker has followed its own batches; rank 0's running statistics are those that are kept.
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+        choose = self.dataset.splits.choose
+        ids_N = torch.from_numpy(choose[world.rank :: world.size].copy()).to(self.device)
+        with errors_of(self.user_model):
+            logits_NC = logits(model, self.pixels, ids_N, 0, self.dataset.num_classes, self.on_step)
+        labels_N = as_tensor(self.dataset.labels_N)[ids_N.cpu()].to(self.device)
+        nll = functional.cross_entropy(logits_NC.double(), labels_N, reduction="sum")
+        sums = torch.stack([(logits_NC.argmax(1) == labels_N).sum().double(), nll])
+        if world.size > 1:
+            dist.all_reduce(sums)
+        accuracy, mean_nll = (sums / len(choose)).tolist()
+        return accuracy, mean_nll
+
+
+def positions(num_fit: int, batch_size: int, seed: int, epoch: int, world: World) -> Tensor:
+    """Positions (int64, S x B) within the split fit that this worker trains on, in the order of (seed, epoch).
+
+    The batches are those of one worker, split evenly; an elastic group of a size that does not divide them, makes them
+    smaller by the rest. An incomplete last batch is dropped unless it is the only one.
+
+    Raises:
+        UserError: more workers than there are images in a batch.
+    """
+    batch_size = min(batch_size, num_fit) // world.size * world.size
+    if not batch_size:
+        raise UserError(f"workers: {world.size} are more than the images of a batch, or of the {num_fit} of split fit")
+    order = torch.randperm(num_fit, generator=torch.Generator().manual_seed(_derive(seed, epoch, 0)))
+    whole = order[: num_fit // batch_size * batch_size]
+    return whole.view(-1, world.size, batch_size // world.size)[:, world.rank]
+
+
+def _derive(*numbers: int) -> int:
+    """A seed from several numbers, unlike that of any others."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's generators of this device start from `seed`; afterwards they are as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
