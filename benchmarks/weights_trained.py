@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from wetakd.weights import Problem
+from wetakd.weights import Problem, search_problem
 
 STRATEGIES = ("uniform", "best_single", "random", "greedy", "convex", "de")
 
@@ -94,7 +94,7 @@ def report(
         )
         print(f"  {'':12} weigh: accuracy    nll   judge: accuracy    nll   cross-fitted gain, points")
         for strategy in STRATEGIES:
-            result = problem.search(strategy)
+            result = search_problem(problem, strategy)
             accuracy, nll = judged.evaluate(result.weights)
             gain, error = 100 * (result.crossfit_gain or 0.0), 100 * (result.crossfit_error or 0.0)
             print(

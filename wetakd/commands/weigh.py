@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wetakd.common.errors import UserError
-from wetakd.weights import STRATEGIES, Problem, SearchResult, strategy_named
+from wetakd.weights import STRATEGIES, Problem, SearchResult, search_problem, strategy_named
 from wetakd.weights.scores import Kind
 
 Array = NDArray[Any]
@@ -58,7 +58,7 @@ def weigh_files(
         strategy_named(strategy)  # a misspelt name is told before a large file is read
     names, scores_KNC = read_scores(scores)
     problem = Problem(scores_KNC, read_labels(labels), scores_are=scores_are, temperature=temperature, mixture=mixture)
-    return Weighings(names, [problem.search(strategy, **options) for strategy in strategies])
+    return Weighings(names, [search_problem(problem, strategy, **options) for strategy in strategies])
 
 
 def read_scores(path: str) -> tuple[list[str], Array]:

@@ -9,8 +9,8 @@ import click
 from wetakd.commands.options import EXIT_CODES, JSON
 
 if TYPE_CHECKING:
+    from wetakd.weights.problem import Objective
     from wetakd.weights.scores import Kind
-    from wetakd.weights.strategy_interface import Objective
 
 KINDS = click.Choice(["probabilities", "logits"])
 

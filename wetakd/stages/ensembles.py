@@ -13,7 +13,7 @@ from wetakd.data.splits import SplitLabels
 from wetakd.logits.logit_cache import Logits
 from wetakd.plan.study_plan import Search
 from wetakd.training.failures import may_pass
-from wetakd.weights import STRATEGIES, Problem, SearchResult
+from wetakd.weights import STRATEGIES, Problem, SearchResult, search_problem
 from wetakd.weights.strategies import strategy_named
 
 
@@ -40,7 +40,8 @@ def searched(problem: Problem, search: Search, config: WeightsConfig) -> SearchR
     try:
         strategy_named(search.strategy)
         is_there = True
-        return problem.search(
+        return search_problem(
+            problem,
             strategy=search.strategy,
             seed=search.seed,
             objective=config.objective,

@@ -44,7 +44,7 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Objective:
+class TrainingObjective:
     """Cross-entropy of the labels; with teachers, `label_weight` x that + `alpha` x distillation."""
 
     label_smoothing: float

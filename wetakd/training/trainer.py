@@ -26,7 +26,7 @@ from wetakd.data.views import Views, as_tensor
 from wetakd.training.failures import DeterministicError, UserModel, errors_of, user_function
 from wetakd.training.inference import Pixels, logits
 from wetakd.training.learning_rate import learning_rate
-from wetakd.training.objective import Objective, Targets
+from wetakd.training.objective import Targets, TrainingObjective
 from wetakd.training.train_state import Checkpoints, Learner, load_state, state_bytes
 
 __all__ = [
@@ -167,7 +167,7 @@ def train(
         network=DistributedDataParallel(stepped) if world.size > 1 else stepped,
         dataset=dataset,
         pixels=Pixels.of(dataset, views, place),
-        objective=Objective(recipe.label_smoothing, distillation, targets),
+        objective=TrainingObjective(recipe.label_smoothing, distillation, targets),
         recipe=recipe,
         autocast=_DTYPES[precision],
         seed=seed,
@@ -252,7 +252,7 @@ class _Course:
     network: nn.Module
     dataset: Dataset
     pixels: Pixels
-    objective: Objective
+    objective: TrainingObjective
     recipe: RecipeConfig
     autocast: torch.dtype
     seed: int

@@ -3,7 +3,7 @@
 from wetakd.weights.contributions import Contributions, contributions
 from wetakd.weights.problem import Problem
 from wetakd.weights.result import SearchResult
-from wetakd.weights.run_search import search
+from wetakd.weights.run_search import search, search_problem
 from wetakd.weights.strategies import STRATEGIES, place_of, strategy_named
 from wetakd.weights.strategy_interface import Found, Options, Strategy
 
@@ -18,5 +18,6 @@ __all__ = [
     "contributions",
     "place_of",
     "search",
+    "search_problem",
     "strategy_named",
 ]

@@ -1,20 +1,20 @@
-"""The problem: scores and labels, what a weighting is worth on them, and the searches for a good one."""
+"""The problem: scores and labels of K networks on N samples, and the value of a weighting on them."""
 
 from collections.abc import Callable
 from copy import copy
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from wetakd.weights.accuracy_margins import Margins
 from wetakd.weights.accuracy_margins_compile import compile_margins
 from wetakd.weights.accuracy_margins_focus import Focus
-from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.log_loss import LogLoss, log_loss_of, losses_of
-from wetakd.weights.result import SearchResult
 from wetakd.weights.scores import Floats, Integers, Kind, Scores, checked_weights, mixed
-from wetakd.weights.strategy_interface import Objective, Options
+
+Objective = Literal["accuracy", "log_loss"]
+"""What a search minimises: the exact count of wrong samples, or the log-loss of the mixture."""
 
 
 class Problem:
@@ -101,19 +101,3 @@ class Problem:
             num_right += int((mixed_nC.argmax(axis=1) == labels_n).sum())
             total += float(losses_of(mixed_nC, labels_n, self.scores.mixture).sum())
         return num_right / self.num_samples, total / self.num_samples
-
-    def search(self, strategy: str = "de", *, crossfit: bool = True, **options: Any) -> SearchResult:
-        """Choose weights by one strategy.
-
-        Args:
-            strategy: a name of `STRATEGIES`, or of an installed entry point in the group `wetakd.strategies`.
-            crossfit: whether to estimate the gain on unseen samples; costs two searches on halves.
-            options: the fields of `Options`: seed, objective, engine, max_evaluations, random_draws.
-
-        Raises:
-            UserError: an unknown strategy, objective or engine, a number out of range.
-        """
-        from wetakd.weights.run_search import run  # brings the strategies, which need this module
-
-        with one_blas_thread():
-            return run(self, strategy, Options(**options), crossfit)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.problem import Problem
 from wetakd.weights.result import SearchResult
 from wetakd.weights.scores import Kind, checked_weights
@@ -19,15 +20,36 @@ def search(
     scores_are: Kind,
     temperature: float = 1.0,
     mixture: Kind = "probabilities",
+    strategy: str = "de",
+    crossfit: bool = True,
     **options: Any,
 ) -> SearchResult:
-    """One search on one set of scores: `Problem(...).search(...)`, which take the arguments and explain them."""
+    """Choose ensemble weights for K networks by one strategy.
+
+    Args:
+        scores_KNC: probabilities or logits, as `scores_are` says; see `Problem`.
+        labels_N: integers from 0 to C-1.
+        scores_are: "probabilities" or "logits".
+        temperature: logits are divided by it first.
+        mixture: what is averaged, "probabilities" or "logits".
+        strategy: a name of `STRATEGIES`, or of an installed entry point in the group `wetakd.strategies`.
+        crossfit: whether to estimate the gain on unseen samples; costs two searches on halves.
+        options: the fields of `Options`: seed, objective, engine, max_evaluations, random_draws.
+
+    Raises:
+        UserError: scores, labels or options that `Problem`, `strategy_named` or `Options` do not accept.
+    """
     problem = Problem(scores_KNC, labels_N, scores_are=scores_are, temperature=temperature, mixture=mixture)
-    return problem.search(**options)
+    return search_problem(problem, strategy, crossfit=crossfit, **options)
 
 
-def run(problem: Problem, name: str, options: Options, with_crossfit: bool) -> SearchResult:
-    """See `Problem.search`."""
+def search_problem(problem: Problem, strategy: str = "de", *, crossfit: bool = True, **options: Any) -> SearchResult:
+    """As `search`, on a problem that is kept for several searches: its scores are compiled only once."""
+    with one_blas_thread():
+        return _search(problem, strategy, Options(**options), crossfit)
+
+
+def _search(problem: Problem, name: str, options: Options, with_crossfit: bool) -> SearchResult:
     strategy = strategy_named(name)
     objective = strategy.objective or options.objective
     accuracy_cap = problem.margins.accuracy_cap  # compiled here, so that the clock sees the search alone
@@ -36,7 +58,7 @@ def run(problem: Problem, name: str, options: Options, with_crossfit: bool) -> S
     seconds = perf_counter() - started
     weights_K = checked_weights(found.weights_K, problem.num_networks)
     accuracy, nll = problem.evaluate(weights_K)
-    gain, error = crossfit(problem, strategy, options) if with_crossfit else (None, None)
+    gain, error = crossfitted_gain(problem, strategy, options) if with_crossfit else (None, None)
     return SearchResult(
         weights=weights_K,
         strategy=name,
@@ -54,7 +76,7 @@ def run(problem: Problem, name: str, options: Options, with_crossfit: bool) -> S
     )
 
 
-def crossfit(problem: Problem, strategy: Strategy, options: Options) -> tuple[float, float] | tuple[None, None]:
+def crossfitted_gain(problem: Problem, strategy: Strategy, options: Options) -> tuple[float, float] | tuple[None, None]:
     """Mean accuracy gained over uniform weights, and its standard error; None with fewer than 4 samples.
 
     The samples are split in two at random (by the seed); each half is judged with the weights found on the other. A

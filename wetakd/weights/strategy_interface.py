@@ -3,15 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from wetakd.common.errors import UserError
+from wetakd.weights.problem import Objective, Problem
 from wetakd.weights.scores import Floats, check_word
 
-if TYPE_CHECKING:
-    from wetakd.weights.problem import Problem
-
-Objective = Literal["accuracy", "log_loss"]
 Engine = Literal["fast", "scipy"]
 
 
@@ -72,5 +69,5 @@ class Strategy(ABC):
     """Whether a study whose file names no strategies compares it."""
 
     @abstractmethod
-    def find(self, problem: "Problem", options: Options) -> Found:
+    def find(self, problem: Problem, options: Options) -> Found:
         """Choose weights for `problem`."""

@@ -6,7 +6,7 @@ from torch.nn import functional
 import wetakd.training.objective
 from wetakd.config import DistillationConfig
 from wetakd.training.losses import mix
-from wetakd.training.objective import Objective, Targets
+from wetakd.training.objective import Targets, TrainingObjective
 
 CPU = torch.device("cpu")
 V, N, C = 2, 12, 3
@@ -19,7 +19,7 @@ def bank(seed):
 
 
 def objective(targets, **fields):
-    return Objective(0.0, DistillationConfig(**fields), targets)
+    return TrainingObjective(0.0, DistillationConfig(**fields), targets)
 
 
 @pytest.mark.parametrize("mixture", ["probabilities", "logits"])
@@ -45,7 +45,7 @@ def test_one_teacher_of_weight_one_gives_its_stored_logits():
 
 def test_without_teachers_there_are_no_targets():
     positions_SB = torch.zeros(3, 2, dtype=torch.int64)
-    assert list(Objective(0.0, None, None).targets_of(0, positions_SB, CPU)) == [None] * 3
+    assert list(TrainingObjective(0.0, None, None).targets_of(0, positions_SB, CPU)) == [None] * 3
     assert list(objective(None).targets_of(0, positions_SB, CPU)) == [None] * 3
 
 
@@ -64,7 +64,7 @@ def test_the_loss_weighs_labels_and_distillation():
 def test_labels_are_smoothed():
     student, labels_B = torch.randn(4, C), torch.tensor([0, 1, 2, 0])
     expected = functional.cross_entropy(student, labels_B, label_smoothing=0.2)
-    assert Objective(0.2, None, None).loss(student, labels_B, None) == expected
+    assert TrainingObjective(0.2, None, None).loss(student, labels_B, None) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from wetakd.weights import Options, Problem
+from wetakd.weights import Options, Problem, search_problem
 
 from .worlds import make_scores
 
@@ -41,7 +41,7 @@ class StrategyContract:
 
     def test_the_result_lies_on_the_simplex(self, strategy):
         problem = Problem(*make_scores(), scores_are="logits")
-        result = problem.search(strategy.name, max_evaluations=300)
+        result = search_problem(problem, strategy.name, max_evaluations=300)
         assert result.weights.sum() == pytest.approx(1.0, abs=1e-15)
         assert result.accuracy <= result.accuracy_cap
         assert result.crossfit_error >= 0
@@ -80,8 +80,8 @@ class StrategyContract:
         logits_KNC.flags.writeable = labels_N.flags.writeable = False
         before = logits_KNC.tobytes(), labels_N.tobytes()
         for mixture in ("probabilities", "logits"):
-            Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture).search(
-                strategy.name, max_evaluations=100
+            search_problem(
+                Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture), strategy.name, max_evaluations=100
             )
         assert (logits_KNC.tobytes(), labels_N.tobytes()) == before
 

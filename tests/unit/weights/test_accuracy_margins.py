@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wetakd.weights import Problem
+from wetakd.weights import Problem, search_problem
 from wetakd.weights.accuracy_margins_compile import compile_margins
 from wetakd.weights.scores import Scores
 
@@ -92,5 +92,5 @@ def test_two_networks_equal_brute_force_over_all_cells():
     edges = np.unique(np.concatenate([[0, 1], np.clip(rows_R2[:, 1] / (rows_R2[:, 1] - rows_R2[:, 0]), 0, 1)]))
     middles = np.concatenate([edges, (edges[1:] + edges[:-1]) / 2])
     best = max(naive_count(scores_KNC, labels_N, np.array([t, 1 - t])) for t in middles)
-    result = Problem(scores_KNC, labels_N, scores_are="probabilities").search("de", crossfit=False)
+    result = search_problem(Problem(scores_KNC, labels_N, scores_are="probabilities"), "de", crossfit=False)
     assert round(result.accuracy * 300) == best

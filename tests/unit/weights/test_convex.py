@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wetakd.weights import Problem
+from wetakd.weights import Problem, search_problem
 from wetakd.weights.log_loss import LogitLogLoss, ProbabilityLogLoss
 
 from .worlds import make_scores
@@ -17,7 +17,7 @@ MIXTURES = pytest.mark.parametrize("mixture", ["probabilities", "logits"])
 def test_the_gap_is_closed_and_certifies(mixture, num_networks, num_samples, num_classes, seed, skill):
     logits_KNC, labels_N = make_scores(num_networks, num_samples, num_classes, seed, skill)
     problem = Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture)
-    result = problem.search("convex", crossfit=False)
+    result = search_problem(problem, "convex", crossfit=False)
     assert 0 <= result.gap <= 1e-8
     others_MK = np.random.default_rng(seed).dirichlet(np.full(num_networks, 0.5), 50)
     losses_M = problem.losses(others_MK, "log_loss")
@@ -30,7 +30,7 @@ def test_the_gap_is_closed_and_certifies(mixture, num_networks, num_samples, num
 def test_identical_and_hopeless_networks_do_not_stop_it(mixture):
     logits_KNC, labels_N = make_scores(3, 300)
     logits_KNC = np.concatenate([logits_KNC, logits_KNC[:1], 0 * logits_KNC[:1], 30 * logits_KNC[:1]])
-    result = Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture).search("convex")
+    result = search_problem(Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture), "convex")
     assert result.gap <= 1e-8
 
 
@@ -39,7 +39,9 @@ def test_large_logits_do_not_stop_it(scale, offset):
     logits_KNC, labels_N = make_scores(3, 200)
     near_KNC = logits_KNC[:1] + 1e-6 * np.random.default_rng(0).normal(size=logits_KNC[:1].shape)
     scores_KNC = scale * np.concatenate([logits_KNC, near_KNC]) + offset
-    result = Problem(scores_KNC, labels_N, scores_are="logits", mixture="logits").search("convex", crossfit=False)
+    result = search_problem(
+        Problem(scores_KNC, labels_N, scores_are="logits", mixture="logits"), "convex", crossfit=False
+    )
     assert result.gap <= 1e-8 * max(1, result.nll)
 
 
@@ -47,7 +49,7 @@ def test_large_logits_do_not_stop_it(scale, offset):
 def test_float16_logits_close_the_gap_too(mixture):
     logits_KNC, labels_N = make_scores(16, 800, 10)
     problem = Problem((4 * logits_KNC).astype(np.float16), labels_N, scores_are="logits", mixture=mixture)
-    assert problem.search("convex", crossfit=False).gap <= 1e-8
+    assert search_problem(problem, "convex", crossfit=False).gap <= 1e-8
 
 
 @MIXTURES
@@ -71,8 +73,8 @@ def test_derivatives_are_those_of_the_values(mixture):
 @pytest.mark.parametrize("strategy", ["de", "random_search", "greedy", "best_single"])
 def test_no_other_strategy_has_a_lower_log_loss(mixture, strategy):
     problem = Problem(*make_scores(4, 150), scores_are="logits", mixture=mixture)
-    exact = problem.search("convex", crossfit=False)
-    other = problem.search(strategy, objective="log_loss", max_evaluations=2000, crossfit=False)
+    exact = search_problem(problem, "convex", crossfit=False)
+    other = search_problem(problem, strategy, objective="log_loss", max_evaluations=2000, crossfit=False)
     assert other.objective == "log_loss"
     assert exact.nll <= other.nll + 1e-9
     assert other.nll - exact.nll <= other.gap + 1e-9
@@ -80,11 +82,11 @@ def test_no_other_strategy_has_a_lower_log_loss(mixture, strategy):
 
 def test_evolution_comes_close_to_the_exact_minimum():
     problem = Problem(*make_scores(3, 200), scores_are="logits")
-    assert problem.search("de", objective="log_loss", crossfit=False).gap < 1e-3
+    assert search_problem(problem, "de", objective="log_loss", crossfit=False).gap < 1e-3
 
 
 def test_a_probability_of_zero_does_not_make_the_loss_infinite():
     scores_KNC = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.5, 0.5]]])
-    result = Problem(scores_KNC, np.array([1, 1]), scores_are="probabilities").search("convex")
+    result = search_problem(Problem(scores_KNC, np.array([1, 1]), scores_are="probabilities"), "convex")
     assert np.isfinite(result.nll)
     assert result.gap <= 1e-8

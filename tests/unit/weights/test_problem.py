@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from wetakd.common.errors import UserError
-from wetakd.weights import Problem, search
+from wetakd.weights import Problem, search, search_problem
 
 from .worlds import make_probabilities, make_scores, naive_count
 
@@ -69,17 +69,17 @@ def test_an_unknown_word_or_number_is_refused_by_name(options):
 
 def test_search_is_the_problems_search():
     one = search(LOGITS, LABELS, scores_are="logits", strategy="greedy", mixture="logits", temperature=2.0)
-    two = Problem(LOGITS, LABELS, scores_are="logits", mixture="logits", temperature=2.0).search("greedy")
+    two = search_problem(Problem(LOGITS, LABELS, scores_are="logits", mixture="logits", temperature=2.0), "greedy")
     assert one.to_dict() | {"seconds": 0} == two.to_dict() | {"seconds": 0}
 
 
 def test_the_result_reports_what_evaluate_says():
     problem = Problem(LOGITS, LABELS, scores_are="logits")
-    result = problem.search("de")
+    result = search_problem(problem, "de")
     assert (result.accuracy, result.nll) == problem.evaluate(result.weights)
     assert result.accuracy <= result.accuracy_cap
     assert result.gap is None
-    assert problem.search("de", objective="log_loss", max_evaluations=60).gap >= 0
+    assert search_problem(problem, "de", objective="log_loss", max_evaluations=60).gap >= 0
 
 
 def test_networks_that_never_disagree_are_warned_of():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wetakd.common.errors import UserError
-from wetakd.weights import Problem
+from wetakd.weights import Problem, search_problem
 
 from .worlds import make_probabilities, make_scores
 
@@ -56,9 +56,9 @@ def test_half_precision_memory_maps_are_read_and_never_written(tmp_path, mixture
     np.save(tmp_path / "scores.npy", LOGITS.astype(np.float16))
     mapped = np.load(tmp_path / "scores.npy", mmap_mode="r")
     before = (tmp_path / "scores.npy").read_bytes()
-    from_map = Problem(mapped, LABELS, scores_are="logits", mixture=mixture).search("greedy")
+    from_map = search_problem(Problem(mapped, LABELS, scores_are="logits", mixture=mixture), "greedy")
     exact = LOGITS.astype(np.float16).astype(np.float64)
-    from_array = Problem(exact, LABELS, scores_are="logits", mixture=mixture).search("greedy")
+    from_array = search_problem(Problem(exact, LABELS, scores_are="logits", mixture=mixture), "greedy")
     assert from_map.to_dict() | {"seconds": 0} == from_array.to_dict() | {"seconds": 0}
     assert (tmp_path / "scores.npy").read_bytes() == before
 
@@ -73,5 +73,5 @@ def test_chunks_do_not_change_the_answer(monkeypatch):
 
 
 def test_identical_networks_are_warned_of():
-    result = Problem(LOGITS[[0, 1, 0, 2, 0]], LABELS, scores_are="logits").search("uniform")
+    result = search_problem(Problem(LOGITS[[0, 1, 0, 2, 0]], LABELS, scores_are="logits"), "uniform")
     assert result.warnings == ("networks 0 and 2 are identical", "networks 0 and 4 are identical")
