@@ -45,7 +45,8 @@ from wetakd.data.dataset import Dataset, Splits, load_dataset
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
-from wetakd.models.registry import InputShape, build
+from wetakd.models.cost import InputShape
+from wetakd.models.registry import build
 from wetakd.training.trainer import Targets, train
 
 BATCH, EPOCHS, VIEWS = 128, 3, 2

@@ -40,21 +40,22 @@ try:
 
     from wetakd.common.canonical_json import key_of
     from wetakd.common.errors import UserError
-    from wetakd.common.number_format import difference, mean_and_width
     from wetakd.config import StudyConfig, ViewsConfig
     from wetakd.config.study_file import load as load_study
     from wetakd.data.dataset import Dataset, Splits, load_dataset
     from wetakd.data.transform import Transform
     from wetakd.logits import logit_cache
-    from wetakd.plan.study_plan import Plan, Trial, control_weights, device_of
+    from wetakd.plan.study_plan import Plan, control_weights
+    from wetakd.plan.trials import Trial, device_of
+    from wetakd.report.estimate_format import difference, mean_and_width
     from wetakd.results.statistics import estimate, paired_difference
     from wetakd.stages import training_job
-    from wetakd.stages.assignments import network_job, student_job
-    from wetakd.stages.ensembles import SearchFailure, ensemble_problem, searched
-    from wetakd.stages.training_job import TrainingJob
-    from wetakd.storage.store import Manifest, Store
+    from wetakd.stages.searches import SearchFailure, ensemble_problem, searched
+    from wetakd.stages.training_job import TrainingJob, network_job, student_job
+    from wetakd.storage.manifest import Manifest
+    from wetakd.storage.store import Store
     from wetakd.training.inference import predict
-    from wetakd.training.trainer import resolve_precision
+    from wetakd.training.precision import resolve_precision
     from wetakd.weights import Problem
 except ModuleNotFoundError:
     modules = {"PIL": "pillow", "yaml": "pyyaml"}

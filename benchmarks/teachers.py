@@ -24,8 +24,10 @@ from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
 from wetakd.data.dataset import Dataset, Splits
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
-from wetakd.models.registry import InputShape, build
-from wetakd.training.trainer import Epoch, Targets, train
+from wetakd.models.cost import InputShape
+from wetakd.models.registry import build
+from wetakd.training.epoch import Epoch
+from wetakd.training.trainer import Targets, train
 
 BATCH = 128
 NUM_TEACHERS = (0, 1, 2, 4, 8)

@@ -25,7 +25,8 @@ from torchvision import transforms
 from wetakd.config import ModelConfig
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
-from wetakd.models.registry import InputShape, build
+from wetakd.models.cost import InputShape
+from wetakd.models.registry import build
 from wetakd.training.inference import Pixels
 
 BATCH = 128

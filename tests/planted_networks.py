@@ -9,10 +9,11 @@ from wetakd.config import StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
+from wetakd.plan.outcomes import TrainedNetwork
 from wetakd.plan.study_plan import Plan
 from wetakd.stages import training_job
-from wetakd.stages.assignments import network_address, network_job
-from wetakd.stages.networks import TrainedNetwork
+from wetakd.stages.training_job import network_job
+from wetakd.storage.addresses import network_address
 from wetakd.storage.store import Store
 
 

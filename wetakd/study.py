@@ -24,14 +24,14 @@ from wetakd.common.process_state import restored
 from wetakd.common.progress import QuietReporter, Reporter
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import recorded, stamped
-from wetakd.plan import checks, stored_studies
+from wetakd.plan import checks, completeness, references
 from wetakd.plan.study_plan import Plan
 from wetakd.report.report import Report, build
-from wetakd.results.statistics import Winner, choose_winner
 from wetakd.results.stored_results import SUMMARY, Results
+from wetakd.results.winner import Winner, choose_winner
 from wetakd.stages import result_tables, steps
-from wetakd.stages.assignments import student_address
 from wetakd.stages.steps import Ground
+from wetakd.storage.addresses import student_address
 from wetakd.storage.lease import Lease
 from wetakd.storage.scratch import empty_scratch
 from wetakd.storage.store import Store
@@ -125,8 +125,8 @@ class Study:
             dataset = steps.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if self._retry_failed:
-                stored_studies.forget_failures(self.store, plan)
-            if not self._revised and tracker.has_ended(STUDY) and stored_studies.is_complete(self.store, plan):
+                references.forget_failures(self.store, plan)
+            if not self._revised and tracker.has_ended(STUDY) and completeness.is_complete(self.store, plan):
                 self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(steps.TRACKING_S)
@@ -157,7 +157,7 @@ class Study:
         checks.check_storage(self.config)
         checks.check_placements(self.config)
         self.store.check_writable()
-        with self.store.lease(f"{self._folder}/lease.json") as lease:
+        with Lease(self.store, f"{self._folder}/lease.json") as lease:
             empty_scratch(self.store, self.config.study.name)
             self._check_same_file()
             yield lease
@@ -170,11 +170,11 @@ class Study:
                 stage.step(0, "Ray starts, or is joined")
                 stack.enter_context(joined(self.config))
                 checks.check_storage(self.config)
-                stored = partial(stored_studies.has_network, self.store, plan)
+                stored = partial(completeness.has_network, self.store, plan)
                 capacity.check(self.config, self._reporter.say, stored)
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")
-            stored_studies.remember(self.store, plan, replace=self._revised)
+            references.remember(self.store, plan, replace=self._revised)
             self._record()
             book = Logbook(tracker, self.config)
             stack.push(lambda kind, *_: book.abandon() if kind else None)
@@ -195,7 +195,7 @@ class Study:
             )
 
     def _record(self) -> None:
-        self.store.write(f"{self._folder}/{stored_studies.RECORD}", stamped(self.config.to_yaml()))
+        self.store.write(f"{self._folder}/{references.RECORD}", stamped(self.config.to_yaml()))
 
     @property
     def _folder(self) -> str:
@@ -203,7 +203,7 @@ class Study:
 
     def _check_same_file(self) -> None:
         """One study name means one question: a changed file needs a new name, or `--revise`."""
-        raw = self.store.read_file(f"{self._folder}/{stored_studies.RECORD}")
+        raw = self.store.read_file(f"{self._folder}/{references.RECORD}")
         before = recorded(raw)
         if raw is not None and before is None:  # damaged
             self._record()

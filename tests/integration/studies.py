@@ -19,10 +19,11 @@ from wetakd.config.study_file import check
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
-from wetakd.plan.study_plan import NetworkNode, Plan
+from wetakd.plan.study_plan import Plan
+from wetakd.plan.trials import NetworkNode
 from wetakd.stages import training_job
-from wetakd.stages.assignments import network_address
 from wetakd.stages.networks import train_networks
+from wetakd.storage.addresses import network_address
 from wetakd.storage.store import Store
 
 PLAIN = {"name": "plain", "options": {"depth": 2}}

@@ -9,7 +9,7 @@ import ray
 from ray.util import placement_group, placement_group_table
 
 from tests.integration.heads import ROOT, head
-from wetakd.cluster.ray_cluster import removing_placement_groups
+from wetakd.cluster.placement_groups import removing_placement_groups
 
 pytestmark = pytest.mark.timeout(300)
 

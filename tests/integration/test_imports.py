@@ -12,7 +12,8 @@ from wetakd import Study
 from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
 from wetakd.config.study_file import check
-from wetakd.stages import steps, training_job
+from wetakd.models import registry
+from wetakd.stages import steps
 from wetakd.training.inference import predict
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,7 +34,7 @@ def test_networks_from_elsewhere_teach_and_are_mixed_without_training(ray_cluste
     }
     config = check(tree)
     dataset = steps.load_data(config, QuietReporter())
-    model = training_job.new_model(ModelConfig(**PLAIN), dataset, seed=7)
+    model = registry.new_model(ModelConfig(**PLAIN), dataset, seed=7)
     torch.save(model.state_dict(), tmp_path / "ready.pt")
     labels = np.eye(10, dtype=np.float32)[dataset.labels_N]
     np.save(tmp_path / "teacher.npy", 6 * labels)

@@ -13,9 +13,9 @@ from tests.unit import tiny
 from wetakd.cluster.heartbeat import Voice
 from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
-from wetakd.plan.study_plan import Trial
+from wetakd.plan.outcomes import TrainedNetwork
+from wetakd.plan.trials import Trial
 from wetakd.stages.evaluation import judge_ensembles, judge_networks
-from wetakd.stages.networks import TrainedNetwork
 from wetakd.stages.searches import search_weights
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]

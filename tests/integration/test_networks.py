@@ -17,9 +17,9 @@ from wetakd.common.errors import UserError
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.stages import training_job
-from wetakd.stages.assignments import network_address
 from wetakd.stages.networks import _user_error, train_networks
 from wetakd.storage import failure_records
+from wetakd.storage.addresses import network_address
 from wetakd.storage.store import Store
 from wetakd.training.failures import UserFunctionError
 

@@ -16,19 +16,20 @@ from tests.integration.studies import NET, RECIPE, plan
 from tests.integration.test_networks import HANGING, LONG_EPOCH
 from tests.unit import tiny
 from wetakd.logits import logit_cache
-from wetakd.plan.study_plan import Student, control_weights
+from wetakd.plan.study_plan import control_weights
+from wetakd.plan.trials import Student
 from wetakd.stages import training_job
-from wetakd.stages.assignments import student_address, student_job
-from wetakd.stages.ensembles import ensemble_problem
 from wetakd.stages.evaluation import judge_ensembles
 from wetakd.stages.halving import train_in_rungs
 from wetakd.stages.networks import train_networks
-from wetakd.stages.searches import search_weights
+from wetakd.stages.searches import ensemble_problem, search_weights
 from wetakd.stages.students import _Shared, _StudentTraining, train_students
+from wetakd.stages.training_job import student_job
 from wetakd.storage import failure_records
+from wetakd.storage.addresses import student_address
 from wetakd.storage.failure_records import Failure
 from wetakd.storage.store import Store
-from wetakd.training.trainer import Epoch
+from wetakd.training.epoch import Epoch
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

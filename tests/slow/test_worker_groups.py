@@ -11,8 +11,8 @@ import torch
 
 from tests.integration import studies
 from tests.integration.studies import RECIPE, plan, train
-from wetakd.stages.assignments import network_address
 from wetakd.stages.networks import train_networks
+from wetakd.storage.addresses import network_address
 from wetakd.storage.store import Store
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(900)]

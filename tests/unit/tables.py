@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wetakd.results.statistics import choose_winner
-from wetakd.results.stored_results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Cost, Results, Spending
+from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
+from wetakd.results.costs import Cost, Spending
+from wetakd.results.stored_results import Results
+from wetakd.results.winner import choose_winner
 
 STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
 CONTROLS = ("none", "teacher", "single", "dgkd")

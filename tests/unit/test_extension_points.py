@@ -29,7 +29,8 @@ from wetakd.commands.main import commands
 from wetakd.common.progress import QuietReporter
 from wetakd.config import DistillationConfig, ModelConfig
 from wetakd.config.study_file import load
-from wetakd.models.registry import InputShape, build
+from wetakd.models.cost import InputShape
+from wetakd.models.registry import build
 from wetakd.stages.result_tables import networks_table
 from wetakd.stages.steps import load_data
 from wetakd.storage.store import Store

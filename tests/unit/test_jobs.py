@@ -11,7 +11,8 @@ import pytest
 from wetakd.common.errors import UserError
 from wetakd.config.study_file import load
 from wetakd.data.views import Views
-from wetakd.models.registry import InputShape, build, cost
+from wetakd.models.cost import InputShape, cost
+from wetakd.models.registry import build
 from wetakd.plan.checks import check_storage
 
 ROOT = Path(__file__).parents[2]

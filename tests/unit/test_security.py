@@ -26,10 +26,13 @@ from wetakd.commands.weigh import read_labels, read_scores
 from wetakd.common.errors import UserError
 from wetakd.config.study_file import check, stamped
 from wetakd.logits import logit_cache
-from wetakd.plan import stored_studies
+from wetakd.plan import orphans, references, stored_studies
 from wetakd.results import stored_results
 from wetakd.stages import training_job
-from wetakd.storage.store import Damaged, Store, inside
+from wetakd.storage.lease import Lease
+from wetakd.storage.manifest import inside
+from wetakd.storage.store import Damaged, Store
+from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.tracking.event_journal import Journal
 from wetakd.training.train_state import Learner
 
@@ -55,7 +58,7 @@ def store(tmp_path: Path) -> Store:
     store = Store(str(tmp_path / "runs"))
     list(training_job.run(job(tmp_path / "runs"), tiny.dataset()))
     logit_cache.write(store, "first", logit_cache.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
-    store.checkpoints("students/half").save(b"state")
+    StoredCheckpoints.at(store, "students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
     store.commit("judgements/j", {"correct.bits": b"\1"}, {})
     journal = Journal(store, "s")
@@ -94,11 +97,11 @@ def _read_everything(store: Store) -> None:
         weights,
         blobs,
         lambda: logit_cache.read(store, "first"),
-        lambda: store.checkpoints("students/half").load(),
+        lambda: StoredCheckpoints.at(store, "students/half").load(),
         lambda: stored_results.Results.read(store, "s"),
         lambda: stored_studies.studies(store),
-        lambda: list(stored_studies.refuse(store)),
-        lambda: store.lease("studies/s/lease.json").__enter__().__exit__(None, None, None),
+        lambda: list(orphans.refuse(store)),
+        lambda: Lease(store, "studies/s/lease.json").__enter__().__exit__(None, None, None),
         lambda: call("report", "s", "--storage", folder),
         lambda: call("sync", "s", "--storage", folder),
         lambda: call("ls", "--storage", folder),
@@ -110,7 +113,7 @@ def _read_everything(store: Store) -> None:
 
 def test_a_pickle_planted_at_any_path_is_never_loaded(store: Store, bomb: bytes, tmp_path: Path) -> None:
     paths = store.list()
-    assert {path.split("/")[0] for path in paths} == {*stored_studies.ADDRESSED, "studies"}
+    assert {path.split("/")[0] for path in paths} == {*references.ADDRESSED, "studies"}
     assert len(paths) >= 20
     whole = {path: store.read_file(path) for path in paths}
     for path in paths:
@@ -127,12 +130,12 @@ def test_a_pickle_planted_at_any_path_is_never_loaded(store: Store, bomb: bytes,
 def test_a_pickle_with_a_valid_manifest_is_not_loaded_either(store: Store, bomb: bytes, tmp_path: Path) -> None:
     for name, address in (("weights.safetensors", ADDRESS), ("logits.arrow", "bank/first")):
         store.commit(address, {name: bomb}, {"epochs": []})
-    store.checkpoints("students/half").save(bomb)
+    StoredCheckpoints.at(store, "students/half").save(bomb)
     _read_everything(store)
     model = tiny.network()
     learner = Learner(model, _sgd(model), _scaler())
     with pytest.raises(Exception, match=r"[Hh]eader|safetensor"):
-        learner.restore(store.checkpoints("students/half").load() or b"")
+        learner.restore(StoredCheckpoints.at(store, "students/half").load() or b"")
     assert not (tmp_path / "exploded").exists()
 
 

@@ -14,7 +14,7 @@ from wetakd.config import StudyConfig
 from wetakd.config.study_file import load
 from wetakd.plan.study_plan import Plan
 from wetakd.report.plot_style import colour_of
-from wetakd.results.statistics import STRATEGY_ORDER
+from wetakd.results.winner import STRATEGY_ORDER
 from wetakd.weights import STRATEGIES
 
 DEFAULT = ("uniform", "random", "random_search", "de", "greedy", "convex")

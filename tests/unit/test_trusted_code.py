@@ -24,7 +24,8 @@ from wetakd.config import ModelConfig
 from wetakd.config.study_file import check, stamped
 from wetakd.export import load_student
 from wetakd.export.shipped_student import DESCRIPTION, save_mlflow_model, save_student
-from wetakd.models.registry import InputShape, build
+from wetakd.models.cost import InputShape
+from wetakd.models.registry import build
 from wetakd.storage.store import Store
 from wetakd.tracking.tracker import connected
 

@@ -13,7 +13,8 @@ from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
 from wetakd.data.dataset import Dataset, Splits
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
-from wetakd.models.registry import InputShape, build
+from wetakd.models.cost import InputShape
+from wetakd.models.registry import build
 from wetakd.training.trainer import train
 
 torch.set_num_threads(1)

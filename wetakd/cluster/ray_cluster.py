@@ -12,22 +12,16 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.job_config import JobConfig
-from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
-from wetakd.cluster.capacity import is_growing, num_workers, worker_resources
-from wetakd.common.errors import UserError
 from wetakd.common.process_state import set_default_variables, set_level
-from wetakd.config import NetworkConfig, PlacementConfig, StudyConfig
-
-_MOST_GROUPS = 16
-"""Worker groups that may wait together for an autoscaler: each has a process beside the driver."""
+from wetakd.config import StudyConfig
 
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets this variable for the entry point of a submitted job, and for nothing else."""
@@ -126,86 +120,3 @@ def _starts_with_token() -> bool:
 def uses_worker_groups(config: StudyConfig) -> bool:
     """Whether any network of the file is trained by a Ray Train worker group."""
     return any(network.workers != 0 for network in config.networks.values())
-
-
-def task_options(placement: PlacementConfig, retries: int) -> dict[str, Any]:
-    """Options of a Ray task with this placement, spread over nodes; who dies or loses storage is tried again."""
-    return {
-        "num_cpus": placement.cpus,
-        "num_gpus": placement.gpus,
-        "resources": dict(placement.resources),
-        "label_selector": dict(placement.labels) or None,
-        "max_retries": retries,
-        "retry_exceptions": [OSError],  # storage that was away for a moment
-        "scheduling_strategy": "SPREAD",
-    }
-
-
-@ray.remote
-def _nothing() -> None:
-    pass
-
-
-def check_placement(placement: PlacementConfig, field: str) -> None:
-    """Raise UserError for what Ray would refuse only when a worker starts; needs no cluster."""
-    try:
-        _nothing.options(**task_options(placement, retries=0))
-    except ValueError as error:
-        raise UserError(f"{field}: Ray refuses it: {str(error).strip().splitlines()[0]}") from None
-
-
-class Slots:
-    """Lets only as many worker groups run as the cluster can hold at once: more would starve each other.
-
-    Where an autoscaler adds nodes, groups that wait are what it adds them for, so some of them may.
-    """
-
-    def __init__(self) -> None:
-        self._free = threading.Condition()
-        self._taken: dict[str, float] = {}
-        self._num_groups = 0
-
-    @contextmanager
-    def take(self, config: NetworkConfig, stopped: threading.Event) -> Iterator[None]:
-        """Wait until this network's workers fit beside the groups that run, then hold their place."""
-        need = {name: amount * num_workers(config) for name, amount in worker_resources(config.placement).items()}
-        with self._free:
-            while not self._fits(need) and not stopped.is_set():
-                self._free.wait(timeout=1.0)
-            self._add(need, 1)
-        try:
-            yield
-        finally:
-            with self._free:
-                self._add(need, -1)
-                self._free.notify_all()
-
-    def _fits(self, need: Mapping[str, float]) -> bool:
-        if not self._taken or (self._num_groups < _MOST_GROUPS and is_growing()):
-            return True
-        total = ray.cluster_resources()
-        return all(self._taken.get(name, 0.0) + amount <= total.get(name, 0.0) for name, amount in need.items())
-
-    def _add(self, need: Mapping[str, float], sign: int) -> None:
-        self._num_groups += sign
-        for name, amount in need.items():
-            self._taken[name] = self._taken.get(name, 0.0) + sign * amount
-        self._taken = {name: amount for name, amount in self._taken.items() if amount > 0}
-
-
-@contextmanager
-def removing_placement_groups() -> Iterator[None]:
-    """Where the block is left by an exception, the placement groups made in it go, and what runs in them."""
-    before = _own_placement_groups()
-    try:
-        yield
-    except BaseException:
-        for group in _own_placement_groups() - before:
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(group)))
-        raise
-
-
-def _own_placement_groups() -> set[str]:
-    """Those of this job: their numbers end with its number. The table lists those of all jobs of the cluster."""
-    job = ray.get_runtime_context().get_job_id()
-    return {group for group in placement_group_table() if group.endswith(job)}

@@ -15,12 +15,19 @@ from typing import Any, NoReturn
 
 import click
 
+from wetakd.commands.completion import completion
 from wetakd.commands.export_command import export
+from wetakd.commands.gc import gc
+from wetakd.commands.init import init
 from wetakd.commands.job_commands import status, stop, submit
+from wetakd.commands.ls import list_studies
 from wetakd.commands.options import EXIT_CODES
-from wetakd.commands.start_commands import completion, init
-from wetakd.commands.storage_commands import gc, list_studies, sync
-from wetakd.commands.study_commands import plan, report, run, ui, validate
+from wetakd.commands.plan import plan
+from wetakd.commands.report import report
+from wetakd.commands.run import run
+from wetakd.commands.sync import sync
+from wetakd.commands.ui import ui
+from wetakd.commands.validate import validate
 from wetakd.commands.weigh_command import weigh
 from wetakd.common.errors import UserError
 from wetakd.common.output import READER_LEFT, GuardedStream, guarded

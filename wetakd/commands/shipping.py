@@ -19,8 +19,8 @@ from wetakd.export.shipped_student import DESCRIPTION, ShippedStudent, save_mlfl
 from wetakd.plan.study_plan import Plan
 from wetakd.results.stored_results import Results
 from wetakd.stages import training_job
-from wetakd.stages.assignments import student_address
 from wetakd.stages.steps import load_data
+from wetakd.storage.addresses import student_address
 from wetakd.storage.store import Store
 
 CARD, ONNX, INT8, MLFLOW = "README.md", "student.onnx", "student.int8.onnx", "mlflow"

@@ -11,12 +11,25 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import click
+
+from wetakd.commands.options import (
+    EXIT_CODES,
+    STORAGE,
+    STUDY,
+    storage_at,
+)
 from wetakd.common.errors import UserError
 from wetakd.common.redact import shown
 from wetakd.tracking.mlflow_writer import QUESTION_TAG, STUDY_ID_TAG, connect
 from wetakd.tracking.tracking_uri import cause, check, silent
+
+if TYPE_CHECKING:
+    pass
+
 
 HOST = "127.0.0.1"
 _START_S = 120.0
@@ -103,3 +116,32 @@ def _experiment_id(tracking_uri: str, experiment: str) -> str:
     if found is None:
         raise UserError(f"mlflow.experiment: {experiment!r} is not there yet; run the study first, or wetakd sync")
     return str(found.experiment_id)
+
+
+@click.command(short_help="Open STUDY in MLflow.", epilog=EXIT_CODES)
+@STUDY
+@STORAGE
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+def ui(study: str, storage: str | None, port: int) -> None:
+    """Open STUDY in MLflow: starts its pages on this machine alone and prints the link. Ctrl-C ends them.
+
+    Where the study was tracked by a server, it only prints the link.
+
+    \b
+    Example:
+      wetakd ui digits --port 5001
+    """
+    from wetakd.commands import ui as pages
+    from wetakd.plan.stored_studies import config_of
+    from wetakd.tracking.event_journal import study_id
+    from wetakd.tracking.tracking_uri import tracking_uri_of
+
+    store = storage_at(storage)
+    config = config_of(store, study)
+    tracking_uri = tracking_uri_of(config.mlflow.tracking_uri, store)
+    if not config.mlflow.enabled:
+        raise UserError(f"study {study!r}: was run with mlflow.enabled false, so there is nothing to open")
+    identity = study_id(store, study)
+    if identity is None:
+        raise UserError(f"study {study!r}: has told MLflow nothing yet; run it first")
+    pages.show(tracking_uri, config.mlflow.experiment, identity, config.question, port, click.echo)

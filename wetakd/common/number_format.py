@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-from wetakd.results.statistics import Estimate
-
 NOTHING = "–"
 
 
@@ -18,23 +14,6 @@ def points(share: float, digits: int = 2) -> str:
     """`0.003` as `+0.30`; what rounds to nothing has no sign."""
     text = f"{100 * share:+.{digits}f}"
     return text[1:] if float(text) == 0 else text
-
-
-def mean_and_width(estimate: Estimate | None, digits: int = 2) -> str:
-    """`91.24 ±0.52`, without the second part where there is no interval."""
-    if estimate is None:
-        return NOTHING
-    width = estimate.half_width
-    return percent(estimate.mean, digits) + (f" ±{100 * width:.{digits}f}" if width is not None else "")
-
-
-def difference(estimate: Estimate | None, digits: int = 2) -> str:
-    """`+0.30 [-0.80, +1.40]`, without the brackets where there is no interval."""
-    if estimate is None:
-        return NOTHING
-    if estimate.low is None or estimate.high is None:
-        return points(estimate.mean, digits)
-    return f"{points(estimate.mean, digits)} [{points(estimate.low, digits)}, {points(estimate.high, digits)}]"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -66,12 +45,3 @@ def seconds(value: float | None) -> str:
 def many(num: int, noun: str) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
-
-
-def describe_point(point: str) -> str:
-    """A swept point as `temperature 4, alpha 0.9`."""
-    fields = json.loads(point)
-    return ", ".join(
-        f"{path.rsplit('.', 1)[-1]} {value:.4g}" if isinstance(value, float) else f"{path.rsplit('.', 1)[-1]} {value}"
-        for path, value in fields.items()
-    )

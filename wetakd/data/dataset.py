@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import chain, islice
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wetakd.common.errors import UserError
+from wetakd.common.machine_memory import _free_memory
 from wetakd.config import DataConfig, SplitsConfig, TransformConfig
 from wetakd.data.decoding import decode_image
 from wetakd.data.sources import Part, Source, Stored, open_source
@@ -217,28 +217,6 @@ def _check_memory(num: int, transform: Transform, share: float) -> None:
             f"images of {transform.channels}x{transform.height}x{transform.width} take {needed / 1e9:.1f} GB; lower "
             "transform.size or data.max_train_images"
         )
-
-
-def _free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes; inside a container its own limit counts where that is lower than the machine's."""
-    free = _machine_memory()
-    try:
-        limit, used = (int((cgroup / f"memory.{name}").read_text()) for name in ("max", "current"))
-        statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no such file, or the limit is "max"
-        return free
-    # File cache counts as used, but is given back when memory runs short.
-    return max(0, min(free, limit - used + int(statistics.get("inactive_file", 0))))
-
-
-def _machine_memory() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
-    except (OSError, StopIteration):  # not Linux
-        import psutil
-
-        return int(psutil.virtual_memory().available)
 
 
 def _fingerprint(images_NCHW: np.ndarray, labels_N: np.ndarray, splits: Splits, transform: Transform) -> str:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from wetakd.common.number_format import difference, many, mean_and_width, number, percent, short, size
+from wetakd.common.number_format import many, number, percent, short, size
 from wetakd.config import STUDENT, StudentConfig, StudyConfig
 from wetakd.config.yaml_text import write as write_yaml
 from wetakd.data.dataset import Dataset
-from wetakd.results.arms import recipe_label
+from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.results.findings import Findings, Row, find
-from wetakd.results.statistics import Winner
+from wetakd.results.labels import recipe_label
 from wetakd.results.stored_results import Results
+from wetakd.results.winner import Winner
 
 _SPLITS = {
     "fit": "trained the networks",

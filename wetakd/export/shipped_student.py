@@ -21,7 +21,8 @@ from wetakd.common.process_state import restored, set_default_variables, set_lev
 from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.transform import Transform
-from wetakd.models.registry import InputShape, build
+from wetakd.models.cost import InputShape
+from wetakd.models.registry import build
 from wetakd.training.train_state import load_state, state_bytes
 
 MODEL_NAME = "student"

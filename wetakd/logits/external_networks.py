@@ -32,8 +32,8 @@ from wetakd.common.redact import scrub, shown
 from wetakd.config import NetworkConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
-from wetakd.models.registry import build, cost
-from wetakd.stages.training_job import input_shape
+from wetakd.models.cost import cost
+from wetakd.models.registry import build, input_shape
 from wetakd.storage.store import Store
 from wetakd.training.train_state import state_bytes
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from wetakd.models.registry import InputShape, evaluating
+from wetakd.models.cost import InputShape
+from wetakd.models.evaluation_mode import evaluating
 
 _WARM_UP, _MOST_RUNS, _MOST_S = 5, 200, 2.0
 

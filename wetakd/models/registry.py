@@ -15,51 +15,25 @@ and with the options of the study file. Its initial weights must come from torch
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import BaseTorchFunctionMode
 
 from wetakd.common.errors import UserError
+from wetakd.common.user_functions import _brief, _resolve
 from wetakd.config import ModelConfig
+from wetakd.data.dataset import Dataset
 from wetakd.models.architectures import PLAIN, ResNet, WideResNet, plain
+from wetakd.models.cost import InputShape, _forward_zero
 
 RESNET_DEPTHS = (8, 14, 20, 26, 32, 44, 56, 110)
 WIDE_DEPTHS = (10, 16, 22, 28, 40)
 # In training these two return auxiliary logits beside the logits unless they are told not to.
 _WITH_AUXILIARY_LOGITS = ("googlenet", "inception_v3")
-
-
-@dataclass(frozen=True)
-class InputShape:
-    """Shape of one image after the transform."""
-
-    channels: int
-    height: int
-    width: int
-
-
-@dataclass(frozen=True)
-class ModelCost:
-    """Size of a network.
-
-    `macs` are the multiply-accumulates of one image's forward pass in convolutions, transposed convolutions, matrix
-    products (linear layers among them) and attention, as torch counts them: half its FLOPs. Elementwise operations,
-    normalisation and pooling count nothing. `bytes` is what parameters and buffers take.
-    """
-
-    parameters: int
-    macs: int
-    bytes: int
 
 
 def build(
@@ -190,20 +164,6 @@ def _calling(name: str, function: Callable[..., Any], arguments: Mapping[str, An
     return call
 
 
-def _resolve(name: str, field: str) -> Callable[..., Any]:
-    """The object that `package.module:callable` names."""
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{field}.name: {name!r} cannot be imported: {_brief(error)}") from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        file = getattr(module, "__file__", None) or "built-in"
-        raise UserError(f"{field}.name: module {module_name!r} ({file}) has no callable {attribute!r}")
-    return function  # type: ignore[no-any-return]
-
-
 def _check_output(module: nn.Module, model: ModelConfig, shape: InputShape, num_classes: int, field: str) -> None:
     size = f"{shape.channels}x{shape.height}x{shape.width}"
     try:
@@ -215,91 +175,12 @@ def _check_output(module: nn.Module, model: ModelConfig, shape: InputShape, num_
         raise UserError(f"{field}: {model.name} returns {got} for one image; it must be logits of [1, {num_classes}]")
 
 
-def check_training(module: nn.Module, name: str, shape: InputShape, num_classes: int, *, field: str) -> None:
-    """Train `module` for one step's worth of gradients, on two noisy images; it is of no use afterwards.
-
-    Raises:
-        UserError: it cannot do in training, or with several images, what it does with one.
-    """
-    device = next(module.parameters()).device
-    try:
-        with torch.random.fork_rng(devices=[]):
-            logits = module.train()(torch.rand(2, shape.channels, shape.height, shape.width, device=device))
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{field}: {name} cannot be trained on two images at once: {_brief(error)}") from error
-    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes) or not logits.requires_grad:
-        got = f"{list(logits.shape)}, {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(
-            f"{field}: {name} in training returns {got} for two images; it must be logits of [2, {num_classes}] with a "
-            "gradient"
-        )
-    try:
-        torch.autograd.backward(nn.functional.cross_entropy(logits, torch.arange(2, device=device) % num_classes))
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{field}: {name} cannot be trained, its backward pass raised {_brief(error)}") from error
+def input_shape(dataset: Dataset) -> InputShape:
+    """Shape of one image after the transform."""
+    transform = dataset.transform
+    return InputShape(transform.channels, transform.height, transform.width)
 
 
-def _forward_zero(module: nn.Module, shape: InputShape) -> Any:
-    # Not inference mode: lazy layers get their weights here, and those must stay trainable.
-    with evaluating(module), torch.no_grad():
-        device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-        return module(torch.zeros(1, shape.channels, shape.height, shape.width, device=device))
-
-
-def _brief(error: BaseException) -> str:
-    """An exception as one short line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every layer has the mode that it had."""
-    modes = {layer: layer.training for layer in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for layer, mode in modes.items():
-            layer.training = mode
-
-
-def cost(module: nn.Module, shape: InputShape, *, field: str = "model") -> ModelCost:
-    """Parameters, multiply-accumulates and bytes of a network, from one forward pass.
-
-    Raises:
-        UserError: a line that begins with `field`: torch cannot count the operations of this network.
-    """
-    from torch.utils.flop_counter import FlopCounterMode  # takes a third as long to import as torch itself
-
-    counter = FlopCounterMode(display=False)
-    try:
-        # Under a torch function mode, attention layers do not take their fused path, whose operations are not counted.
-        with BaseTorchFunctionMode(), counter:
-            _forward_zero(module, shape)
-    except (Exception, SystemExit) as error:
-        name = type(module).__name__
-        raise UserError(f"{field}: the multiply-accumulates of {name} cannot be counted: {_brief(error)}") from error
-    parameters = list(module.parameters())
-    stored = [*parameters, *module.buffers()]
-    # A multiplication and an addition are two operations.
-    macs = counter.get_total_flops() // 2
-    return ModelCost(sum(p.numel() for p in parameters), macs, sum(tensor.nbytes for tensor in stored))
-
-
-def source_digest(name: str, *, field: str = "model") -> str | None:
-    """SHA-256 of the source of a `package.module:callable`: of that module's file, and of the one that defines the
-    callable where it is another. None for built-in and torchvision networks. What those files import is not covered.
-
-    Raises:
-        UserError: the callable cannot be imported.
-    """
-    if ":" not in name or name.startswith("torchvision:"):
-        return None
-    function = _resolve(name, field)
-    modules = sorted({name.partition(":")[0], getattr(function, "__module__", None) or ""} - {""})
-    digest = hashlib.sha256()
-    for module in modules:
-        path = getattr(importlib.import_module(module), "__file__", None)
-        digest.update(Path(path).read_bytes() if path else module.encode())
-    return digest.hexdigest()
+def new_model(model: ModelConfig, dataset: Dataset, seed: int, *, trust_code: bool = True) -> nn.Module:
+    """The network with its seeded initial weights; `trust_code` as in `build`."""
+    return build(model, input_shape(dataset), dataset.num_classes, seed, trust_code=trust_code)

@@ -8,16 +8,19 @@ from pathlib import Path
 import ray
 
 from wetakd.cluster.capacity import requests
-from wetakd.cluster.ray_cluster import SUBMITTED, check_placement
+from wetakd.cluster.ray_cluster import SUBMITTED
+from wetakd.cluster.task_options import check_placement
 from wetakd.common.errors import UserError
 from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import external_networks
-from wetakd.models.registry import InputShape, build, check_training, cost
-from wetakd.plan import stored_studies
-from wetakd.plan.study_plan import Plan, device_of
-from wetakd.stages.training_job import input_shape
+from wetakd.models.cost import InputShape, cost
+from wetakd.models.registry import build, input_shape
+from wetakd.models.training_check import check_training
+from wetakd.plan import completeness
+from wetakd.plan.study_plan import Plan
+from wetakd.plan.trials import device_of
 from wetakd.storage.store import Store
 from wetakd.training.losses import check_own_loss
 from wetakd.training.trainer import check_precision
@@ -82,7 +85,7 @@ def _check_precision(network: NetworkConfig, name: str, plan: Plan, store: Store
         field = f"{block_of(name)}.recipe.precision"
         check_precision(network.recipe.precision, device_of(network.placement), field=field)
     except UserError:
-        if not stored_studies.has_network(store, plan, name):
+        if not completeness.has_network(store, plan, name):
             raise
 
 

@@ -11,11 +11,12 @@ from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.common.number_format import NOTHING, short, size
 from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudentConfig, block_of
 from wetakd.logits import logit_cache
-from wetakd.models.registry import cost
-from wetakd.plan.stored_studies import student_key
-from wetakd.plan.study_plan import Plan, Trial
-from wetakd.stages.assignments import network_address, student_address
-from wetakd.stages.training_job import input_shape, new_model
+from wetakd.models.cost import cost
+from wetakd.models.registry import input_shape, new_model
+from wetakd.plan.student_keys import student_key
+from wetakd.plan.study_plan import Plan
+from wetakd.plan.trials import Trial
+from wetakd.storage.addresses import network_address, student_address
 from wetakd.storage.store import Store
 
 

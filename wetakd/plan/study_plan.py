@@ -6,19 +6,16 @@ never be computed again. Placement, retries and names are in no key.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from wetakd.common.canonical_json import key_of, seed_of
+from wetakd.common.user_functions import source_digest
 from wetakd.config import (
     TEACHER,
     DistillationConfig,
     ModelConfig,
     NetworkConfig,
-    PlacementConfig,
     RecipeConfig,
     StudentConfig,
     StudyConfig,
@@ -27,107 +24,13 @@ from wetakd.config import (
 )
 from wetakd.data.dataset import Dataset
 from wetakd.logits.external_networks import digest
-from wetakd.models.registry import source_digest
-from wetakd.training.trainer import RECIPE_VERSION, resolve_precision
+from wetakd.plan.trials import Arm, NetworkNode, Search, Student, Trial, device_of
+from wetakd.training.precision import resolve_precision
+from wetakd.training.trainer import RECIPE_VERSION
 from wetakd.weights import place_of
 
-NO_POINT = "{}"
 # Raise it when a search gives other weights than before: old results are then left alone and made anew.
 SEARCH_VERSION = 2
-
-
-def device_of(placement: PlacementConfig) -> str:
-    """The torch device that a worker with this placement trains on."""
-    return "cuda" if placement.gpus > 0 else "cpu"
-
-
-@dataclass(frozen=True)
-class NetworkNode:
-    """One network of one replicate: a node of the graph, with its address and the addresses of its teachers."""
-
-    name: str
-    replicate: int
-    seed: int
-    config: NetworkConfig
-    precision: str
-    key: str
-    teachers: tuple[str, ...]
-    teacher_keys: tuple[str, ...]
-
-    @property
-    def uid(self) -> str:
-        """Names this node within the study."""
-        return f"network:{self.replicate}:{self.name}"
-
-    @property
-    def distillation(self) -> DistillationConfig | None:
-        """What it minimises beside the labels' cross-entropy; None for a network without teachers."""
-        return self.config.distillation if self.teachers else None
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One recipe under comparison: how the weights are set, over which networks, at which swept point."""
-
-    strategy: str
-    assistants: tuple[str, ...]
-    point: str = NO_POINT
-
-    @property
-    def label(self) -> str:
-        """Short name, such as `de ta8+ta6`."""
-        named = f"{self.strategy} {'+'.join(self.assistants)}".strip()
-        return named if self.point == NO_POINT else f"{named} {self.point}"
-
-    @property
-    def is_searched(self) -> bool:
-        """Whether its weights come from a strategy rather than being given by what the control is."""
-        return self.strategy not in CONTROLS
-
-
-CONTROLS = ("none", "teacher", "single", "dgkd")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One student to train: an arm, a replicate and a seed."""
-
-    arm: Arm
-    replicate: int
-    seed: int
-
-    @property
-    def uid(self) -> str:
-        """Names this trial within the study."""
-        return f"trial:{self.arm.label}:{self.replicate}:{self.seed}"
-
-    @property
-    def student_seed(self) -> int:
-        """Seed of initial weights and data order: the same for every arm, new for every replicate."""
-        return seed_of("student", self.replicate, self.seed)
-
-
-@dataclass(frozen=True)
-class Search:
-    """One search for ensemble weights."""
-
-    strategy: str
-    assistants: tuple[str, ...]
-    replicate: int
-    seed: int
-    key: str
-
-
-@dataclass(frozen=True)
-class Student:
-    """What determines one student: the recipe and the mixture that teaches it (no teachers: labels alone)."""
-
-    key: str
-    config: StudentConfig
-    precision: str
-    seed: int
-    teacher_keys: tuple[str, ...]
-    weights_K: tuple[float, ...]
 
 
 class Plan:
@@ -295,9 +198,3 @@ def evenly(num: int) -> tuple[float, ...]:
 def control_weights(trial: Trial) -> tuple[float, ...]:
     """Weights of a control, which nobody searches: equal over what it names."""
     return evenly(len(trial.arm.assistants))
-
-
-def describe_point(point: str) -> Mapping[str, Any]:
-    """The swept values of a point by field."""
-    values: Mapping[str, Any] = json.loads(point)
-    return values

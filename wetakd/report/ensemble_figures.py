@@ -13,9 +13,10 @@ from matplotlib.patches import Patch
 from wetakd.common.number_format import many, short
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of
-from wetakd.results.arms import Arm, collect, shown_name, sizes_of
+from wetakd.results.arms import Arm, collect, sizes_of
 from wetakd.results.findings import proxy_arms, proxy_points
-from wetakd.results.statistics import rank_correlation
+from wetakd.results.labels import shown_name
+from wetakd.results.rank_correlation import rank_correlation
 from wetakd.results.stored_results import Results
 
 _MARKERS = "os^DvPX*"

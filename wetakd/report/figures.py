@@ -15,9 +15,10 @@ from wetakd.report import plot_style
 from wetakd.report.ensemble_figures import figure_proxy, figure_weights
 from wetakd.report.learning_curves import figure_curves
 from wetakd.report.plot_style import colour_of, is_winner, percent_width
-from wetakd.results.arms import CONTROLS, Arm, Arms, collect, shown_name
+from wetakd.results.arms import Arm, Arms, collect
 from wetakd.results.contrasts import CountRow, counts
 from wetakd.results.findings import proxy_arms, proxy_points
+from wetakd.results.labels import CONTROLS, shown_name
 from wetakd.results.stored_results import Results
 
 __all__ = [

@@ -6,11 +6,12 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wetakd.common.number_format import difference, many, mean_and_width, percent
+from wetakd.common.number_format import many, percent
+from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.statements import Statement
 from wetakd.report.tables import best_first
-from wetakd.results.arms import shown_name
 from wetakd.results.findings import Findings, Row
+from wetakd.results.labels import shown_name
 
 WIDTH = 80
 WIDEST = 120

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wetakd.common.number_format import describe_point, difference, many, percent, points, seconds, short, size
-from wetakd.results.arms import shown_name
+from wetakd.common.number_format import many, percent, points, seconds, short, size
+from wetakd.report.estimate_format import difference
 from wetakd.results.contrasts import SIGNIFICANT, Contrast, CountRow
+from wetakd.results.costs import Cost
 from wetakd.results.findings import Contribution, Findings, Proxy
+from wetakd.results.labels import describe_point, shown_name
 from wetakd.results.statistics import MOST_SEEDS, POWER, Estimate, detectable_effect
-from wetakd.results.stored_results import Cost
 
 # Up to so many units the verdict says how little they prove.
 _FEW = 5

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wetakd.common.number_format import (
-    NOTHING,
-    describe_point,
-    difference,
-    many,
-    mean_and_width,
-    number,
-    percent,
-    points,
-    seconds,
-    short,
-)
+from wetakd.common.number_format import NOTHING, many, number, percent, points, seconds, short
+from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.statements import gain_in_words
-from wetakd.results.arms import shown_name
 from wetakd.results.findings import Findings, Row
+from wetakd.results.labels import describe_point, shown_name
 
 
 @dataclass(frozen=True)

@@ -12,31 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from wetakd.common.number_format import describe_point
 from wetakd.config import TEACHER
-from wetakd.results.statistics import Estimate, Pair, arm_order, choose_winner, estimate, finished, paired_difference
-
-CONTROLS = ("none", "teacher", "single", "dgkd")
-_NAMES = {
-    "none": "no distillation",
-    "teacher": "teacher alone",
-    "single": "single",
-    "dgkd": "DGKD-style",
-    "de": "DE",
-    "random_search": "random search",
-}
-
-
-def shown_name(strategy: str) -> str:
-    """A strategy as the report writes it."""
-    return _NAMES.get(strategy, strategy.replace("_", " "))
-
-
-def recipe_label(strategy: str, assistants: Sequence[str], point: str = "{}") -> str:
-    """A recipe as people read it, such as `DE ta8+ta6` or, where fields are swept, `DE ta8+ta6, temperature 4`."""
-    # What is no mixture of choice says nothing by naming its networks.
-    named = "" if strategy in ("none", "teacher", "dgkd") else f" {'+'.join(assistants)}"
-    return ", ".join(filter(None, (f"{shown_name(strategy)}{named}", describe_point(point))))
+from wetakd.results.labels import CONTROLS, recipe_label
+from wetakd.results.statistics import Estimate, Pair, estimate, paired_difference
+from wetakd.results.winner import arm_order, choose_winner, finished
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wetakd.results.arms import Arm, Arms, shown_name
+from wetakd.results.arms import Arm, Arms
+from wetakd.results.labels import shown_name
 from wetakd.results.statistics import Estimate, Pair, estimate, holm
 
 SIGNIFICANT = 0.05

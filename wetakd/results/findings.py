@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from wetakd.results.arms import CONTROLS, Arm, Arms, collect, sizes_of
+from wetakd.results.arms import Arm, Arms, collect, sizes_of
 from wetakd.results.contrasts import Contrast, CountRow, contrasts, counts, main_strategy
 from wetakd.results.failure_counts import Failures, find_failures
-from wetakd.results.statistics import Estimate, RankCorrelation, estimate, rank_correlation
+from wetakd.results.labels import CONTROLS
+from wetakd.results.rank_correlation import RankCorrelation, rank_correlation
+from wetakd.results.statistics import Estimate, estimate
 from wetakd.results.stored_results import Results
 
 # Fewer recipes over one subset than this say nothing about ranks.

@@ -21,110 +21,16 @@ import pyarrow.parquet as pq
 
 from wetakd.common.canonical_json import sealed, unsealed
 from wetakd.common.errors import UserError
-from wetakd.results.statistics import Winner, arm_order
+from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
+from wetakd.results.costs import Cost, Spending
+from wetakd.results.winner import Winner, arm_order
 from wetakd.storage.store import Store
 
-_TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-
-TRIALS = pa.schema(
-    [
-        ("strategy", _TEXT),
-        ("assistants", pa.list_(_TEXT)),
-        ("num_assistants", _INT),
-        ("assistant_parameters", _INT),
-        ("replicate", _INT),
-        ("seed", _INT),
-        ("point", _TEXT),
-        ("weights", pa.list_(_FLOAT)),
-        ("evaluations", _INT),
-        ("search_seconds", _FLOAT),
-        ("accuracy_cap", _FLOAT),
-        ("gap", _FLOAT),
-        ("crossfit_gain", _FLOAT),
-        ("crossfit_error", _FLOAT),
-        ("ensemble_weigh_accuracy", _FLOAT),
-        ("ensemble_weigh_nll", _FLOAT),
-        ("ensemble_choose_accuracy", _FLOAT),
-        ("ensemble_choose_nll", _FLOAT),
-        ("ensemble_test_accuracy", _FLOAT),
-        ("ensemble_test_nll", _FLOAT),
-        ("student_key", _TEXT),
-        ("student_choose_accuracy", _FLOAT),
-        ("student_test_accuracy", _FLOAT),
-        ("student_test_macro_accuracy", _FLOAT),
-        ("student_test_calibration_error", _FLOAT),
-        ("student_test_nll", _FLOAT),
-        ("train_seconds", _FLOAT),
-        ("stopped_at_epoch", _INT),
-        ("error", _TEXT),
-        ("mlflow_run_id", _TEXT),
-    ]
-)
-NETWORKS = pa.schema(
-    [
-        ("name", _TEXT),
-        ("role", _TEXT),
-        ("replicate", _INT),
-        ("taught_by", pa.list_(_TEXT)),
-        ("parameters", _INT),
-        ("macs", _INT),
-        ("choose_accuracy", _FLOAT),
-        ("test_accuracy", _FLOAT),
-        ("test_nll", _FLOAT),
-        ("train_seconds", _FLOAT),
-        ("key", _TEXT),
-        ("trained", _BOOL),
-        ("imported", _TEXT),
-        ("error", _TEXT),
-    ]
-)
-CURVES = pa.schema(
-    [
-        ("uid", _TEXT),
-        ("kind", _TEXT),
-        ("label", _TEXT),
-        ("epoch", _INT),
-        ("loss", _FLOAT),
-        ("lr", _FLOAT),
-        ("choose_accuracy", _FLOAT),
-    ]
-)
-CONTRIBUTIONS = pa.schema([("replicate", _INT), ("name", _TEXT), ("leave_one_out", _FLOAT), ("shapley", _FLOAT)])
 _SCHEMAS = {"trials": TRIALS, "networks": NETWORKS, "curves": CURVES, "contributions": CONTRIBUTIONS}
 
 
 SUMMARY = "summary.json"
 """Where it stands in a study's folder, the study has results."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs where it runs."""
-
-    parameters: int
-    macs: int
-    """Multiply-accumulates of one image."""
-    bytes: int
-    """Of its parameters and buffers."""
-    latency_ms: float | None = None
-    """Median of one image on one thread of the CPU that reported on the study, where it was measured."""
-
-
-@dataclass(frozen=True)
-class Spending:
-    """What a study took: training and searching (however often it was resumed), and what its bank saved."""
-
-    network_core_seconds: float
-    """CPUs that were asked for, times seconds of training."""
-    search_core_seconds: float
-    student_core_seconds: float
-    bank_passes: int
-    """Images through teachers and assistants for the bank, each once."""
-    usual_passes: int
-    """The same for the same students in a loop that asks the networks anew at every step."""
-    network_gpu_seconds: float | None = None
-    """GPUs that were asked for, times seconds of training; None where no placement of the study has GPUs."""
-    student_gpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

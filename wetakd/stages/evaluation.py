@@ -16,19 +16,18 @@ import ray
 
 from wetakd.cluster import heartbeat
 from wetakd.cluster.heartbeat import Heartbeat, Voice
-from wetakd.cluster.ray_cluster import task_options
+from wetakd.cluster.task_options import task_options
 from wetakd.config import ModelConfig, PlacementConfig, StudyConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.splits import SplitLabels
 from wetakd.logits import logit_cache
-from wetakd.plan.study_plan import device_of
-from wetakd.results.statistics import classification_scores
+from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
+from wetakd.plan.trials import device_of
+from wetakd.results.classification_scores import classification_scores
 from wetakd.stages import training_job
-from wetakd.stages.ensembles import ensemble_problem
-from wetakd.stages.networks import TrainedNetwork
-from wetakd.stages.searches import Pool
-from wetakd.stages.students import TrainedStudent
-from wetakd.storage.store import Manifest, Store
+from wetakd.stages.searches import Pool, ensemble_problem
+from wetakd.storage.manifest import Manifest
+from wetakd.storage.store import Store
 from wetakd.training.inference import predict
 
 Mixture = tuple[int, tuple[str, ...], tuple[float, ...]]

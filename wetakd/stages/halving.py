@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from wetakd.config import HalvingConfig
-from wetakd.plan.study_plan import Arm, Student, Trial
-from wetakd.stages.students import TrainedStudent
+from wetakd.plan.outcomes import TrainedStudent
+from wetakd.plan.trials import Arm, Student, Trial
 
 Train = Callable[[Mapping[str, Student], Mapping[str, int]], dict[str, TrainedStudent]]
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -23,22 +23,28 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.train import TrainingFailedError, WorkerGroupError
 
 from wetakd.cluster.heartbeat import Heartbeat, Voice, Watch
-from wetakd.cluster.ray_cluster import Slots, removing_placement_groups, task_options, uses_worker_groups
+from wetakd.cluster.placement_groups import removing_placement_groups
+from wetakd.cluster.ray_cluster import uses_worker_groups
+from wetakd.cluster.task_options import task_options
+from wetakd.cluster.worker_group_slots import Slots
 from wetakd.common.errors import UserError
 from wetakd.config import ModelConfig, NetworkConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import external_networks, logit_cache
-from wetakd.plan.study_plan import NetworkNode, Plan, device_of
+from wetakd.plan.outcomes import TrainedNetwork
+from wetakd.plan.study_plan import Plan
+from wetakd.plan.trials import NetworkNode, device_of
 from wetakd.stages import training_job
-from wetakd.stages.assignments import network_address, network_job
-from wetakd.stages.training_job import HOPELESS
+from wetakd.stages.training_job import HOPELESS, network_job
 from wetakd.stages.worker_groups import Inputs, end_groups, train_here, train_in_group
 from wetakd.storage import failure_records
+from wetakd.storage.addresses import network_address
 from wetakd.storage.failure_records import Failure
-from wetakd.storage.store import Damaged, Manifest, Store
+from wetakd.storage.manifest import Manifest
+from wetakd.storage.store import Damaged, Store
+from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, UserFunctionError, errors_of, user_function
-from wetakd.training.trainer import Epoch
 
 _Result = TypeVar("_Result")
 _POLL_S = 0.25
@@ -47,23 +53,6 @@ _GROUP_THREADS = 32
 """Worker groups that run or wait for their turn; each that runs has a controller process as well."""
 _MOST_ROUNDS = 8
 """Weights and bank, each of which may be found damaged now and then; far more means that storage is not shared."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedNetwork:
-    """A node that is done: its manifest and its bank in the object store, or the reason why there is none."""
-
-    node: NetworkNode
-    trained: bool = False
-    manifest: Manifest | None = None
-    bank_ref: ray.ObjectRef[pa.Table] | None = None
-    error: str | None = None
-
-    @property
-    def ref(self) -> ray.ObjectRef[pa.Table]:
-        """Its bank; only for a network that did not fail."""
-        assert self.bank_ref is not None, f"{self.node.uid} has no bank"
-        return self.bank_ref
 
 
 def train_networks(

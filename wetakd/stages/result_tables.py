@@ -13,12 +13,12 @@ import pandas as pd
 from wetakd.cluster.capacity import num_workers
 from wetakd.config import TEACHER, NetworkConfig
 from wetakd.logits import logit_cache
-from wetakd.plan.study_plan import Plan, Trial
-from wetakd.results.stored_results import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS, Spending
-from wetakd.stages.networks import TrainedNetwork
+from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
+from wetakd.plan.study_plan import Plan
+from wetakd.plan.trials import Trial
+from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
+from wetakd.results.costs import Spending
 from wetakd.stages.searches import Searches, Weighed
-from wetakd.stages.students import TrainedStudent
-from wetakd.stages.training_job import history
 from wetakd.weights import SearchResult
 
 

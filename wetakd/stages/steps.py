@@ -11,35 +11,38 @@ import ray
 
 from wetakd.cluster.ray_cluster import session_folder
 from wetakd.common.errors import UserError
-from wetakd.common.progress import EpochCounter, Reporter, Stage
+from wetakd.common.progress import Reporter, Stage
 from wetakd.config import StudentConfig, StudyConfig
 from wetakd.data.dataset import Dataset, load_dataset
 from wetakd.data.splits import SplitLabels
 from wetakd.export.model_card import description
 from wetakd.export.shipped_student import MODEL_NAME, save_mlflow_model
+from wetakd.models import registry
+from wetakd.models.cost import cost
 from wetakd.models.latency import latency_ms
-from wetakd.models.registry import cost
-from wetakd.plan import stored_studies
-from wetakd.plan.study_plan import Plan, Student, Trial, control_weights
+from wetakd.plan import references
+from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
+from wetakd.plan.study_plan import Plan, control_weights
+from wetakd.plan.trials import Student, Trial
 from wetakd.report.report import Report, build
-from wetakd.results.arms import recipe_label
-from wetakd.results.statistics import Winner
-from wetakd.results.stored_results import Cost, Results
+from wetakd.results.costs import Cost
+from wetakd.results.labels import recipe_label
+from wetakd.results.stored_results import Results
+from wetakd.results.winner import Winner
 from wetakd.stages import networks as network_room
 from wetakd.stages import result_tables, searches, training_job
 from wetakd.stages import students as trial_room
-from wetakd.stages.assignments import student_address
+from wetakd.stages.epoch_progress import EpochCounter
 from wetakd.stages.evaluation import judge_ensembles, judge_networks, judge_students
 from wetakd.stages.halving import train_in_rungs
-from wetakd.stages.networks import TrainedNetwork
 from wetakd.stages.searches import Weighed
-from wetakd.stages.students import TrainedStudent
+from wetakd.storage.addresses import student_address
 from wetakd.storage.lease import Lease
 from wetakd.storage.scratch import scratch
 from wetakd.storage.store import Store
 from wetakd.tracking.study_logger import STUDY, Logbook
 from wetakd.tracking.tracker import Tracker
-from wetakd.training.trainer import Epoch
+from wetakd.training.epoch import Epoch
 
 Networks = Mapping[tuple[int, str], TrainedNetwork]
 Outcomes = Mapping[Trial, TrainedStudent]
@@ -136,7 +139,7 @@ def search_weights(ground: Ground, networks: Networks) -> Weighed:
 def train_students(ground: Ground, networks: Networks, weighed: Weighed) -> dict[Trial, TrainedStudent]:
     """The student of every trial that has weights; equal students are trained once."""
     students = {trial: ground.plan.student(trial, weights) for trial, weights in weighed.weights.items()}
-    stored_studies.remember(ground.store, ground.plan, {student.key for student in students.values()})
+    references.remember(ground.store, ground.plan, {student.key for student in students.values()})
     ground.book.expect({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
     label = {
@@ -213,8 +216,8 @@ def judge(
 def _cost(ground: Ground, network: StudentConfig, *, timed: bool = False) -> Cost:
     """`timed`: measure its latency here and now, when students are done and nothing else of the study runs."""
     model, shape = (
-        training_job.new_model(network.model, ground.dataset, seed=0),
-        training_job.input_shape(ground.dataset),
+        registry.new_model(network.model, ground.dataset, seed=0),
+        registry.input_shape(ground.dataset),
     )
     size = cost(model, shape)
     return Cost(size.parameters, size.macs, size.bytes, latency_ms(model, shape) if timed else None)
@@ -237,7 +240,7 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
         ground.lease.check()
         ended = results.trials[results.trials["stopped_at_epoch"].isna()]["student_key"].dropna()
-        stored_studies.remember(ground.store, ground.plan, ended, replace=True)  # not what pruned students left
+        references.remember(ground.store, ground.plan, ended, replace=True)  # not what pruned students left
         write_report(ground.store, results.study, files)
         # The summary comes last: where it stands, everything does.
         results.write(ground.store)

@@ -20,22 +20,23 @@ from ray import tune
 
 from wetakd.cluster import heartbeat
 from wetakd.cluster.capacity import worker_resources
-from wetakd.cluster.ray_cluster import removing_placement_groups, session_folder
+from wetakd.cluster.placement_groups import removing_placement_groups
+from wetakd.cluster.ray_cluster import session_folder
 from wetakd.common.process_state import set_default_variables, set_level
 from wetakd.config import LimitsConfig, PlacementConfig, StudyConfig
 from wetakd.data.dataset import Dataset
-from wetakd.plan.study_plan import Student
+from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
+from wetakd.plan.trials import Student
 from wetakd.stages import training_job
-from wetakd.stages.assignments import student_address, student_job
-from wetakd.stages.networks import TrainedNetwork
 from wetakd.stages.student_trial import student_trial
-from wetakd.stages.training_job import HOPELESS, TrainingJob
+from wetakd.stages.training_job import HOPELESS, TrainingJob, student_job
 from wetakd.storage import failure_records
+from wetakd.storage.addresses import student_address
 from wetakd.storage.failure_records import Failure
 from wetakd.storage.scratch import scratch
-from wetakd.storage.store import Manifest, Store
+from wetakd.storage.store import Store
+from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED
-from wetakd.training.trainer import Epoch
 
 # A trial reports when this long has passed and an epoch is done: often enough to be followed, too rarely to cost.
 REPORT_EVERY_S = 1.0
@@ -51,24 +52,6 @@ _TUNE_SWITCHES = {
 }
 
 Watch = Callable[[str, Epoch], None]
-
-
-@dataclass(frozen=True)
-class TrainedStudent:
-    """A student that is done, stopped early, or failed."""
-
-    student: Student
-    trained: bool = False
-    manifest: Manifest | None = None
-    stopped_at: Epoch | None = None
-    error: str | None = None
-
-    def accuracy_at(self, epoch: int) -> float:
-        """Accuracy on `choose` at an epoch, or at the last one where it has fewer; -1 for a student that failed."""
-        if self.manifest is not None:
-            epochs = training_job.history(self.manifest)
-            return epochs[min(epoch, len(epochs)) - 1].choose_accuracy
-        return self.stopped_at.choose_accuracy if self.stopped_at is not None else -1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,14 +19,23 @@ import torch.distributed as dist
 from torch import nn
 
 from wetakd.common.errors import UserError
-from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig
+from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
-from wetakd.models.registry import InputShape, ModelCost, build, cost
-from wetakd.storage.store import Manifest, Store
+from wetakd.models.cost import ModelCost, cost
+from wetakd.models.registry import input_shape, new_model
+from wetakd.plan.outcomes import history
+from wetakd.plan.study_plan import evenly
+from wetakd.plan.trials import NetworkNode, Student, device_of
+from wetakd.storage.addresses import network_address, student_address
+from wetakd.storage.manifest import Manifest
+from wetakd.storage.store import Store
+from wetakd.storage.stored_checkpoints import StoredCheckpoints
+from wetakd.training.batch_order import World
+from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, DeterministicError, user_function
-from wetakd.training.trainer import Epoch, Targets, World, load_state, state_bytes, train
+from wetakd.training.trainer import Targets, load_state, state_bytes, train
 
 HOPELESS = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
 """What would strike again: an error of this one network, not another try."""
@@ -76,7 +85,7 @@ def run(
     # own, because a forward pass may change more than weights.
     size = cost(new_model(job.model, dataset, job.seed), input_shape(dataset))
     model = new_model(job.model, dataset, job.seed)
-    checkpoints = store.checkpoints(job.address)
+    checkpoints = StoredCheckpoints.at(store, job.address)
     done: list[Epoch] = []
     training = train(
         model,
@@ -156,22 +165,6 @@ def _facts(job: TrainingJob, size: ModelCost, dataset: Dataset, epochs: Sequence
     }
 
 
-def history(manifest: Manifest) -> list[Epoch]:
-    """The epochs of a finished network."""
-    return [Epoch.from_dict(epoch) for epoch in manifest.facts["epochs"]]
-
-
-def input_shape(dataset: Dataset) -> InputShape:
-    """Shape of one image after the transform."""
-    transform = dataset.transform
-    return InputShape(transform.channels, transform.height, transform.width)
-
-
-def new_model(model: ModelConfig, dataset: Dataset, seed: int, *, trust_code: bool = True) -> nn.Module:
-    """The network with its seeded initial weights; `trust_code` as in `build`."""
-    return build(model, input_shape(dataset), dataset.num_classes, seed, trust_code=trust_code)
-
-
 def load_model(
     store: Store, manifest: Manifest, model: ModelConfig, dataset: Dataset, *, trust_code: bool = True
 ) -> nn.Module:
@@ -179,3 +172,42 @@ def load_model(
     module = new_model(model, dataset, seed=0, trust_code=trust_code)
     load_state(module, store.read(manifest, _BLOB).to_pybytes())
     return module
+
+
+def network_job(node: NetworkNode, config: StudyConfig, store_uri: str) -> TrainingJob:
+    """A teacher or an assistant, taught evenly by its teachers."""
+    return TrainingJob(
+        uid=node.uid,
+        address=network_address(node.key),
+        model=node.config.model,
+        recipe=node.config.recipe,
+        precision=node.precision,
+        seed=node.seed,
+        views=Views.of(config.views),
+        device=device_of(node.config.placement),
+        store_uri=store_uri,
+        checkpoint_s=config.limits.checkpoint_s,
+        distillation=node.distillation,
+        weights_K=evenly(len(node.teachers)),
+        mixture=config.weights.mixture,
+    )
+
+
+def student_job(student: Student, config: StudyConfig, store_uri: str, stop_after: int | None = None) -> TrainingJob:
+    """A student, taught by its mixture; to the end, or to epoch `stop_after` for now."""
+    return TrainingJob(
+        uid=student.key,
+        address=student_address(student.key),
+        model=student.config.model,
+        recipe=student.config.recipe,
+        precision=student.precision,
+        seed=student.seed,
+        views=Views.of(config.views),
+        device=device_of(student.config.placement),
+        store_uri=store_uri,
+        checkpoint_s=config.limits.checkpoint_s,
+        distillation=student.config.distillation if student.teacher_keys else None,
+        weights_K=student.weights_K,
+        mixture=config.weights.mixture,
+        stop_after=stop_after,
+    )

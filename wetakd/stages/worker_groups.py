@@ -26,7 +26,8 @@ from wetakd.data.dataset import Dataset
 from wetakd.stages import training_job
 from wetakd.stages.training_job import HOPELESS, TrainingJob
 from wetakd.storage.store import Store
-from wetakd.training.trainer import Diverged, World
+from wetakd.training.batch_order import World
+from wetakd.training.trainer import Diverged
 
 _FOLDER = "train"
 # Their annotations are still those of the first version of Ray Train.

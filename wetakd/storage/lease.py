@@ -23,12 +23,9 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from wetakd.common.errors import UserError
-
-if TYPE_CHECKING:
-    from wetakd.storage.store import Store
+from wetakd.storage.store import Store
 
 SILENT_S = 60.0
 _BEATS_UNTIL_SILENT = 6

@@ -11,48 +11,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from wetakd.common.canonical_json import plain, sealed, unsealed
+from wetakd.common.canonical_json import plain, sealed
 from wetakd.common.errors import UserError
 from wetakd.common.redact import scrub, shown
 from wetakd.storage import local_files
-from wetakd.storage.lease import Lease
+from wetakd.storage.manifest import MANIFEST, BlobRef, Manifest, _body, _parse_manifest, inside
 
-MANIFEST = "manifest.json"
 Paths: TypeAlias = list[str]
-_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Damaged(RuntimeError):
     """A blob is not what its manifest says. Delete the address and build it again."""
-
-
-@dataclass(frozen=True)
-class BlobRef:
-    """Where a blob lies (a file name within its address), its bytes, and the hex sha256 of its content."""
-
-    path: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """One committed thing: its blobs by name, and the facts that its writer recorded."""
-
-    address: str
-    blobs: Mapping[str, BlobRef]
-    facts: Mapping[str, Any]
 
 
 class Store:
@@ -293,67 +271,3 @@ class Store:
             for path, info in self._files(address)
             if path.removeprefix(f"{address}/") not in named and (info.mtime is None or info.mtime.timestamp() < before)
         )
-
-    def checkpoints(self, address: str) -> StoredCheckpoints:
-        """The checkpoints of what is being made at `address`."""
-        return StoredCheckpoints(self, f"{address}/checkpoints")
-
-    def lease(self, path: str) -> Lease:
-        """The right to be the only driver of a study; see `wetakd.storage.lease`."""
-        return Lease(self, path)
-
-
-@dataclass(frozen=True)
-class StoredCheckpoints:
-    """Numbered files with an embedded digest: the newest good one counts, torn ones are passed over."""
-
-    store: Store
-    folder: str
-    keep: int = 2
-
-    def load(self) -> bytes | None:
-        """The state that was saved last and is intact, or None."""
-        for path in reversed(self.store.list(self.folder)):
-            raw = self.store.read_file(path) or b""
-            digest, state = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
-            if hashlib.sha256(state).digest() == digest:
-                return state
-        return None
-
-    def save(self, state: bytes) -> None:
-        """Write `state` as the newest checkpoint, then remove all but the last `keep`."""
-        before = self.store.list(self.folder)
-        number = int(PurePosixPath(before[-1]).name.partition("-")[0]) + 1 if before else 0
-        path = f"{self.folder}/{number:08d}-{uuid.uuid4().hex[:8]}.ckpt"
-        self.store.write(path, hashlib.sha256(state).digest() + state)
-        for old in [*before, path][: -self.keep]:
-            self.store.delete(old)
-
-    def clear(self) -> None:
-        """Remove them all: the result is committed."""
-        self.store.delete(self.folder)
-
-
-def inside(path: str) -> str:
-    """`path`, if it can only mean something below the root; else UserError."""
-    parts = path.split("/")
-    if re.search(r"[\\\x00-\x1f\x7f]", path) or any(part in ("", ".", "..") for part in parts):
-        raise UserError(f"path: {path!r} must be a relative path within the storage, such as studies/digits")
-    return path
-
-
-def _body(manifest: Manifest) -> dict[str, Any]:
-    blobs = {name: vars(ref) for name, ref in manifest.blobs.items()}
-    return {"address": manifest.address, "blobs": blobs, "facts": manifest.facts}
-
-
-def _parse_manifest(address: str, raw: bytes) -> Manifest | None:
-    """The manifest in `raw`, or None unless it is byte for byte what `Store.commit` writes for `address`."""
-    try:
-        body = unsealed(raw)
-        blobs = {str(name): BlobRef(**ref) for name, ref in body["blobs"].items()}
-        manifest = Manifest(address, blobs, body["facts"])
-        intact = _body(manifest) == body and not any("/" in inside(ref.path) for ref in blobs.values())
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return manifest if intact else None

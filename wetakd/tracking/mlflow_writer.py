@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, TypeVar
 from wetakd.common.errors import UserError
 from wetakd.common.process_state import set_default_variables, set_level
 from wetakd.common.redact import scrub, shown
+from wetakd.storage.manifest import inside
 from wetakd.storage.scratch import scratch
-from wetakd.storage.store import Damaged, Store, inside
+from wetakd.storage.store import Damaged, Store
 from wetakd.tracking.event_journal import Event, Journal
 from wetakd.tracking.tracking_uri import cause, sqlite_file
 

@@ -15,15 +15,14 @@ import pandas as pd
 
 from wetakd.config import TEACHER, ModelConfig, StudyConfig
 from wetakd.data.dataset import Dataset
-from wetakd.plan.study_plan import NO_POINT, NetworkNode, Trial, describe_point
-from wetakd.results.arms import recipe_label
-from wetakd.results.statistics import STRATEGY_ORDER
-from wetakd.stages.networks import TrainedNetwork
-from wetakd.stages.students import TrainedStudent
-from wetakd.stages.training_job import history
+from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
+from wetakd.plan.sweep import describe_point
+from wetakd.plan.trials import NO_POINT, NetworkNode, Trial
+from wetakd.results.labels import recipe_label
+from wetakd.results.winner import STRATEGY_ORDER
 from wetakd.tracking.environment import code_version, environment
 from wetakd.tracking.tracker import Status, Tracker
-from wetakd.training.trainer import Epoch
+from wetakd.training.epoch import Epoch
 
 STUDY = "study"
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wetakd.data.dataset import Dataset
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views, as_tensor
-from wetakd.models.registry import evaluating
+from wetakd.models.evaluation_mode import evaluating
 
 _BATCH = 256
 _CLEAN = Views(num=1, flip=False, crop_padding=0, seed=0)

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -23,10 +20,13 @@ from wetakd.common.errors import UserError
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views, as_tensor
+from wetakd.training.batch_order import World, _derive, _seeded, positions
+from wetakd.training.epoch import Epoch
 from wetakd.training.failures import DeterministicError, UserModel, errors_of, user_function
 from wetakd.training.inference import Pixels, logits
 from wetakd.training.learning_rate import learning_rate
 from wetakd.training.objective import Targets, TrainingObjective
+from wetakd.training.precision import _DTYPES, resolve_precision
 from wetakd.training.train_state import Checkpoints, Learner, load_state, state_bytes
 
 __all__ = [
@@ -46,8 +46,6 @@ __all__ = [
 RECIPE_VERSION = 1
 """Part of every network's key: raise it with any change that alters what the same recipe gives."""
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 class Diverged(DeterministicError):
     """The loss is no longer a finite number. Training again would end the same way."""
@@ -60,59 +58,10 @@ class Diverged(DeterministicError):
         return f"training diverged in epoch {epoch}: the loss is {loss}; a lower learning rate may help"
 
 
-@dataclass(frozen=True)
-class World:
-    """Place of this process among the workers of one training; torch.distributed is initialised where size > 1."""
-
-    rank: int = 0
-    size: int = 1
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch's record: mean training loss, rate of its last step, and the split choose at its end (view 0)."""
-
-    epoch: int
-    loss: float
-    lr: float
-    choose_accuracy: float
-    choose_nll: float
-    seconds: float
-    is_stored: bool = field(default=False, compare=False)
-    """Whether storage had it already when this training began. In no record."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: the record."""
-        return {name: value for name, value in asdict(self).items() if name != "is_stored"}
-
-    def to_message(self) -> dict[str, Any]:
-        """Plain data for whoever follows the training."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The reverse of `to_dict` and `to_message`."""
-        return cls(**data)
-
-
 def check_precision(precision: str, device: str, *, field: str) -> None:
     """Raise UserError for float16 on a CPU."""
     if precision == "float16" and torch.device(device).type == "cpu":
         raise UserError(f"{field}: float16 needs a GPU; on a CPU choose bfloat16, float32 or auto")
-
-
-def resolve_precision(precision: str, device: str) -> str:
-    """`auto` as "bfloat16" where the device has instructions for it, else "float32"; the others as they are.
-
-    A CUDA device that this process cannot see is taken to have them.
-    """
-    if precision != "auto":
-        return precision
-    if torch.device(device).type == "cpu":
-        has_bfloat16 = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    else:
-        has_bfloat16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if has_bfloat16 else "float32"
 
 
 def train(
@@ -126,7 +75,7 @@ def train(
     device: str = "cpu",
     distillation: DistillationConfig | None = None,
     targets: Targets | None = None,
-    world: World = World(),
+    world: World = World(),  # noqa: B008 (frozen)
     checkpoints: Checkpoints | None = None,
     checkpoint_s: float = 30.0,
     user_model: str | None = None,
@@ -340,36 +289,3 @@ class _Course:
             dist.all_reduce(sums)
         accuracy, mean_nll = (sums / len(choose)).tolist()
         return accuracy, mean_nll
-
-
-def positions(num_fit: int, batch_size: int, seed: int, epoch: int, world: World) -> Tensor:
-    """Positions (int64, S x B) within the split fit that this worker trains on, in the order of (seed, epoch).
-
-    The batches are those of one worker, split evenly; an elastic group of a size that does not divide them, makes them
-    smaller by the rest. An incomplete last batch is dropped unless it is the only one.
-
-    Raises:
-        UserError: more workers than there are images in a batch.
-    """
-    batch_size = min(batch_size, num_fit) // world.size * world.size
-    if not batch_size:
-        raise UserError(f"workers: {world.size} are more than the images of a batch, or of the {num_fit} of split fit")
-    order = torch.randperm(num_fit, generator=torch.Generator().manual_seed(_derive(seed, epoch, 0)))
-    whole = order[: num_fit // batch_size * batch_size]
-    return whole.view(-1, world.size, batch_size // world.size)[:, world.rank]
-
-
-def _derive(*numbers: int) -> int:
-    """A seed from several numbers, unlike that of any others."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's generators of this device start from `seed`; afterwards they are as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

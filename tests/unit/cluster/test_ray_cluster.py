@@ -9,7 +9,8 @@ import pytest
 
 from wetakd.cluster import ray_cluster
 from wetakd.cluster.capacity import num_workers, worker_resources
-from wetakd.cluster.ray_cluster import Slots, check_placement, task_options
+from wetakd.cluster.task_options import check_placement, task_options
+from wetakd.cluster.worker_group_slots import Slots
 from wetakd.common.errors import UserError
 from wetakd.config import ModelConfig, NetworkConfig, PlacementConfig
 from wetakd.config.study_file import load

@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.unit.results.test_failure_counts import broken as without_networks
 from tests.unit.results.test_failure_counts import shared
-from wetakd.commands import main, study_commands
+from wetakd.commands import main, run, study_commands
 from wetakd.config.study_file import embedded_study, load
 from wetakd.report.report import build
 from wetakd.results.stored_results import Results
@@ -278,12 +278,12 @@ def test_the_next_command_can_be_typed_as_it_stands(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("WETAKD_STORAGE", raising=False)
     monkeypatch.setattr(sys, "argv", [".venv/bin/wetakd", "run"])
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert study_commands._next("ui", load(None)) == ".venv/bin/wetakd ui digits"
+    assert run._next("ui", load(None)) == ".venv/bin/wetakd ui digits"
     elsewhere = load(None, ["storage=/my data/runs"])
-    assert study_commands._next("export", elsewhere) == ".venv/bin/wetakd export digits --storage '/my data/runs'"
+    assert run._next("export", elsewhere) == ".venv/bin/wetakd export digits --storage '/my data/runs'"
     monkeypatch.setenv("WETAKD_STORAGE", "/my data/runs")
     monkeypatch.setattr(sys, "argv", ["jobs/study.py"])
-    assert study_commands._next("sync", elsewhere) == "wetakd sync digits"
+    assert run._next("sync", elsewhere) == "wetakd sync digits"
 
 
 @pytest.mark.parametrize(
@@ -295,5 +295,5 @@ def test_the_next_command_can_be_typed_as_it_stands(monkeypatch: pytest.MonkeyPa
 )
 def test_the_closing_lines_count_networks_and_distinct_students(results: Results, says: str) -> None:
     result = StudyResult(results, build(results), tracked=True, seconds=1.0)
-    assert says in study_commands._closing_lines(load(None), result)
+    assert says in run._closing_lines(load(None), result)
     assert result.exit_code == 1

@@ -20,7 +20,7 @@ from wetakd.config.study_file import check
 from wetakd.data.views import Views
 from wetakd.export.shipped_student import load_student
 from wetakd.stages import steps, training_job
-from wetakd.stages.assignments import student_address
+from wetakd.storage.addresses import student_address
 from wetakd.storage.store import Store
 from wetakd.training.inference import predict
 

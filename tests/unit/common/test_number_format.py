@@ -6,17 +6,9 @@ import json
 
 import pytest
 
-from wetakd.common.number_format import (
-    describe_point,
-    difference,
-    many,
-    mean_and_width,
-    percent,
-    points,
-    seconds,
-    short,
-    size,
-)
+from wetakd.common.number_format import many, percent, points, seconds, short, size
+from wetakd.report.estimate_format import difference, mean_and_width
+from wetakd.results.labels import describe_point
 from wetakd.results.statistics import Estimate
 
 

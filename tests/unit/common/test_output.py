@@ -13,7 +13,7 @@ from tests.unit.tables import simulated
 from wetakd.common.output import READER_LEFT, GuardedStream, optional
 from wetakd.common.progress import LineReporter, TerminalReporter
 from wetakd.config.study_file import embedded_study, stamped
-from wetakd.plan.stored_studies import RECORD
+from wetakd.plan.references import RECORD
 from wetakd.report.report import build
 from wetakd.results.stored_results import Results
 from wetakd.storage.store import Store

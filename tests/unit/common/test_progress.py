@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from wetakd.common.progress import EpochCounter, LineReporter, QuietReporter, TerminalReporter, _Pace, duration, share
-from wetakd.training.trainer import Epoch
+from wetakd.common.progress import LineReporter, QuietReporter, TerminalReporter, _Pace, duration, share
+from wetakd.stages.epoch_progress import EpochCounter
+from wetakd.training.epoch import Epoch
 
 
 def epoch(number: int) -> Epoch:

@@ -22,8 +22,9 @@ from tests.unit.pictures import (
     write_parquet,
 )
 from wetakd.common.errors import UserError
+from wetakd.common.machine_memory import _free_memory
 from wetakd.config import DigitsData, FolderData, ParquetData, SplitsConfig, TransformConfig
-from wetakd.data.dataset import _free_memory, load_dataset
+from wetakd.data.dataset import load_dataset
 
 SHARED = Path(os.environ.get("WETAKD_TEST_CIFAR", Path(__file__).parents[4] / "shared" / "data" / "cifar10-jpeg"))
 

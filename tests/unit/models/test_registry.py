@@ -5,17 +5,12 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from tests.unit import tiny
 from wetakd.common.errors import UserError
+from wetakd.common.user_functions import source_digest
 from wetakd.config import ModelConfig
-from wetakd.models.registry import (
-    RESNET_DEPTHS,
-    WIDE_DEPTHS,
-    InputShape,
-    build,
-    check_training,
-    cost,
-    evaluating,
-    source_digest,
-)
+from wetakd.models.cost import InputShape, cost
+from wetakd.models.evaluation_mode import evaluating
+from wetakd.models.registry import RESNET_DEPTHS, WIDE_DEPTHS, build
+from wetakd.models.training_check import check_training
 from wetakd.training.train_state import state_bytes
 
 COLOUR = InputShape(3, 32, 32)

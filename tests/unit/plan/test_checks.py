@@ -8,9 +8,9 @@ from torch import nn
 from tests.unit import tiny
 from wetakd.common.errors import UserError
 from wetakd.config.study_file import load
+from wetakd.models.registry import new_model
 from wetakd.plan.checks import check_models
 from wetakd.plan.study_plan import Plan
-from wetakd.stages.training_job import new_model
 from wetakd.storage.store import Store
 
 

@@ -9,9 +9,9 @@ from wetakd.config import ViewsConfig
 from wetakd.config.study_file import load
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
+from wetakd.models.registry import new_model
 from wetakd.plan.forecast import Forecast, NetworkForecast, forecast
 from wetakd.plan.study_plan import Plan
-from wetakd.stages.training_job import new_model
 from wetakd.storage.store import Store
 
 

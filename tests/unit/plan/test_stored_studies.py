@@ -11,10 +11,14 @@ from tests.unit.tables import simulated
 from tests.unit.tiny import dataset
 from wetakd.common.errors import UserError
 from wetakd.config.study_file import load, stamped
-from wetakd.plan.stored_studies import config_of, refuse, remember, studies
+from wetakd.plan.orphans import refuse
+from wetakd.plan.references import remember
+from wetakd.plan.stored_studies import config_of, studies
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.results.findings import find
+from wetakd.storage.lease import Lease
 from wetakd.storage.store import Store
+from wetakd.storage.stored_checkpoints import StoredCheckpoints
 
 
 def plan(*overrides: str) -> Plan:
@@ -75,7 +79,7 @@ def test_what_is_newer_than_a_study_that_runs_is_kept(tmp_path: Path) -> None:
     store.commit("networks/old", {}, {})
     for path in tmp_path.rglob("*"):
         os.utime(path, (0, 0))
-    with store.lease("studies/digits/lease.json"):
+    with Lease(store, "studies/digits/lease.json"):
         store.commit("students/new", {}, {})
         store.commit("failures/students/new", {}, {})
         assert [item.path for item in refuse(store)] == ["networks/old", "students/old"]
@@ -85,7 +89,7 @@ def test_what_is_newer_than_a_study_that_runs_is_kept(tmp_path: Path) -> None:
 def test_temporary_folders_of_a_killed_driver_are_refuse_and_those_of_a_live_one_are_not(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.write("studies/digits/tmp/wetakd-killed/file", b"four")
-    with store.lease("studies/digits/lease.json"):
+    with Lease(store, "studies/digits/lease.json"):
         assert list(refuse(store)) == []
     assert [(item.path, item.size) for item in refuse(store)] == [("studies/digits/tmp/wetakd-killed", 4)]
 
@@ -94,7 +98,7 @@ def test_checkpoints_of_pruned_students_are_refuse_once_the_study_has_ended(tmp_
     store, study = Store(str(tmp_path)), plan()
     remember(store, study, ["done", "pruned"])
     store.commit("students/done", {}, {})
-    store.checkpoints("students/pruned").save(b"state")
+    StoredCheckpoints.at(store, "students/pruned").save(b"state")
     assert list(refuse(store)) == []
     remember(store, study, ["done"], replace=True)  # what the results need
     assert [item.path for item in refuse(store)] == ["students/pruned"]

@@ -9,7 +9,8 @@ from tests.unit.tiny import dataset
 from wetakd.common.canonical_json import seed_of
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check, embedded_study, load
-from wetakd.plan.study_plan import Arm, Plan, Trial, control_weights
+from wetakd.plan.study_plan import Plan, control_weights
+from wetakd.plan.trials import Arm, Trial
 
 
 def plan(*overrides: str) -> Plan:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.unit.tables import point, replaced, simulated
-from wetakd.plan.study_plan import Arm, Trial
+from wetakd.plan.trials import Arm, Trial
 from wetakd.report import figures, plot_style
 from wetakd.report.learning_curves import curves_of, student_uids, trial_uid
 from wetakd.results.arms import collect

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.tables import simulated
-from wetakd.common.number_format import difference, mean_and_width, percent
+from wetakd.common.number_format import percent
+from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.plain_text import MOST_ROWS, WIDEST, WIDTH, terminal_text
-from wetakd.results.arms import shown_name
 from wetakd.results.findings import Findings, Row, find
+from wetakd.results.labels import shown_name
 from wetakd.results.statistics import Estimate
 
 FOUND = find(simulated(num_seeds=2, subsets=[("ta8", "ta6", "ta4"), ("ta8", "ta6")]))

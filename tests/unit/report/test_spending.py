@@ -12,7 +12,8 @@ from tests.unit.tables import simulated
 from wetakd.config.study_file import load
 from wetakd.plan.study_plan import Plan
 from wetakd.report.report import build
-from wetakd.results.stored_results import Results, Spending
+from wetakd.results.costs import Spending
+from wetakd.results.stored_results import Results
 from wetakd.stages.result_tables import spending
 from wetakd.stages.searches import Searches
 from wetakd.storage.store import Store

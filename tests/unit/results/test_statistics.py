@@ -12,18 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.unit.tables import replaced, simulated
-from wetakd.results.statistics import (
-    Estimate,
-    Winner,
-    choose_winner,
-    classification_scores,
-    detectable_effect,
-    estimate,
-    holm,
-    paired_difference,
-    rank_correlation,
-    seeds_needed,
-)
+from wetakd.results.classification_scores import classification_scores
+from wetakd.results.rank_correlation import rank_correlation
+from wetakd.results.statistics import Estimate, detectable_effect, estimate, holm, paired_difference, seeds_needed
+from wetakd.results.winner import Winner, choose_winner
 
 SHARES = st.floats(0, 1, allow_nan=False)
 PAIRS = st.tuples(st.integers(0, 3), st.integers(0, 5))

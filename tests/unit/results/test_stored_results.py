@@ -12,7 +12,8 @@ import pytest
 from tests.unit.tables import replaced, simulated
 from wetakd.common.errors import UserError
 from wetakd.report.report import build
-from wetakd.results.stored_results import CURVES, NETWORKS, TRIALS, Results
+from wetakd.results.columns import CURVES, NETWORKS, TRIALS
+from wetakd.results.stored_results import Results
 from wetakd.storage.store import Store
 
 

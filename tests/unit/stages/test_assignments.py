@@ -4,7 +4,8 @@ from tests.unit.tiny import dataset
 from wetakd.config.study_file import load
 from wetakd.data.views import Views
 from wetakd.plan.study_plan import Plan
-from wetakd.stages.assignments import network_address, network_job, student_address, student_job
+from wetakd.stages.training_job import network_job, student_job
+from wetakd.storage.addresses import network_address, student_address
 
 PLAN = Plan(load(None, ["weights.mixture=logits", "study.subsets=[3]", "study.strategies=[uniform, de]"]), dataset())
 

@@ -10,8 +10,8 @@ from tests.unit import tiny
 from tests.unit.weights.worlds import make_scores
 from wetakd.config import WeightsConfig
 from wetakd.logits.logit_cache import Logits
-from wetakd.plan.study_plan import Search
-from wetakd.stages.ensembles import SearchFailure, ensemble_problem, searched
+from wetakd.plan.trials import Search
+from wetakd.stages.searches import SearchFailure, ensemble_problem, searched
 from wetakd.weights import Found, Problem, SearchResult, Strategy
 
 

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from tests.unit.plan.test_study_plan import plan
 from wetakd.config import HalvingConfig
-from wetakd.plan.study_plan import Arm, control_weights
+from wetakd.plan.outcomes import TrainedStudent
+from wetakd.plan.study_plan import control_weights
+from wetakd.plan.trials import Arm
 from wetakd.stages.halving import rungs, survivors, train_in_rungs
-from wetakd.stages.students import TrainedStudent
-from wetakd.training.trainer import Epoch
+from wetakd.training.epoch import Epoch
 
 CONFIG = HalvingConfig(min_epochs=2, factor=3)
 

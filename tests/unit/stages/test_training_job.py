@@ -14,10 +14,14 @@ from tests.unit import tiny
 from wetakd.common.errors import UserError
 from wetakd.config import ModelConfig
 from wetakd.logits import logit_cache
+from wetakd.models import registry
+from wetakd.plan.outcomes import history
 from wetakd.stages import training_job
-from wetakd.stages.training_job import TrainingJob, history, run
+from wetakd.stages.training_job import TrainingJob, run
 from wetakd.storage.store import Store
-from wetakd.training.trainer import Diverged, World
+from wetakd.storage.stored_checkpoints import StoredCheckpoints
+from wetakd.training.batch_order import World
+from wetakd.training.trainer import Diverged
 
 VIEWS = tiny.CLEAN
 
@@ -79,7 +83,7 @@ def test_a_network_without_plain_weights_is_trained_and_kept(tmp_path):
     manifest = Store(str(tmp_path)).find_intact("networks/first")
     assert history(manifest) == told
     assert manifest.facts["macs"] == 36 * 4 * 9 + 4 * 36 * tiny.NUM_CLASSES
-    trained, _ = tiny.run(training_job.new_model(model, tiny.dataset(), 3), seed=3)
+    trained, _ = tiny.run(registry.new_model(model, tiny.dataset(), 3), seed=3)
     assert equal(weights(tmp_path, model), trained.state_dict())
 
 
@@ -108,7 +112,7 @@ def test_a_cost_that_cannot_be_determined_ends_a_job_before_it_trains(tmp_path):
 def test_determining_the_cost_does_not_change_the_network(tmp_path):
     model = ModelConfig(name=f"{__name__}:counting_its_calls")
     list(run(job(tmp_path, model=model), tiny.dataset()))
-    trained, _ = tiny.run(training_job.new_model(model, tiny.dataset(), 3), seed=3)
+    trained, _ = tiny.run(registry.new_model(model, tiny.dataset(), 3), seed=3)
     assert equal(weights(tmp_path, model), trained.state_dict())
 
 
@@ -126,7 +130,7 @@ def counting_its_calls(num_classes, in_channels):
 
 def test_the_result_is_that_of_the_loop_itself(tmp_path):
     list(run(job(tmp_path), tiny.dataset()))
-    model, _ = tiny.run(training_job.new_model(tiny.PLAIN_2, tiny.dataset(), 3), seed=3)
+    model, _ = tiny.run(registry.new_model(tiny.PLAIN_2, tiny.dataset(), 3), seed=3)
     assert equal(weights(tmp_path), model.state_dict())
 
 
@@ -135,7 +139,7 @@ def test_a_job_that_stops_early_commits_nothing_and_goes_on_from_there(tmp_path)
     store = Store(str(tmp_path / "one"))
     assert [epoch.epoch for epoch in first] == [1, 2]
     assert store.find_intact("networks/first") is None
-    assert store.checkpoints("networks/first").load() is not None
+    assert StoredCheckpoints.at(store, "networks/first").load() is not None
     # Stopping where it stands already trains nothing.
     assert list(run(job(tmp_path / "one", stop_after=1), tiny.dataset())) == first[:1]
     rest = list(run(job(tmp_path / "one"), tiny.dataset()))
@@ -158,7 +162,7 @@ def test_pupils_learn_from_banks(tmp_path, mixture):
     list(run(job(tmp_path / "alone"), data))
     logits = tuple(logit_cache.view(table).fit_VNC for table in tables)
     targets = training_job.Targets(logits, (0.25, 0.75), mixture)
-    model = training_job.new_model(tiny.PLAIN_2, data, 3)
+    model = registry.new_model(tiny.PLAIN_2, data, 3)
     expected, _ = tiny.run(model, data, seed=3, distillation=tiny.KD, targets=targets)
     assert equal(weights(tmp_path / "taught"), expected.state_dict())
     assert not equal(weights(tmp_path / "taught"), weights(tmp_path / "alone"))

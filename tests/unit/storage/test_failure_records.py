@@ -4,7 +4,8 @@ from pathlib import Path
 
 from tests.unit.tiny import dataset
 from wetakd.config.study_file import load
-from wetakd.plan.stored_studies import refuse, remember
+from wetakd.plan.orphans import refuse
+from wetakd.plan.references import remember
 from wetakd.plan.study_plan import Plan
 from wetakd.storage import failure_records
 from wetakd.storage.failure_records import Failure

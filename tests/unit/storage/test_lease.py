@@ -61,22 +61,22 @@ def elsewhere(store: Store, beat: int = 1, age_s: float = 0.0) -> None:
 def test_a_second_live_driver_is_refused_at_once(store: Store, driver: subprocess.Popen[str]) -> None:
     begin = time.monotonic()
     expected = rf"study digits: another driver \(pid {driver.pid} on host {socket.gethostname()}\) is running it; "
-    with pytest.raises(UserError, match=expected), store.lease(PATH):
+    with pytest.raises(UserError, match=expected), Lease(store, PATH):
         pass
     assert time.monotonic() - begin < SILENT_S / 10
     assert holder(store).pid == driver.pid
 
 
 def test_two_threads_of_one_process_are_two_drivers(store: Store) -> None:
-    with store.lease(PATH), pytest.raises(UserError, match=f"pid {os.getpid()} "), store.lease(PATH):
+    with Lease(store, PATH), pytest.raises(UserError, match=f"pid {os.getpid()} "), Lease(store, PATH):
         pass
 
 
 def test_a_released_lease_is_gone(store: Store) -> None:
-    with store.lease(PATH):
+    with Lease(store, PATH):
         assert holder(store).pid == os.getpid()
     assert store.list() == []
-    with store.lease(PATH):
+    with Lease(store, PATH):
         pass
 
 
@@ -84,7 +84,7 @@ def test_a_killed_driver_is_in_nobodys_way(store: Store, driver: subprocess.Pope
     driver.send_signal(signal.SIGKILL)
     time.sleep(0.2)  # a zombie until its parent waits for it: dead all the same
     begin = time.monotonic()
-    with store.lease(PATH) as lease:
+    with Lease(store, PATH) as lease:
         assert time.monotonic() - begin < SILENT_S / 10
         assert holder(store).pid == os.getpid()
         lease.check()
@@ -97,7 +97,7 @@ def test_a_process_that_got_the_dead_drivers_number_is_not_the_driver(
     driver.kill()
     driver.wait()
     store.write(PATH, json.dumps(dataclasses.asdict(dataclasses.replace(other, pid=os.getppid()))).encode())
-    with store.lease(PATH):
+    with Lease(store, PATH):
         assert holder(store).pid == os.getpid()
 
 
@@ -152,7 +152,7 @@ def test_of_drivers_that_start_together_one_wins(store: Store) -> None:
 
     def drive() -> None:
         try:
-            with store.lease(PATH):
+            with Lease(store, PATH):
                 won.append(1)
                 done.wait(10)
         except UserError:
@@ -172,5 +172,5 @@ def test_of_drivers_that_start_together_one_wins(store: Store) -> None:
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"owner": "x"}', b"\x80\x04"])
 def test_a_torn_lease_is_nobodys(store: Store, raw: bytes) -> None:
     store.write(PATH, raw)
-    with store.lease(PATH):
+    with Lease(store, PATH):
         assert holder(store).pid == os.getpid()

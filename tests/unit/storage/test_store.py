@@ -23,7 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wetakd.common.errors import UserError
-from wetakd.storage.store import MANIFEST, Damaged, Store, StoredCheckpoints
+from wetakd.storage.lease import Lease
+from wetakd.storage.manifest import MANIFEST
+from wetakd.storage.store import Damaged, Store
+from wetakd.storage.stored_checkpoints import StoredCheckpoints
 
 FACTS = {"accuracy": 0.1 + 0.2, "epochs": 3, "name": "ta", "none": None, "list": [1, 2.5]}
 
@@ -177,11 +180,11 @@ def test_a_planted_pickle_is_never_executed(store: Store, tmp_path: Path, monkey
         store.write(path, bomb)
     with pytest.raises(Damaged):
         store.read(manifest, "x")
-    assert store.checkpoints("networks/k").load() is None
+    assert StoredCheckpoints.at(store, "networks/k").load() is None
     for path in [f"networks/k/{MANIFEST}", "studies/s/lease.json"]:
         store.write(path, bomb)
     assert store.find("networks/k") is None
-    with store.lease("studies/s/lease.json"):
+    with Lease(store, "studies/s/lease.json"):
         pass
     assert not (tmp_path / "exploded").exists()
 
@@ -229,12 +232,12 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_next_fil
     manifest = [("sync", "part"), ("rename", MANIFEST), ("sync", "k")]
     assert disk == new_folders + blob + manifest
     disk.clear()
-    store.checkpoints("networks/k").save(b"state")
+    StoredCheckpoints.at(store, "networks/k").save(b"state")
     assert disk == [("sync", "k"), ("sync", "part"), ("rename", "00000000"), ("sync", "checkpoints")]
 
 
 def test_a_lease_needs_no_disk(store: Store, disk: list[tuple[str, str]]) -> None:
-    with store.lease("studies/s/lease.json"):
+    with Lease(store, "studies/s/lease.json"):
         assert disk == [("rename", "lease.json")]
 
 
@@ -321,7 +324,7 @@ def test_no_path_leaves_the_root(store: Store, path: str) -> None:
     for action in (store.read_file, store.delete, store.find, lambda p: store.write(p, b""), store.addresses):
         with pytest.raises(UserError, match="within the storage"):
             action(path)
-    with pytest.raises(UserError), store.lease(f"studies/{path}/lease.json"):
+    with pytest.raises(UserError), Lease(store, f"studies/{path}/lease.json"):
         pass
 
 
@@ -424,10 +427,10 @@ def test_credentials_never_show(uri: str) -> None:
 
 
 def test_the_newest_checkpoint_counts_and_old_ones_go(store: Store) -> None:
-    checkpoints = store.checkpoints("networks/k")
+    checkpoints = StoredCheckpoints.at(store, "networks/k")
     assert checkpoints.load() is None
     for epoch in range(12):
-        store.checkpoints("networks/k").save(f"epoch {epoch}".encode())
+        StoredCheckpoints.at(store, "networks/k").save(f"epoch {epoch}".encode())
     assert checkpoints.load() == b"epoch 11"
     assert len(store.list("networks/k")) == 2
     checkpoints.clear()

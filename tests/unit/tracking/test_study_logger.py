@@ -13,14 +13,14 @@ import pytest
 
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check
-from wetakd.plan.study_plan import Arm, Student, Trial
-from wetakd.stages.students import TrainedStudent
+from wetakd.plan.outcomes import TrainedStudent
+from wetakd.plan.trials import Arm, Student, Trial
 from wetakd.storage.store import Store
 from wetakd.tracking.event_journal import Event, Journal
 from wetakd.tracking.mlflow_writer import asked_by
 from wetakd.tracking.study_logger import _TRIAL_METRICS, STUDY, Logbook
 from wetakd.tracking.tracker import Tracker, connected
-from wetakd.training.trainer import Epoch
+from wetakd.training.epoch import Epoch
 
 FLUSH_S = 240.0
 NUM_EPOCHS = 2

@@ -8,6 +8,7 @@ from wetakd.config import ModelConfig, RecipeConfig
 from wetakd.data.views import Views
 from wetakd.models.registry import build
 from wetakd.storage.store import Store
+from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.training.trainer import (
     Targets,
     state_bytes,
@@ -98,7 +99,7 @@ def test_the_checkpoint_of_another_seed_is_our_own_mistake():
 
 
 def test_checkpoints_on_storage_carry_a_training_on(tmp_path):
-    checkpoints = Store(str(tmp_path)).checkpoints("networks/abc")
+    checkpoints = StoredCheckpoints.at(Store(str(tmp_path)), "networks/abc")
     first = train(with_dropout(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", checkpoints=checkpoints)
     next(first)
     first.close()

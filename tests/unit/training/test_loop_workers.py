@@ -11,11 +11,8 @@ from tests.unit.tiny import KD, RECIPE, bank, run
 from wetakd.config import ModelConfig
 from wetakd.data.views import Views
 from wetakd.models.registry import build
-from wetakd.training.trainer import (
-    Targets,
-    World,
-    train,
-)
+from wetakd.training.batch_order import World
+from wetakd.training.trainer import Targets, train
 
 WORKERS = 2
 SHARED = {"views": Views(2, True, 1, 0), "recipe": RECIPE, "distillation": KD}

@@ -16,19 +16,12 @@ from tests.unit.tiny import CLEAN, RECIPE, bank, every_step, run, timeless, with
 from wetakd.common.errors import UserError
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.views import Views
+from wetakd.training.batch_order import World, positions
+from wetakd.training.epoch import Epoch
 from wetakd.training.inference import predict
 from wetakd.training.learning_rate import learning_rate
-from wetakd.training.trainer import (
-    Diverged,
-    Epoch,
-    Targets,
-    World,
-    check_precision,
-    positions,
-    resolve_precision,
-    state_bytes,
-    train,
-)
+from wetakd.training.precision import resolve_precision
+from wetakd.training.trainer import Diverged, Targets, check_precision, state_bytes, train
 
 
 def test_it_learns_and_records_every_epoch():

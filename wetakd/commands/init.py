@@ -6,12 +6,9 @@ import sys
 from pathlib import Path
 
 import click
-from click.shell_completion import get_completion_class
 
 from wetakd.commands.options import EXIT_CODES, search_working_directory
 from wetakd.common.errors import UserError
-
-_SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(short_help="Write a study file for images of your own.", epilog=EXIT_CODES)
@@ -67,21 +64,3 @@ def _ask(question: str) -> str:
 
 def _can_ask() -> bool:
     return sys.stdin.isatty()
-
-
-@click.command(short_help="Make a shell complete what you type.", epilog=EXIT_CODES)
-@click.argument("shell", type=click.Choice(_SHELLS))
-def completion(shell: str) -> None:
-    """Print what makes SHELL complete commands, options, files and names of studies.
-
-    \b
-    Examples:
-      wetakd completion bash > ~/.local/share/bash-completion/completions/wetakd
-      wetakd completion zsh > "${fpath[1]}/_wetakd"
-      wetakd completion fish > ~/.config/fish/completions/wetakd.fish
-    """
-    from wetakd.commands.main import commands
-
-    kind = get_completion_class(shell)
-    assert kind is not None, "click has all three"
-    click.echo(kind(commands, {}, "wetakd", "_WETAKD_COMPLETE").source())

@@ -1,0 +1,65 @@
+"""`wetakd plan`: what a study would train and cost."""
+
+from __future__ import annotations
+
+import json
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import click
+
+from wetakd.commands.options import (
+    EXIT_CODES,
+    FILE,
+    JSON,
+    OVERRIDES,
+    search_working_directory,
+)
+from wetakd.common.redact import hide
+from wetakd.config.study_file import load
+from wetakd.storage.store import Store
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command(short_help="Say what a study would train and cost.", epilog=EXIT_CODES)
+@FILE
+@OVERRIDES
+@JSON
+def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what the study FILE would train and cost, and what of it storage holds already. Trains nothing.
+
+    Reads the images and builds every network, so whatever cannot work is said here.
+
+    \b
+    Examples:
+      wetakd plan my-study.yaml
+      wetakd plan my-study.yaml --set study.subsets=[2] --json
+    """
+    from dataclasses import asdict
+
+    from wetakd.common.progress import reporter
+    from wetakd.plan import checks
+    from wetakd.plan.forecast import forecast
+    from wetakd.plan.study_plan import Plan
+    from wetakd.stages.steps import load_data
+
+    search_working_directory()
+    config = load(file, overrides)
+    checks.check_placements(config)
+    store = Store(config.storage)
+    store.check_readable()
+    dataset = load_data(config, reporter(quiet=as_json))
+    whole = Plan(config, dataset)
+    checks.check_models(config, dataset, whole, store)
+    found = forecast(whole, store)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    words = [
+        "wetakd run",
+        *([quote(file)] if file else []),
+        *(f"--set {quote(hide(override))}" for override in overrides),
+    ]
+    click.echo(f"{found.text}\n\nNext: {' '.join(words)}")

@@ -1,0 +1,35 @@
+"""`wetakd sync`: send MLflow what it does not have yet."""
+
+from __future__ import annotations
+
+import click
+
+from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_at
+
+
+@click.command(short_help="Send MLflow what it still lacks of STUDY.", epilog=EXIT_CODES)
+@STUDY
+@STORAGE
+@click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to try.")
+def sync(study: str, storage: str | None, timeout: float) -> int:
+    """Send MLflow what it still lacks of STUDY, after its server was away. What it has is not sent twice.
+
+    \b
+    Example:
+      wetakd sync digits --timeout 60
+    """
+    from wetakd.plan.stored_studies import config_of
+    from wetakd.storage.lease import Lease
+    from wetakd.storage.scratch import empty_scratch
+    from wetakd.tracking.tracker import sync as send
+
+    store = storage_at(storage)
+    config = config_of(store, study)
+    with Lease(store, f"studies/{study}/lease.json"):
+        empty_scratch(store, study)
+        complete = send(config, store, timeout)
+    if not complete:
+        click.echo(f"wetakd: study {study!r}: MLflow does not have all of it yet; try again", err=True)
+        return 1
+    click.echo(f"MLflow has all of study {study!r}")
+    return 0

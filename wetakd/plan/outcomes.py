@@ -1,0 +1,52 @@
+"""What became of a network or a student: trained, stopped early, or failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import ray
+
+from wetakd.plan.trials import NetworkNode, Student
+from wetakd.storage.manifest import Manifest
+from wetakd.training.epoch import Epoch
+
+
+def history(manifest: Manifest) -> list[Epoch]:
+    """The epochs of a finished network."""
+    return [Epoch.from_dict(epoch) for epoch in manifest.facts["epochs"]]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A node that is done: its manifest and its bank in the object store, or the reason why there is none."""
+
+    node: NetworkNode
+    trained: bool = False
+    manifest: Manifest | None = None
+    bank_ref: ray.ObjectRef[pa.Table] | None = None
+    error: str | None = None
+
+    @property
+    def ref(self) -> ray.ObjectRef[pa.Table]:
+        """Its bank; only for a network that did not fail."""
+        assert self.bank_ref is not None, f"{self.node.uid} has no bank"
+        return self.bank_ref
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """A student that is done, stopped early, or failed."""
+
+    student: Student
+    trained: bool = False
+    manifest: Manifest | None = None
+    stopped_at: Epoch | None = None
+    error: str | None = None
+
+    def accuracy_at(self, epoch: int) -> float:
+        """Accuracy on `choose` at an epoch, or at the last one where it has fewer; -1 for a student that failed."""
+        if self.manifest is not None:
+            epochs = history(self.manifest)
+            return epochs[min(epoch, len(epochs)) - 1].choose_accuracy
+        return self.stopped_at.choose_accuracy if self.stopped_at is not None else -1.0

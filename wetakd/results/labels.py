@@ -1,0 +1,39 @@
+"""How strategies, controls, recipes and swept points are written for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+CONTROLS = ("none", "teacher", "single", "dgkd")
+
+
+_NAMES = {
+    "none": "no distillation",
+    "teacher": "teacher alone",
+    "single": "single",
+    "dgkd": "DGKD-style",
+    "de": "DE",
+    "random_search": "random search",
+}
+
+
+def shown_name(strategy: str) -> str:
+    """A strategy as the report writes it."""
+    return _NAMES.get(strategy, strategy.replace("_", " "))
+
+
+def recipe_label(strategy: str, assistants: Sequence[str], point: str = "{}") -> str:
+    """A recipe as people read it, such as `DE ta8+ta6` or, where fields are swept, `DE ta8+ta6, temperature 4`."""
+    # What is no mixture of choice says nothing by naming its networks.
+    named = "" if strategy in ("none", "teacher", "dgkd") else f" {'+'.join(assistants)}"
+    return ", ".join(filter(None, (f"{shown_name(strategy)}{named}", describe_point(point))))
+
+
+def describe_point(point: str) -> str:
+    """A swept point as `temperature 4, alpha 0.9`."""
+    fields = json.loads(point)
+    return ", ".join(
+        f"{path.rsplit('.', 1)[-1]} {value:.4g}" if isinstance(value, float) else f"{path.rsplit('.', 1)[-1]} {value}"
+        for path, value in fields.items()
+    )

@@ -1,0 +1,56 @@
+"""Manifests: what is committed at an address, with the size and SHA-256 of every blob."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wetakd.common.canonical_json import unsealed
+from wetakd.common.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class BlobRef:
+    """Where a blob lies (a file name within its address), its bytes, and the hex sha256 of its content."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One committed thing: its blobs by name, and the facts that its writer recorded."""
+
+    address: str
+    blobs: Mapping[str, BlobRef]
+    facts: Mapping[str, Any]
+
+
+def inside(path: str) -> str:
+    """`path`, if it can only mean something below the root; else UserError."""
+    parts = path.split("/")
+    if re.search(r"[\\\x00-\x1f\x7f]", path) or any(part in ("", ".", "..") for part in parts):
+        raise UserError(f"path: {path!r} must be a relative path within the storage, such as studies/digits")
+    return path
+
+
+def _body(manifest: Manifest) -> dict[str, Any]:
+    blobs = {name: vars(ref) for name, ref in manifest.blobs.items()}
+    return {"address": manifest.address, "blobs": blobs, "facts": manifest.facts}
+
+
+def _parse_manifest(address: str, raw: bytes) -> Manifest | None:
+    """The manifest in `raw`, or None unless it is byte for byte what `Store.commit` writes for `address`."""
+    try:
+        body = unsealed(raw)
+        blobs = {str(name): BlobRef(**ref) for name, ref in body["blobs"].items()}
+        manifest = Manifest(address, blobs, body["facts"])
+        intact = _body(manifest) == body and not any("/" in inside(ref.path) for ref in blobs.values())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return manifest if intact else None
