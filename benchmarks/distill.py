@@ -46,7 +46,7 @@ from wetakd.data.transform import Transform
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.models.cost import InputShape
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.training.trainer import Targets, train
 
 BATCH, EPOCHS, VIEWS = 128, 3, 2
@@ -65,7 +65,9 @@ class Family:
 
     def build(self, depth: int) -> nn.Module:
         """A network of seeded weights: what it says does not matter, what it costs does."""
-        model = build(ModelConfig(name=self.kind, options={"depth": depth}), InputShape(3, 32, 32), 10, seed=depth)
+        model = build_model(
+            ModelConfig(name=self.kind, options={"depth": depth}), InputShape(3, 32, 32), 10, seed=depth
+        )
         with torch.no_grad():  # without statistics of anything, the logits of 110 layers overflow
             for module in model.modules():
                 if isinstance(module, nn.BatchNorm2d):

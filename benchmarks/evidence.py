@@ -41,7 +41,7 @@ try:
     from wetakd.common.canonical_json import key_of
     from wetakd.common.errors import UserError
     from wetakd.config import StudyConfig, ViewsConfig
-    from wetakd.config.study_file import load as load_study
+    from wetakd.config.study_file import load_study_file as load_study
     from wetakd.data.dataset import Dataset, Splits, load_dataset
     from wetakd.data.transform import Transform
     from wetakd.logits import logit_cache
@@ -50,7 +50,7 @@ try:
     from wetakd.report.estimate_format import difference, mean_and_width
     from wetakd.results.statistics import estimate, paired_difference
     from wetakd.stages import training_job
-    from wetakd.stages.searches import SearchFailure, ensemble_problem, searched
+    from wetakd.stages.searches import SearchFailure, ensemble_problem, run_search
     from wetakd.stages.training_job import TrainingJob, network_job, student_job
     from wetakd.storage.manifest import Manifest
     from wetakd.storage.store import Store
@@ -261,7 +261,7 @@ def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifes
         return manifest
     banks = [table for key in work.teachers if (table := logit_cache.read(store, key)) is not None]
     assert len(banks) == len(work.teachers), "teachers come first"
-    with closing(training_job.run(work.job, dataset, banks)) as epochs:
+    with closing(training_job.run_job(work.job, dataset, banks)) as epochs:
         for _ in epochs:
             if time.time() > until:
                 break
@@ -358,7 +358,7 @@ def weights_of(plan: Plan, trial: Trial, problem: Problem) -> tuple[float, ...]:
     """As the study would find them: on `weigh`, with the trial's seed."""
     if not trial.arm.is_searched:
         return control_weights(trial)
-    result = searched(problem, plan.search(trial), plan.config.weights)
+    result = run_search(problem, plan.search(trial), plan.config.weights)
     if isinstance(result, SearchFailure):
         raise UserError(result.reason)
     return tuple(result.weights.tolist())

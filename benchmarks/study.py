@@ -67,7 +67,7 @@ def run_study(storage: str, num_trials: int, epochs: int) -> dict[str, float]:
         "student.recipe.lr": 0.05 + num_trials * 1e-6,  # students of its own
         "storage": storage,
     }
-    config = study_file.load(None, [f"{name}={json.dumps(value)}" for name, value in settings.items()])
+    config = study_file.load_study_file(None, [f"{name}={json.dumps(value)}" for name, value in settings.items()])
     clock = StageClock()
     result = Study(config, reporter=clock).run()
     done = time.time()

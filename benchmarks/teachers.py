@@ -25,7 +25,7 @@ from wetakd.data.dataset import Dataset, Splits
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
 from wetakd.models.cost import InputShape
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.training.epoch import Epoch
 from wetakd.training.trainer import Targets, train
 
@@ -73,7 +73,9 @@ def training(
 ) -> Iterator[Epoch]:
     """Epochs of the smallest plain CNN, evenly taught by the networks of the bank."""
     num = len(bank_KVNC)
-    model = build(ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), dataset.num_classes, seed=0)
+    model = build_model(
+        ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), dataset.num_classes, seed=0
+    )
     clock.watch(model)
     return train(
         model,

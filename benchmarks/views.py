@@ -26,7 +26,7 @@ from wetakd.config import ModelConfig
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
 from wetakd.models.cost import InputShape
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.training.inference import Pixels
 
 BATCH = 128
@@ -76,7 +76,7 @@ def rate(work: Callable[[], int]) -> float:
 
 def training(images_NCHW: Tensor) -> Callable[[], int]:
     """Ten training steps of the plain network of depth 2, the smallest student there is, on one ready batch."""
-    network = build(ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), 10, 0)
+    network = build_model(ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), 10, 0)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     images_BCHW = TRANSFORM.normalise(images_NCHW[:BATCH]).contiguous(memory_format=torch.channels_last)
     labels_B = torch.randint(0, 10, (BATCH,))

@@ -28,7 +28,7 @@ def plant_networks(
         if names is not None and node.name not in names:
             continue
         teachers = [banks[node.replicate, name] for name in node.teachers]
-        list(training_job.run(network_job(node, config, config.storage), dataset, teachers))
+        list(training_job.run_job(network_job(node, config, config.storage), dataset, teachers))
         manifest = store.find(network_address(node.key))
         assert manifest is not None
         network = training_job.load_model(store, manifest, node.config.model, dataset)

@@ -26,7 +26,7 @@ from wetakd.config import StudyConfig
 from wetakd.config.study_file import recorded, stamped
 from wetakd.plan import checks, completeness, references
 from wetakd.plan.study_plan import Plan
-from wetakd.report.report import Report, build
+from wetakd.report.report import Report, build_report
 from wetakd.results.stored_results import SUMMARY, Results
 from wetakd.results.winner import Winner, choose_winner
 from wetakd.stages import result_tables, steps
@@ -36,7 +36,7 @@ from wetakd.storage.lease import Lease
 from wetakd.storage.scratch import empty_scratch
 from wetakd.storage.store import Store
 from wetakd.tracking import system_metrics
-from wetakd.tracking.study_logger import STUDY, Logbook
+from wetakd.tracking.study_logger import STUDY_RUN, StudyLogger
 from wetakd.tracking.tracker import Tracker, connected
 
 
@@ -126,11 +126,11 @@ class Study:
             plan = Plan(self.config, dataset)
             if self._retry_failed:
                 references.forget_failures(self.store, plan)
-            if not self._revised and tracker.has_ended(STUDY) and completeness.is_complete(self.store, plan):
+            if not self._revised and tracker.has_ended(STUDY_RUN) and completeness.is_complete(self.store, plan):
                 self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(steps.TRACKING_S)
-                return StudyResult(results, build(results), tracked, time.monotonic() - started)
+                return StudyResult(results, build_report(results), tracked, time.monotonic() - started)
             with self._reporter.stage("models", 1.0) as stage:
                 stage.step(0, "each network is built and tried for one step")
                 checks.check_models(self.config, dataset, plan, self.store)
@@ -171,16 +171,16 @@ class Study:
                 stack.enter_context(joined(self.config))
                 checks.check_storage(self.config)
                 stored = partial(completeness.has_network, self.store, plan)
-                capacity.check(self.config, self._reporter.say, stored)
+                capacity.check_capacity(self.config, self._reporter.say, stored)
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")
-            references.remember(self.store, plan, replace=self._revised)
+            references.record_references(self.store, plan, replace=self._revised)
             self._record()
-            book = Logbook(tracker, self.config)
+            book = StudyLogger(tracker, self.config)
             stack.push(lambda kind, *_: book.abandon() if kind else None)
             book.begin(plan.dataset)
             if self.config.mlflow.system_metrics:
-                stack.enter_context(system_metrics.sampled(tracker, STUDY))
+                stack.enter_context(system_metrics.sampled(tracker, STUDY_RUN))
             yield Ground(
                 self.config,
                 self.store,

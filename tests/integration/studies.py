@@ -15,7 +15,7 @@ from torch import nn
 
 from tests.unit import tiny
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check
+from wetakd.config.study_file import check_tree
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
@@ -194,7 +194,7 @@ def study(**blocks: Any) -> StudyConfig:
         "assistants": {"first": NET},
         "student": NET,
     }
-    return check(tree | blocks)
+    return check_tree(tree | blocks)
 
 
 def plan(tmp_path: Any, data: Dataset | None = None, **blocks: Any) -> tuple[Plan, Store]:
@@ -230,7 +230,7 @@ def trained_here(made: Plan, store: Store, node: NetworkNode, teacher_tables: An
         distillation=node.distillation,
         weights_K=(1 / len(teacher_tables),) * len(teacher_tables) if teacher_tables else (),
     )
-    list(training_job.run(job, made.dataset, teacher_tables))
+    list(training_job.run_job(job, made.dataset, teacher_tables))
     return job
 
 

@@ -12,7 +12,7 @@ from mlflow.entities import LoggedModelStatus
 
 from tests import shipped
 from wetakd import Study
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 
 STRATEGIES = {"uniform", "random", "random_search", "de", "greedy", "convex"}
 
@@ -20,7 +20,7 @@ STRATEGIES = {"uniform", "random", "random_search", "de", "greedy", "convex"}
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(600)
 def test_digits_runs_end_to_end_and_a_second_run_trains_nothing(tmp_path: Path) -> None:
-    config = load(
+    config = load_study_file(
         shipped.path("digits"), shipped.reduced("digits", tmp_path, **{"study.subsets": [3], "teacher.workers": 1})
     )
     result = Study(config).run()

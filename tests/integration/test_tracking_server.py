@@ -16,7 +16,7 @@ from tests.mlflow_server import MlflowServer
 from wetakd.common.errors import UserError
 from wetakd.storage.store import Store
 from wetakd.tracking.tracker import MlflowTracker, Tracker
-from wetakd.tracking.tracking_uri import check
+from wetakd.tracking.tracking_uri import check_tracking_uri
 
 FLUSH_S = 90.0
 
@@ -70,7 +70,7 @@ def forget_what_was_sent(store: Store, study: str) -> None:
 
 
 def test_runs_nest_and_a_journal_sent_twice_doubles_nothing(server: MlflowServer, store: Store) -> None:
-    check(server.uri)
+    check_tracking_uri(server.uri)
     for _ in range(3):
         forget_what_was_sent(store, "nest")
         tracker = MlflowTracker(store, "nest", server.uri, "nest", "asked")
@@ -107,7 +107,7 @@ def test_a_server_that_dies_in_mid_study_stops_nothing_and_misses_nothing(server
     assert told_s < (time.monotonic() - begin) / 2, "no call waits for the server"
     assert tracker.problem is not None
     with pytest.raises(UserError, match=r"mlflow\.tracking_uri: .* does not answer"):
-        check(server.uri)
+        check_tracking_uri(server.uri)
     server.start()
     tell(tracker, range(30, 40))
     tracker.close("study", "FINISHED")

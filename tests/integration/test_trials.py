@@ -86,7 +86,7 @@ def expected(made, ground, student, folder):
         distillation=student.config.distillation if student.teacher_keys else None,
         weights_K=student.weights_K,
     )
-    list(training_job.run(job, made.dataset, [ray.get(networks[key].ref) for key in student.teacher_keys]))
+    list(training_job.run_job(job, made.dataset, [ray.get(networks[key].ref) for key in student.teacher_keys]))
     return weights(Store(str(folder)), student, made.dataset)
 
 

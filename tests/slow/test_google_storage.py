@@ -13,7 +13,7 @@ import pytest
 from tests import shipped
 from tests.ports import free_port
 from wetakd import Study
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.storage.store import Store
 
 
@@ -42,7 +42,7 @@ def test_everything_lies_in_the_bucket_and_gives_the_table_of_a_folder(bucket: s
         # The teacher by a worker group: Ray Train's state goes there, too.
         fields = {"storage": storage, "mlflow.enabled": False, "teacher.workers": 1}
         fields |= {"study.subsets": "[3]", "study.strategies": "[uniform, de]"}
-        return Study(load(shipped.path("digits"), shipped.reduced("digits", tmp_path, **fields)))
+        return Study(load_study_file(shipped.path("digits"), shipped.reduced("digits", tmp_path, **fields)))
 
     result = study(bucket).run()
     assert result.exit_code == 0

@@ -9,7 +9,7 @@ import yaml
 
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check, embedded_study, load, recorded, stamped
+from wetakd.config.study_file import check_tree, embedded_study, load_study_file, recorded, stamped
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def tree(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_embedded_study_compares_every_subset_of_three_assistants_with_all_strategies() -> None:
-    config = load(None)
+    config = load_study_file(None)
     assert config.pool == ("ta8", "ta6", "ta4")
     assert len(config.subsets) == 7
     assert config.study.seeds == (0, 1, 2)
@@ -40,19 +40,21 @@ def test_the_embedded_study_compares_every_subset_of_three_assistants_with_all_s
 
 
 def test_yaml_out_is_yaml_in() -> None:
-    config = load(None)
-    assert check(yaml.safe_load(config.to_yaml())) == config
+    config = load_study_file(None)
+    assert check_tree(yaml.safe_load(config.to_yaml())) == config
 
 
 def test_credentials_do_not_reach_the_record() -> None:
-    config = load(None, ["storage=s3://user:secret@bucket/x", "mlflow.tracking_uri=http://me:secret@127.0.0.1:1"])
+    config = load_study_file(
+        None, ["storage=s3://user:secret@bucket/x", "mlflow.tracking_uri=http://me:secret@127.0.0.1:1"]
+    )
     assert config.storage == "s3://user:secret@bucket/x"
     assert "secret" not in config.to_yaml()
     assert config.differences(yaml.safe_load(config.to_yaml())) == []
 
 
 def test_models_are_frozen() -> None:
-    config = load(None)
+    config = load_study_file(None)
     with pytest.raises(Exception, match="frozen"):
         config.study.seed = 3  # type: ignore[misc]
 
@@ -94,7 +96,7 @@ def test_models_are_frozen() -> None:
 )
 def test_a_wrong_field_gets_one_line_that_names_it(changes: dict[str, Any], field: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
-        check(tree(**changes))
+        check_tree(tree(**changes))
     message = str(caught.value)
     assert message.startswith(field), message
     assert hint in message
@@ -106,7 +108,7 @@ def test_a_missing_block_is_named(missing: str) -> None:
     data = tree()
     del data[missing]
     with pytest.raises(UserError, match=f"^{missing}: is required"):
-        check(data)
+        check_tree(data)
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "\x00", "? : :", "just text", "&a [*a]"])
@@ -114,42 +116,44 @@ def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None
     file = tmp_path / "study.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=r"study file .*study\.yaml"):
-        load(file)
+        load_study_file(file)
 
 
 def test_a_file_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="no such file"):
-        load("nowhere.yaml")
+        load_study_file("nowhere.yaml")
 
 
 def test_overrides_stand_above_the_environment_and_that_above_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WETAKD_STORAGE", "/from/environment")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    config = load(None, ["student.recipe.epochs=3", "study.seeds=[4, 5]"])
+    config = load_study_file(None, ["student.recipe.epochs=3", "study.seeds=[4, 5]"])
     assert (config.storage, config.mlflow.tracking_uri) == ("/from/environment", "http://127.0.0.1:1")
     assert (config.student.recipe.epochs, config.study.seeds) == (3, (4, 5))
-    assert load(None, ["storage=/from/override"]).storage == "/from/override"
+    assert load_study_file(None, ["storage=/from/override"]).storage == "/from/override"
 
 
 @pytest.mark.parametrize("override", ["student.recipe.epochs", "=3", "student.recipe.epochs=[", "data.source.deeper=1"])
 def test_a_malformed_override_is_refused(override: str) -> None:
     with pytest.raises(UserError, match="--set"):
-        load(None, [override])
+        load_study_file(None, [override])
 
 
 def test_only_what_changes_the_question_is_a_difference() -> None:
-    before = yaml.safe_load(load(None).to_yaml())
-    same = load(None, ["storage=elsewhere", "teacher.placement.cpus=2", "study.max_concurrent=1", "limits.retries=9"])
+    before = yaml.safe_load(load_study_file(None).to_yaml())
+    same = load_study_file(
+        None, ["storage=elsewhere", "teacher.placement.cpus=2", "study.max_concurrent=1", "limits.retries=9"]
+    )
     assert same.differences(before) == []
-    assert same.question == load(None).question
-    other = load(None, ["student.recipe.epochs=3"])
+    assert same.question == load_study_file(None).question
+    other = load_study_file(None, ["student.recipe.epochs=3"])
     assert other.differences(before) == ["student.recipe.epochs"]
     assert other.question != same.question
 
 
 def test_a_whole_number_and_a_fraction_are_different_questions_where_keys_tell_them_apart() -> None:
     whole, fraction = (
-        load(None, [f"study.sweep={{student.distillation.temperature: {{grid: {grid}}}}}"])
+        load_study_file(None, [f"study.sweep={{student.distillation.temperature: {{grid: {grid}}}}}"])
         for grid in ("[2, 4]", "[2.0, 4.0]")
     )
     assert len(fraction.differences(yaml.safe_load(whole.to_yaml()))) == 1
@@ -157,17 +161,17 @@ def test_a_whole_number_and_a_fraction_are_different_questions_where_keys_tell_t
 
 
 def test_subsets_by_count_and_by_name_always_include_the_whole_pool() -> None:
-    assert check(tree(study__subsets=[1])).subsets == [("ta8",), ("ta6",), ("ta4",), ("ta8", "ta6", "ta4")]
+    assert check_tree(tree(study__subsets=[1])).subsets == [("ta8",), ("ta6",), ("ta4",), ("ta8", "ta6", "ta4")]
     # Names may come in any order; the pool's order is what counts.
-    assert check(tree(study__subsets=[["ta4", "ta8"]])).subsets == [("ta8", "ta4"), ("ta8", "ta6", "ta4")]
+    assert check_tree(tree(study__subsets=[["ta4", "ta8"]])).subsets == [("ta8", "ta4"), ("ta8", "ta6", "ta4")]
 
 
 def test_the_teacher_joins_the_pool_on_request() -> None:
-    assert check(tree(study__pool_includes_teacher=True)).pool == ("teacher", "ta8", "ta6", "ta4")
+    assert check_tree(tree(study__pool_includes_teacher=True)).pool == ("teacher", "ta8", "ta6", "ta4")
 
 
 def test_every_teacher_is_trained_before_its_pupils() -> None:
-    config = check(tree(assistants__ta8__taught_by=["ta4", "teacher"], assistants__ta4__taught_by=["ta6"]))
+    config = check_tree(tree(assistants__ta8__taught_by=["ta4", "teacher"], assistants__ta4__taught_by=["ta6"]))
     order = config.training_order()
     for name in order:
         assert all(order.index(teacher) < order.index(name) for teacher in config.teachers_of(name))
@@ -190,7 +194,7 @@ def test_every_field_is_consumed_somewhere() -> None:
     """A flag that is parsed and never used is a lie."""
     seen: set[Any] = set()
     _models(StudyConfig, seen)
-    package = Path(load.__code__.co_filename).parents[1]
+    package = Path(load_study_file.__code__.co_filename).parents[1]
     code = "\n".join(file.read_text() for file in package.rglob("*.py") if file.parent.name != "config")
     code += "".join((package / "config" / f"{name}.py").read_text() for name in ("_whole", "_networks", "_sweep"))
     unused = sorted(
@@ -200,9 +204,9 @@ def test_every_field_is_consumed_somewhere() -> None:
 
 
 def test_a_recorded_file_is_known_to_be_whole() -> None:
-    text = load(None).to_yaml()
+    text = load_study_file(None).to_yaml()
     raw = stamped(text)
-    assert check(recorded(raw)) == load(None)
+    assert check_tree(recorded(raw)) == load_study_file(None)
     for damaged in (None, b"", text.encode(), raw[:-1], raw[:40] + b"x" + raw[41:], raw.replace(b"digits", b"\xff", 1)):
         assert recorded(damaged) is None
     assert recorded(stamped("study: [")) is None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check, check_text, embedded_study, load, recorded, stamped
+from wetakd.config.study_file import check_text, check_tree, embedded_study, load_study_file, recorded, stamped
 from wetakd.config.yaml_text import read, write
 
 NUMBERS: dict[str, float] = {
@@ -46,8 +46,8 @@ def _places(tmp_path: Path, word: str) -> list[Any]:
     text = embedded_study()
     file = tmp_path / "study.yaml"
     file.write_text(text.replace("options: {depth: 8}", f"options: {{a: {word}, b: [{word}]}}"))
-    from_file = load(file).assistants["ta8"].model.options
-    override = load(None, [f"student.model.options={{a: [{word}]}}", f"teacher.model.options.b={word}"])
+    from_file = load_study_file(file).assistants["ta8"].model.options
+    override = load_study_file(None, [f"student.model.options={{a: [{word}]}}", f"teacher.model.options.b={word}"])
     return [
         from_file["a"],
         from_file["b"][0],
@@ -80,11 +80,11 @@ def test_infinity_is_read_and_then_refused() -> None:
     assert (read(".inf"), read("-.INF")) == (math.inf, -math.inf)
     assert math.isnan(read(".nan"))
     with pytest.raises(UserError, match=r"student\.model\.options\.a: must be a finite number, got inf"):
-        load(None, ["student.model.options={a: .inf}"])
+        load_study_file(None, ["student.model.options={a: .inf}"])
 
 
 def test_a_swept_grid_has_numbers_where_it_has_numbers() -> None:
-    config = load(None, ["study.sweep={student.recipe.lr: {grid: [1e-3, 1E-2, 1_0]}}"])
+    config = load_study_file(None, ["study.sweep={student.recipe.lr: {grid: [1e-3, 1E-2, 1_0]}}"])
     assert config.study.sweep["student.recipe.lr"].grid == (0.001, 0.01, 10)
 
 
@@ -93,14 +93,14 @@ def test_a_swept_grid_has_numbers_where_it_has_numbers() -> None:
 def test_a_switch_is_true_or_false_alone(field: str, word: str) -> None:
     shown = word if word.isdigit() else repr(word)
     with pytest.raises(UserError, match=f"^{field}: must be true or false, got {shown}$"):
-        load(None, [f"{field}={word}"])
+        load_study_file(None, [f"{field}={word}"])
 
 
 def test_names_that_yaml_1_1_would_take_for_something_else_are_names() -> None:
     assistants = "{no: {model: {name: plain}}, on: {model: {name: plain}}, 2024-01-01: {model: {name: plain}}}"
-    config = load(None, [f"assistants={assistants}", "study.name=off"])
+    config = load_study_file(None, [f"assistants={assistants}", "study.name=off"])
     assert list(config.assistants) == ["no", "on", "2024-01-01"]
-    again = check(recorded(stamped(config.to_yaml())))
+    again = check_tree(recorded(stamped(config.to_yaml())))
     assert again == config
     assert again.question == config.question
     assert config.differences(yaml.safe_load(config.to_yaml())) == []
@@ -133,7 +133,7 @@ def test_what_is_written_is_read_again_and_by_other_readers_too(tree: Any) -> No
 
 
 def test_a_recorded_study_keeps_its_numbers_and_its_text() -> None:
-    config = load(None, ["student.model.options={a: 1e-3, b: '1e-3', c: '010', d: 'no', e: '1_000'}"])
-    again: StudyConfig = check(recorded(stamped(config.to_yaml())))
+    config = load_study_file(None, ["student.model.options={a: 1e-3, b: '1e-3', c: '010', d: 'no', e: '1_000'}"])
+    again: StudyConfig = check_tree(recorded(stamped(config.to_yaml())))
     options = again.student.model.options
     assert options == {"a": 0.001, "b": "1e-3", "c": "010", "d": "no", "e": "1_000"}

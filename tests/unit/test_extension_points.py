@@ -28,9 +28,9 @@ from tests.unit.weights.worlds import make_scores
 from wetakd.commands.main import commands
 from wetakd.common.progress import QuietReporter
 from wetakd.config import DistillationConfig, ModelConfig
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.models.cost import InputShape
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.stages.result_tables import networks_table
 from wetakd.stages.steps import load_data
 from wetakd.storage.store import Store
@@ -101,7 +101,7 @@ def test_a_network_is_trained_with_the_loss_of_the_page(tmp_path: Path, monkeypa
     module = _imported(monkeypatch, "loss", tmp_path, "losses_of_mine")
     targets = Targets((tiny.bank(tiny.dataset()),), (1.0,))
     losses = {}
-    for loss in load("loss.yaml").study.sweep["student.distillation.loss"].grid or ():
+    for loss in load_study_file("loss.yaml").study.sweep["student.distillation.loss"].grid or ():
         distillation = DistillationConfig(loss=loss, alpha=0.9, temperature=2.0)
         network, epochs = tiny.run(distillation=distillation, targets=targets)
         assert all(torch.isfinite(weight).all() for weight in network.state_dict().values())
@@ -114,9 +114,11 @@ def test_a_network_is_trained_with_the_loss_of_the_page(tmp_path: Path, monkeypa
 
 def test_the_network_of_the_page_is_built_and_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _imported(monkeypatch, "model", tmp_path, "networks")
-    config = load("model.yaml")
+    config = load_study_file("model.yaml")
     for model in (config.teacher.model, config.student.model):
-        network = build(ModelConfig.model_validate(model.model_dump()), InputShape(1, 8, 8), tiny.NUM_CLASSES, seed=0)
+        network = build_model(
+            ModelConfig.model_validate(model.model_dump()), InputShape(1, 8, 8), tiny.NUM_CLASSES, seed=0
+        )
         _, epochs = tiny.run(model=network)
         assert epochs[-1].loss < epochs[0].loss
 
@@ -124,7 +126,7 @@ def test_the_network_of_the_page_is_built_and_trained(tmp_path: Path, monkeypatc
 def test_the_images_of_the_page_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = _imported(monkeypatch, "data", tmp_path, "loading")
     _told("init", "loading:stripes")
-    config = load("stripes.yaml")
+    config = load_study_file("stripes.yaml")
     dataset = load_data(config, QuietReporter())
     images, labels = module.stripes()
     assert np.array_equal(np.squeeze(dataset.images_NCHW), images)
@@ -135,7 +137,7 @@ def test_weights_for_each_image_are_made_of_stored_logits(tmp_path: Path, monkey
     """As after `wetakd run before.yaml`, whose networks are trained here without a cluster."""
     write_files(HOW_TO / "per-sample.md", tmp_path)
     monkeypatch.chdir(tmp_path)
-    config = load("before.yaml")
+    config = load_study_file("before.yaml")
     networks = plant_networks(config, load_data(config, QuietReporter()))
     made_up = tables.simulated(num_seeds=2, study="before")
     replace(made_up, networks=networks_table(networks, {})).write(Store(config.storage))

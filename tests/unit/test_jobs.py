@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from wetakd.common.errors import UserError
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.data.views import Views
 from wetakd.models.cost import InputShape, cost
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.plan.checks import check_storage
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def test_all_of_them_are_looked_at() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_shipped_file_is_valid_and_named_after_itself(path: Path) -> None:
-    config = load(path)
+    config = load_study_file(path)
     assert config.study.name == path.stem
     assert config.study.primary.strategy == "de"
     assert {"uniform", "random", "random_search", "de"} <= set(config.study.strategies)
@@ -48,19 +48,19 @@ def test_the_example_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert block
     file = tmp_path / "mine.yaml"
     file.write_text(block[1])
-    assert load(file).study.name == "mine"
+    assert load_study_file(file).study.name == "mine"
 
 
 def test_digits_is_the_embedded_study() -> None:
-    assert load(ROOT / "jobs" / "digits.yaml") == load(None)
+    assert load_study_file(ROOT / "jobs" / "digits.yaml") == load_study_file(None)
 
 
 @pytest.mark.parametrize("path", CIFAR, ids=lambda path: path.stem)
 def test_cifar_networks_are_those_of_takd(path: Path) -> None:
-    config, num_classes = load(path), NUM_CLASSES[path.stem]
+    config, num_classes = load_study_file(path), NUM_CLASSES[path.stem]
     models = [network.model for network in config.networks.values()] + [config.student.model]
     shape = InputShape(3, 32, 32)
-    sizes = [cost(build(model, shape, num_classes, seed=0), shape).parameters for model in models]
+    sizes = [cost(build_model(model, shape, num_classes, seed=0), shape).parameters for model in models]
     assert sizes == SIZES[num_classes]
     text = path.read_text()
     assert all(f"# {size:,} parameters" in text for size in sizes)
@@ -68,7 +68,7 @@ def test_cifar_networks_are_those_of_takd(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CIFAR, ids=lambda path: path.stem)
 def test_cifar_studies_use_ray_train_and_fit_on_two_cores(path: Path) -> None:
-    config = load(path)
+    config = load_study_file(path)
     assert config.study.seeds == (0, 1, 2, 3, 4)
     for network in config.networks.values():
         assert network.workers == 1
@@ -77,12 +77,12 @@ def test_cifar_studies_use_ray_train_and_fit_on_two_cores(path: Path) -> None:
 
 
 def test_digits_starts_no_worker_group() -> None:
-    assert all(network.workers == 0 for network in load(None).networks.values())
+    assert all(network.workers == 0 for network in load_study_file(None).networks.values())
 
 
 def test_the_sound_recipes_decay_and_augment() -> None:
     for name, crop_padding in (("cifar10", 0), ("cifar100", 4)):
-        config = load(ROOT / "jobs" / f"{name}.yaml")
+        config = load_study_file(ROOT / "jobs" / f"{name}.yaml")
         assert config.views.flip
         assert config.views.num > 1
         assert config.views.crop_padding == crop_padding
@@ -91,7 +91,7 @@ def test_the_sound_recipes_decay_and_augment() -> None:
 
 
 def test_the_paper_arm_is_takd_to_the_letter() -> None:
-    config = load(ROOT / "jobs" / "cifar10-paper.yaml")
+    config = load_study_file(ROOT / "jobs" / "cifar10-paper.yaml")
     assert (config.views.num, config.views.flip, config.views.crop_padding) == (1, False, 0)
     for recipe in [network.recipe for network in config.networks.values()] + [config.student.recipe]:
         assert (recipe.epochs, recipe.batch_size, recipe.optimizer) == (160, 128, "sgd")
@@ -113,7 +113,7 @@ def test_the_paper_arm_is_takd_to_the_letter() -> None:
 def test_parquet_files_lie_where_git_does_not_look() -> None:
     """Relative paths below data/, which neither git nor a submitted job's upload takes along."""
     for path in CIFAR:
-        data = load(path).data
+        data = load_study_file(path).data
         assert data.source == "parquet"
         assert all(file.startswith("data/") for file in (*data.train, *(data.test or ())))
     assert "/data/" in (ROOT / ".gitignore").read_text().splitlines()
@@ -131,10 +131,10 @@ def test_a_submitted_job_refuses_a_relative_storage_path(tmp_path: Path) -> None
 
 
 def test_only_a_relative_path_in_a_submitted_job_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_storage(load(None))
+    check_storage(load_study_file(None))
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     for storage in ("/mnt/shared", "~/runs", "s3://bucket/runs"):
-        check_storage(load(None, [f"storage={storage}"]))
+        check_storage(load_study_file(None, [f"storage={storage}"]))
     monkeypatch.setenv("WETAKD_STORAGE", "runs")
     with pytest.raises(UserError, match="'runs' is a relative path"):
-        check_storage(load(None))
+        check_storage(load_study_file(None))

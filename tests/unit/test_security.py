@@ -24,7 +24,7 @@ from tests.unit.stages.test_training_job import job
 from wetakd.commands import main
 from wetakd.commands.weigh import read_labels, read_scores
 from wetakd.common.errors import UserError
-from wetakd.config.study_file import check, stamped
+from wetakd.config.study_file import check_tree, stamped
 from wetakd.logits import logit_cache
 from wetakd.plan import orphans, references, stored_studies
 from wetakd.results import stored_results
@@ -34,7 +34,7 @@ from wetakd.storage.manifest import inside
 from wetakd.storage.store import Damaged, Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.tracking.event_journal import Journal
-from wetakd.training.train_state import Learner
+from wetakd.training.train_state import TrainState
 
 ADDRESS = "networks/first"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -56,7 +56,7 @@ def bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 def store(tmp_path: Path) -> Store:
     """A storage with something of every kind that is ever read back."""
     store = Store(str(tmp_path / "runs"))
-    list(training_job.run(job(tmp_path / "runs"), tiny.dataset()))
+    list(training_job.run_job(job(tmp_path / "runs"), tiny.dataset()))
     logit_cache.write(store, "first", logit_cache.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
     StoredCheckpoints.at(store, "students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
@@ -100,7 +100,7 @@ def _read_everything(store: Store) -> None:
         lambda: StoredCheckpoints.at(store, "students/half").load(),
         lambda: stored_results.Results.read(store, "s"),
         lambda: stored_studies.studies(store),
-        lambda: list(orphans.refuse(store)),
+        lambda: list(orphans.find_orphans(store)),
         lambda: Lease(store, "studies/s/lease.json").__enter__().__exit__(None, None, None),
         lambda: call("report", "s", "--storage", folder),
         lambda: call("sync", "s", "--storage", folder),
@@ -133,7 +133,7 @@ def test_a_pickle_with_a_valid_manifest_is_not_loaded_either(store: Store, bomb:
     StoredCheckpoints.at(store, "students/half").save(bomb)
     _read_everything(store)
     model = tiny.network()
-    learner = Learner(model, _sgd(model), _scaler())
+    learner = TrainState(model, _sgd(model), _scaler())
     with pytest.raises(Exception, match=r"[Hh]eader|safetensor"):
         learner.restore(StoredCheckpoints.at(store, "students/half").load() or b"")
     assert not (tmp_path / "exploded").exists()
@@ -235,9 +235,9 @@ def test_no_file_of_a_storage_and_no_description_of_a_job_holds_credentials(tmp_
     uri = f"s3://AKIASECRET:{SECRET}@bucket/x?region=us-east-1"
     # What Ray and its dashboard are told of a job is its description.
     assert SECRET not in repr(job(tmp_path, store_uri=uri))
-    from wetakd.config.study_file import check
+    from wetakd.config.study_file import check_tree
 
-    config = check(BASE | {"storage": uri, "mlflow": {"tracking_uri": f"http://u:{SECRET}@host"}})
+    config = check_tree(BASE | {"storage": uri, "mlflow": {"tracking_uri": f"http://u:{SECRET}@host"}})
     assert SECRET not in config.to_yaml()
     assert "AKIASECRET" not in config.to_yaml()
 
@@ -281,7 +281,7 @@ def test_export_runs_no_function_that_a_forged_record_names_unless_told_to(tmp_p
         "study": {"name": found.study},
         "data": {"source": "callable", "callable": "torch.hub:load", "options": options},
     }
-    store.write(f"studies/{found.study}/study.yaml", stamped(check(BASE | named).to_yaml()))
+    store.write(f"studies/{found.study}/study.yaml", stamped(check_tree(BASE | named).to_yaml()))
     found.write(store)
     words = ("export", found.study, "--storage", store.uri, "--to", str(tmp_path / "to"))
     code, _, complaint = call(*words)

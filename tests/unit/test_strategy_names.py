@@ -11,7 +11,7 @@ from tests.pages import PAGES
 from tests.unit.tiny import dataset
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.plan.study_plan import Plan
 from wetakd.report.plot_style import colour_of
 from wetakd.results.winner import STRATEGY_ORDER
@@ -22,12 +22,12 @@ DEFAULT = ("uniform", "random", "random_search", "de", "greedy", "convex")
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_study_file_may_name_every_strategy(name: str) -> None:
-    config = load(None, [f"study.strategies=[{name}]", "study.primary=null"])
+    config = load_study_file(None, [f"study.strategies=[{name}]", "study.primary=null"])
     assert {arm.strategy for arm in Plan(config, dataset()).arms if arm.is_searched} == {name}
 
 
 def test_a_study_that_names_none_compares_those_that_no_control_repeats() -> None:
-    tree = load(None).model_dump(mode="json")
+    tree = load_study_file(None).model_dump(mode="json")
     del tree["study"]["strategies"]
     assert StudyConfig.model_validate(tree).study.strategies == DEFAULT
     assert set(STRATEGIES) - set(DEFAULT) == {"best_single"}
@@ -35,7 +35,7 @@ def test_a_study_that_names_none_compares_those_that_no_control_repeats() -> Non
 
 def test_an_unknown_strategy_is_told_all_names() -> None:
     with pytest.raises(UserError) as caught:
-        load(None, ["study.strategies=[magic]"])
+        load_study_file(None, ["study.strategies=[magic]"])
     assert all(repr(name) in str(caught.value) for name in STRATEGIES)
 
 

@@ -21,11 +21,11 @@ from wetakd.commands import shipping
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
-from wetakd.config.study_file import check, stamped
+from wetakd.config.study_file import check_tree, stamped
 from wetakd.export import load_student
 from wetakd.export.shipped_student import DESCRIPTION, save_mlflow_model, save_student
 from wetakd.models.cost import InputShape
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.storage.store import Store
 from wetakd.tracking.tracker import connected
 
@@ -75,7 +75,7 @@ def test_an_exported_folder_runs_a_function_only_with_trust_code(exported: Path,
     with pytest.raises(UserError, match=r"student\.json: model\.name: 'planted:network' is code.*trust_code=True"):
         load_student(exported)
     assert not marker.exists()
-    module = build(network, tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
+    module = build_model(network, tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
     marker.unlink()
     sys.modules.pop("planted")
     save_student(module, network, tiny.dataset(), exported)
@@ -135,7 +135,7 @@ def test_a_network_of_torchvision_needs_no_trust(exported: Path) -> None:
     model = ModelConfig(name="torchvision:squeezenet1_1", options={"dropout": 0.1})
     dataset = tiny.dataset()
     transform = dataset.transform.from_dict({**dataset.transform.to_dict(), "height": 64, "width": 64, "channels": 3})
-    module = build(model, InputShape(3, 64, 64), tiny.NUM_CLASSES, seed=0)
+    module = build_model(model, InputShape(3, 64, 64), tiny.NUM_CLASSES, seed=0)
     save_student(module, model, tiny.dataset(), exported)
     described = json.loads((exported / DESCRIPTION).read_text())
     (exported / DESCRIPTION).write_text(json.dumps({**described, "transform": transform.to_dict()}))
@@ -161,7 +161,7 @@ _ALMOST_TORCHVISION: dict[str, dict[str, Any]] = {
 def _recorded(tmp_path: Path, blocks: dict[str, Any]) -> tuple[Store, str]:
     """A storage with a finished study whose record on storage has other `blocks`."""
     found, store = tables.simulated(), Store(str(tmp_path / "runs"))
-    config = check(BASE | {"study": {"name": found.study}} | blocks)
+    config = check_tree(BASE | {"study": {"name": found.study}} | blocks)
     store.write(f"studies/{found.study}/study.yaml", stamped(config.to_yaml()))
     found.write(store)
     return store, found.study
@@ -183,7 +183,7 @@ def test_export_refuses_a_function_in_any_field_of_the_record(
     assert "--trust-code" in complaint
     with pytest.raises(UserError, match="pass --trust-code"):
         shipping.export(
-            check(yaml.safe_load(store.read_file(f"studies/{study}/study.yaml") or b"")),
+            check_tree(yaml.safe_load(store.read_file(f"studies/{study}/study.yaml") or b"")),
             store,
             tmp_path / "to",
             shipping.Formats(),
@@ -213,7 +213,7 @@ def test_a_planted_copy_of_the_mlflow_model_is_sent_and_not_loaded(tmp_path: Pat
     described["flavors"]["planted"] = {"loader_module": "planted", "code": "code"}
     (folder / "MLmodel").write_text(yaml.safe_dump(described))
     store = Store(str(tmp_path / "runs"))
-    config = check(BASE | {"study": {"name": "s"}, "storage": store.uri, "mlflow": {"enabled": True}})
+    config = check_tree(BASE | {"study": {"name": "s"}, "storage": store.uri, "mlflow": {"enabled": True}})
     with connected(config, store) as tracker:
         tracker.open("study", name="s")
         tracker.model("study", str(folder), name="student", description="", register_as=None)

@@ -14,7 +14,7 @@ from wetakd.data.dataset import Dataset, Splits
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views
 from wetakd.models.cost import InputShape
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.training.trainer import train
 
 torch.set_num_threads(1)
@@ -49,7 +49,7 @@ def dataset(num_fit: int = 40, seed: int = 0) -> Dataset:
 
 def network(seed: int = 0) -> torch.nn.Module:
     """The smallest plain CNN for that data set."""
-    return build(PLAIN_2, SHAPE, NUM_CLASSES, seed)
+    return build_model(PLAIN_2, SHAPE, NUM_CLASSES, seed)
 
 
 class Memory:
@@ -94,7 +94,7 @@ def dropping(num_classes, in_channels):
 
 
 def with_dropout():
-    return build(ModelConfig(name=f"{__name__}:dropping"), SHAPE, NUM_CLASSES, seed=0)
+    return build_model(ModelConfig(name=f"{__name__}:dropping"), SHAPE, NUM_CLASSES, seed=0)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudyConfig, 
 
 # An autoscaler looks every 5 seconds by default; starting a node may hold it up for some more.
 _VERDICT_S = 60.0
-_POLL_S = 0.5
+_AUTOSCALER_POLL_S = 0.5
 _FIRST_AUTOSCALER_KEY = b"__autoscaling_status"
 _LOOKED_ON = re.compile("node_[0-9a-f]+")
 
@@ -86,7 +86,7 @@ def requests(config: StudyConfig) -> list[Request]:
     return [*networks, Request(f"{STUDENT}.placement", config.student.placement, 1)]
 
 
-def check(config: StudyConfig, say: Callable[[str], None], is_stored: Callable[[str], bool]) -> None:
+def check_capacity(config: StudyConfig, say: Callable[[str], None], is_stored: Callable[[str], bool]) -> None:
     """Say what the cluster must grow for first; refuse at once what it can never have.
 
     A network for which `is_stored(name)` is true has no task left, so it needs nothing of the cluster. This is asked
@@ -105,7 +105,7 @@ def check(config: StudyConfig, say: Callable[[str], None], is_stored: Callable[[
         more = ", and its autoscaler has none for it" if is_growing() else ""
         raise UserError(
             f"{request.field}: {request.workers} worker(s) of {request.shown} can never run here, for this cluster has "
-            f"{len(nodes)} node(s) of at most {_shown(has)}{more}; ask for less or join a larger cluster"
+            f"{len(nodes)} node(s) of at most {_resources_text(has)}{more}; ask for less or join a larger cluster"
         )
     for request in missing:
         say(f"waiting   {request.field} asks for {request.workers} x {request.shown}: the cluster must grow first")
@@ -165,7 +165,7 @@ def _infeasible_groups() -> set[str]:
     while (state := _autoscaling().autoscaling_state).last_seen_cluster_resource_state_version < asked:
         if time.monotonic() > deadline:
             return set()  # no verdict: they wait like any other
-        time.sleep(_POLL_S)
+        time.sleep(_AUTOSCALER_POLL_S)
     return {request.details.partition(":")[0] for request in state.infeasible_gang_resource_requests}
 
 
@@ -212,5 +212,5 @@ def _matches(value: str | None, wanted: str) -> bool:
     return (value in [choice.strip() for choice in inner.split(",")]) != without
 
 
-def _shown(resources: Mapping[str, float]) -> str:
+def _resources_text(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())

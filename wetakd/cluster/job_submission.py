@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from wetakd.common.errors import UserError
-from wetakd.common.redact import hide, scrub, shown
-from wetakd.config.study_file import load
+from wetakd.common.redact import redact_line, redact_uris, redacted
+from wetakd.config.study_file import load_study_file
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # What a shell says about where studies go is said to the job, too.
@@ -35,7 +35,7 @@ _CHATTY = (
     "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",
 )
-_POLL_S = 0.5
+_JOB_POLL_S = 0.5
 _STOP_S = 60.0
 
 
@@ -85,9 +85,9 @@ class Cluster:
             try:
                 return JobSubmissionClient(self._address)
             except (RuntimeError, KeyError, TypeError, ValueError) as error:
-                reason = scrub(f"{type(error).__name__}: {error}", self._address)
+                reason = redact_line(f"{type(error).__name__}: {error}", self._address)
                 raise UserError(
-                    f"--address: {shown(self._address)!r} does not answer as Ray's dashboard ({reason})"
+                    f"--address: {redacted(self._address)!r} does not answer as Ray's dashboard ({reason})"
                 ) from error
 
     def submit(self, file: str, overrides: Sequence[str] = (), *, working_dir: str | None = None) -> str:
@@ -97,7 +97,7 @@ class Cluster:
 
         The file is checked here first: a mistake in it raises UserError before anything is sent.
         """
-        config = load(file, overrides)
+        config = load_study_file(file, overrides)
         study = config.study.name
         passed_on = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
         refuse_secrets({**passed_on, **{f"--set {text.partition('=')[0]}": text for text in overrides}})
@@ -138,7 +138,7 @@ class Cluster:
             self._client.stop_job(job)
         deadline = time.monotonic() + _STOP_S
         while not (state := self.job(job)).is_over and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+            time.sleep(_JOB_POLL_S)
         return state
 
     def follow(self, job: str, write: Callable[[str], None]) -> JobState:
@@ -152,7 +152,7 @@ class Cluster:
             asyncio.run(tail())
         # The output ends a moment before the job is known to be over.
         while not (state := self.job(job)).is_over:
-            time.sleep(_POLL_S)
+            time.sleep(_JOB_POLL_S)
         return state
 
     @contextmanager
@@ -166,12 +166,12 @@ class Cluster:
         except AuthenticationError as error:
             reason = str(error).strip().splitlines()[0].rstrip(".: ")
             raise UserError(
-                f"--address: {shown(self._address)!r} wants another token ({reason}); set RAY_AUTH_MODE=token, and "
+                f"--address: {redacted(self._address)!r} wants another token ({reason}); set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN_PATH to the cluster's token file"
             ) from None
         except (ConnectionError, requests.RequestException, aiohttp.ClientError):
             raise UserError(
-                f"--address: {shown(self._address)!r} does not answer as Ray's dashboard; start the cluster, or open "
+                f"--address: {redacted(self._address)!r} does not answer as Ray's dashboard; start the cluster, or open "
                 "the tunnel to it"
             ) from None
         except RuntimeError as error:
@@ -191,7 +191,7 @@ def refuse_secrets(texts: Mapping[str, str]) -> None:
     A job's command and environment stand in the cluster's dashboard for all to read.
     """
     for name, text in texts.items():
-        if hide(text) != text:
+        if redact_uris(text) != text:
             raise UserError(
                 f"{name}: has credentials in it, and the cluster shows a job's command and environment to all; give "
                 "them to the cluster's nodes, such as by AWS_ACCESS_KEY_ID or MLFLOW_TRACKING_PASSWORD"

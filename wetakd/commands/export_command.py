@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, search_working_directory, storage_at
+from wetakd.commands.options import EXIT_CODES, STORAGE_OPTION, STUDY_ARGUMENT, search_working_directory, storage_at
 
 
 @click.command(short_help="Write the winner of STUDY, ready to ship.", epilog=EXIT_CODES)
-@STUDY
-@STORAGE
+@STUDY_ARGUMENT
+@STORAGE_OPTION
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder to write.  [default: STUDY-student]")
 @click.option("--onnx", is_flag=True, help="Write student.onnx too, checked against torch.")
 @click.option("--int8", is_flag=True, help="Write student.int8.onnx too, its accuracy measured; implies --onnx.")

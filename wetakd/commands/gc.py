@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, STORAGE, storage_at
+from wetakd.commands.options import EXIT_CODES, STORAGE_OPTION, storage_at
 
 
 @click.command(short_help="Delete what no study refers to.", epilog=EXIT_CODES)
-@STORAGE
+@STORAGE_OPTION
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 def gc(storage: str | None, dry_run: bool) -> None:
     """Delete what no study on storage refers to: networks, logits and students of deleted or revised studies.
@@ -21,10 +21,10 @@ def gc(storage: str | None, dry_run: bool) -> None:
       wetakd gc --dry-run
     """
     from wetakd.common.number_format import size
-    from wetakd.plan.orphans import refuse
+    from wetakd.plan.orphans import find_orphans
 
     store = storage_at(storage)
-    held, found = store.size(), list(refuse(store))
+    held, found = store.size(), list(find_orphans(store))
     for item in found:
         click.echo(f"{size(item.size):>8}  {item.path}  ({item.why})")
         if not dry_run:

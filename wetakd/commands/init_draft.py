@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from wetakd.common.errors import UserError
-from wetakd.common.redact import shown
+from wetakd.common.redact import redacted
 from wetakd.config import DataConfig
 from wetakd.data.decoding import open_image
 from wetakd.data.sources import Part, Source, Stored, find_columns, open_source
@@ -28,7 +28,7 @@ _TEST_NAMES = ("test", "val", "valid", "validation")
 _NUM_LOOKED_AT = 64
 # Beyond this, networks for small images are slow; whoever needs more says so.
 _LARGEST = 64
-_FEW = 5000
+_FEW_IMAGES = 5000
 
 Block = Mapping[str, Any]
 
@@ -113,25 +113,27 @@ def detect(place: str, test: str | None = None) -> dict[str, Any]:
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", place) and not path.exists():
         return {"source": "callable", "callable": place}
     if "://" in place or path.suffix == ".parquet":
-        return _parquet(place, test)
+        return _parquet_source(place, test)
     if not path.is_dir():
         raise UserError(
             f"{place!r}: is no folder, no Parquet file, no module:function and none of {', '.join(NAMED)}; name where "
             "the images are"
         )
-    return _folder(place, path, test)
+    return _folder_source(place, path, test)
 
 
-def _folder(place: str, path: Path, test: str | None) -> dict[str, Any]:
+def _folder_source(place: str, path: Path, test: str | None) -> dict[str, Any]:
     parquet = sorted(file.name for file in path.glob("*.parquet"))
     if parquet:
         found = {name: f"{place}/{name}*.parquet" for name in ("train", *_TEST_NAMES) if _begins(parquet, name)}
         held_out = next((found[name] for name in _TEST_NAMES if name in found), None)
-        return _parquet(found.get("train", f"{place}/*.parquet"), test or (held_out if "train" in found else None))
+        return _parquet_source(
+            found.get("train", f"{place}/*.parquet"), test or (held_out if "train" in found else None)
+        )
     below = sorted(child.name for child in path.iterdir() if child.is_dir() and child.name[0] != ".")
     if "train" in below and _holds_images_by_class(path / "train"):
         held_out = next((f"{place}/{name}" for name in _TEST_NAMES if name in below), None)
-        return _folder(f"{place}/train", path / "train", test or held_out)
+        return _folder_source(f"{place}/train", path / "train", test or held_out)
     if not below:
         raise UserError(f"{place!r}: holds neither Parquet files nor a sub-folder for each class")
     return {"source": "folder", "train": place} | ({"test": test} if test else {})
@@ -146,7 +148,7 @@ def _begins(names: list[str], word: str) -> bool:
     return any(name.startswith(word) for name in names)
 
 
-def _parquet(train: str, test: str | None) -> dict[str, Any]:
+def _parquet_source(train: str, test: str | None) -> dict[str, Any]:
     image, label = find_columns(train)
     block = {"source": "parquet", "train": train} | ({"test": test} if test else {})
     return block | {"image_column": image, "label_column": label}
@@ -154,7 +156,7 @@ def _parquet(train: str, test: str | None) -> dict[str, Any]:
 
 def name_of(place: str) -> str:
     """A name for a study of what lies at `place`."""
-    last = re.split(r"[/:]", shown(place).partition("?")[0].rstrip("/").removesuffix(".parquet"))[-1]
+    last = re.split(r"[/:]", redacted(place).partition("?")[0].rstrip("/").removesuffix(".parquet"))[-1]
     return re.sub(r"[^A-Za-z0-9_-]+", "-", last).strip("-_")[:62] or "mine"
 
 
@@ -168,8 +170,8 @@ def study_file(place: str, found: Look, name: str, file: str) -> str:
         place=place,
         file=file,
         name=name,
-        data=_block(found.data),
-        share="0.15" if found.num_images < _FEW else "0.1",
+        data=_yaml_block(found.data),
+        share="0.15" if found.num_images < _FEW_IMAGES else "0.1",
         test="  # test: 0.2           # the source has a test set" if found.has_test else "  test: 0.2",
         transform=_transform(found),
         more=3,
@@ -186,7 +188,7 @@ def study_file(place: str, found: Look, name: str, file: str) -> str:
     )
 
 
-def _block(values: Block) -> str:
+def _yaml_block(values: Block) -> str:
     # JSON is YAML: whatever stands in a path stays in its quotes.
     return "\n".join(f"  {field}: {json.dumps(value, ensure_ascii=False)}" for field, value in values.items())
 

@@ -8,14 +8,14 @@ from dataclasses import asdict
 import click
 
 from wetakd.cluster.job_submission import DEFAULT_ADDRESS, Cluster, JobState
-from wetakd.commands.options import ADDRESS, EXIT_CODES, JSON, OVERRIDES
-from wetakd.common.redact import shown
+from wetakd.commands.options import ADDRESS_OPTION, EXIT_CODES, JSON_OPTION, OVERRIDES_OPTION
+from wetakd.common.redact import redacted
 
 
 @click.command(short_help="Run a study as a job of a Ray cluster.", epilog=EXIT_CODES)
 @click.argument("file", type=click.Path())
-@OVERRIDES
-@ADDRESS
+@OVERRIDES_OPTION
+@ADDRESS_OPTION
 @click.option("--working-dir", default=None, metavar="DIR", help="Folder to upload.  [default: that of FILE]")
 @click.option("--follow", is_flag=True, help="Show its output until it ends, and end with its exit code.")
 def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str | None, follow: bool) -> int:
@@ -34,9 +34,9 @@ def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str
     if not follow:
         return 0
     try:
-        return _shown(cluster.follow(job, lambda text: click.echo(text, nl=False)))
+        return _print_state(cluster.follow(job, lambda text: click.echo(text, nl=False)))
     except KeyboardInterrupt:
-        which = job if address == DEFAULT_ADDRESS else f"{job} --address {shown(address)}"
+        which = job if address == DEFAULT_ADDRESS else f"{job} --address {redacted(address)}"
         hint = f"look at it with `wetakd status {which}`, end it with `wetakd stop {which}`"
         click.echo(f"wetakd: the job goes on; {hint}", err=True)
         return 130
@@ -44,8 +44,8 @@ def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str
 
 @click.command(short_help="List the studies submitted to a cluster.", epilog=EXIT_CODES)
 @click.argument("job", required=False)
-@ADDRESS
-@JSON
+@ADDRESS_OPTION
+@JSON_OPTION
 def status(job: str | None, address: str, as_json: bool) -> None:
     """List the studies submitted to a cluster, or say how JOB is.
 
@@ -59,14 +59,14 @@ def status(job: str | None, address: str, as_json: bool) -> None:
         click.echo(json.dumps([asdict(state) for state in states], indent=2))
         return
     for state in states:
-        _shown(state)
+        _print_state(state)
     if not states:
         click.echo("no studies were submitted to this cluster", err=True)
 
 
 @click.command(short_help="End a submitted study.", epilog=EXIT_CODES)
 @click.argument("job")
-@ADDRESS
+@ADDRESS_OPTION
 def stop(job: str, address: str) -> None:
     """End JOB. What it has finished stays on storage: submit the same file again to go on from there.
 
@@ -74,10 +74,10 @@ def stop(job: str, address: str) -> None:
     Example:
       wetakd stop my-study-1c2d3e
     """
-    _shown(Cluster(address).stop(job))
+    _print_state(Cluster(address).stop(job))
 
 
-def _shown(state: JobState) -> int:
+def _print_state(state: JobState) -> int:
     """Print how a job is; the exit code that goes with it."""
     click.echo(f"{state.job:<32} {state.status:<10} {_gist(state.message)}".rstrip())
     if state.exit_code is not None:

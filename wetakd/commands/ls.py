@@ -6,12 +6,12 @@ import json
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, JSON, STORAGE, storage_at
+from wetakd.commands.options import EXIT_CODES, JSON_OPTION, STORAGE_OPTION, storage_at
 
 
 @click.command(name="ls", short_help="List the studies on storage.", epilog=EXIT_CODES)
-@STORAGE
-@JSON
+@STORAGE_OPTION
+@JSON_OPTION
 def list_studies(storage: str | None, as_json: bool) -> None:
     """List the studies on storage: name, state, size and winner.
 

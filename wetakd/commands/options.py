@@ -44,20 +44,20 @@ def _complete_study(context: click.Context, _: click.Parameter, begun: str) -> l
     return [CompletionItem(name) for name in (path.rpartition("/")[2] for path in folders) if name.startswith(begun)]
 
 
-FILE = click.argument("file", required=False, type=click.Path())
-STUDY = click.argument("study", shell_complete=_complete_study)
+FILE_ARGUMENT = click.argument("file", required=False, type=click.Path())
+STUDY_ARGUMENT = click.argument("study", shell_complete=_complete_study)
 
-OVERRIDES = click.option(
+OVERRIDES_OPTION = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="FIELD=VALUE",
     help="Override a field, such as student.recipe.epochs=5.",
 )
-STORAGE = click.option(
+STORAGE_OPTION = click.option(
     "--storage", default=None, metavar="URI", help="Folder or URI that keeps the studies.  [default: ./runs]"
 )
-ADDRESS = click.option(
+ADDRESS_OPTION = click.option(
     "--address",
     envvar="RAY_API_SERVER_ADDRESS",
     default=DEFAULT_ADDRESS,
@@ -65,4 +65,4 @@ ADDRESS = click.option(
     metavar="URL",
     help="The cluster's dashboard; default also from RAY_API_SERVER_ADDRESS.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

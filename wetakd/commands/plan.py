@@ -10,13 +10,13 @@ import click
 
 from wetakd.commands.options import (
     EXIT_CODES,
-    FILE,
-    JSON,
-    OVERRIDES,
+    FILE_ARGUMENT,
+    JSON_OPTION,
+    OVERRIDES_OPTION,
     search_working_directory,
 )
-from wetakd.common.redact import hide
-from wetakd.config.study_file import load
+from wetakd.common.redact import redact_uris
+from wetakd.config.study_file import load_study_file
 from wetakd.storage.store import Store
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Say what a study would train and cost.", epilog=EXIT_CODES)
-@FILE
-@OVERRIDES
-@JSON
+@FILE_ARGUMENT
+@OVERRIDES_OPTION
+@JSON_OPTION
 def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what the study FILE would train and cost, and what of it storage holds already. Trains nothing.
 
@@ -46,7 +46,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.stages.steps import load_data
 
     search_working_directory()
-    config = load(file, overrides)
+    config = load_study_file(file, overrides)
     checks.check_placements(config)
     store = Store(config.storage)
     store.check_readable()
@@ -60,6 +60,6 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     words = [
         "wetakd run",
         *([quote(file)] if file else []),
-        *(f"--set {quote(hide(override))}" for override in overrides),
+        *(f"--set {quote(redact_uris(override))}" for override in overrides),
     ]
     click.echo(f"{found.text}\n\nNext: {' '.join(words)}")

@@ -66,18 +66,18 @@ _NAMED = {
 
 def reference() -> str:
     """The whole page, Markdown."""
-    return "\n".join([_HEAD, *_blocks(), _models(), _ENVIRONMENT, *_commands()]).rstrip() + "\n"
+    return "\n".join([_HEAD, *_schema_tables(), _models(), _ENVIRONMENT, *_commands()]).rstrip() + "\n"
 
 
-def _blocks() -> Iterator[str]:
+def _schema_tables() -> Iterator[str]:
     schema = StudyConfig.model_json_schema()
     found = {"StudyConfig": schema} | schema["$defs"]
     for name, title in _NAMED.items():
-        yield _block(title, found.pop(name))
+        yield _schema_table(title, found.pop(name))
     assert not found, f"blocks without a title: {sorted(found)}"
 
 
-def _block(title: str, schema: Schema) -> str:
+def _schema_table(title: str, schema: Schema) -> str:
     required = schema.get("required", ())
     rows = "\n".join(
         f"| `{name}` | {_cell(_type(field))} | {'required' if name in required else _default(field)} "

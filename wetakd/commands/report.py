@@ -9,9 +9,9 @@ import click
 
 from wetakd.commands.options import (
     EXIT_CODES,
-    JSON,
-    STORAGE,
-    STUDY,
+    JSON_OPTION,
+    STORAGE_OPTION,
+    STUDY_ARGUMENT,
     storage_at,
 )
 from wetakd.common.output import columns
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Print the report of STUDY.", epilog=EXIT_CODES)
-@STUDY
-@STORAGE
-@JSON
+@STUDY_ARGUMENT
+@STORAGE_OPTION
+@JSON_OPTION
 def report(study: str, storage: str | None, as_json: bool) -> None:
     """Print the report of STUDY, rebuilt from what storage holds of it, and write its files anew.
 
@@ -36,12 +36,12 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
       wetakd report digits --json --storage s3://bucket/wetakd
     """
     from wetakd.plan.stored_studies import config_of
-    from wetakd.report.report import build
+    from wetakd.report.report import build_report
     from wetakd.results.stored_results import Results
     from wetakd.stages.steps import write_report
 
     store = storage_at(storage)
     config_of(store, study)
-    built = build(Results.read(store, study))
+    built = build_report(Results.read(store, study))
     write_report(store, study, built.files())
     click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text_of_width(columns()))

@@ -13,15 +13,15 @@ import click
 
 from wetakd.commands.options import (
     EXIT_CODES,
-    FILE,
-    JSON,
-    OVERRIDES,
+    FILE_ARGUMENT,
+    JSON_OPTION,
+    OVERRIDES_OPTION,
     search_working_directory,
     storage_uri,
 )
 from wetakd.common.output import columns, outliving_its_readers
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.storage.store import Store
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Run a study and print its report.", epilog=EXIT_CODES)
-@FILE
-@OVERRIDES
+@FILE_ARGUMENT
+@OVERRIDES_OPTION
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--revise", is_flag=True, help="Accept a file that changed under an old study name.")
 @click.option("--retry-failed", is_flag=True, help="Try again what is recorded as failed.")
-@JSON
+@JSON_OPTION
 def run(
     file: str | None, overrides: tuple[str, ...], quiet: bool, revise: bool, retry_failed: bool, as_json: bool
 ) -> int:
@@ -59,7 +59,7 @@ def run(
     from wetakd.study import Study
 
     search_working_directory()
-    config = load(file, overrides)
+    config = load_study_file(file, overrides)
     with outliving_its_readers():
         result = Study(config, reporter=reporter(quiet), revise=revise, retry_failed=retry_failed).run()
     if as_json:

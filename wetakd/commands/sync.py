@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, STORAGE, STUDY, storage_at
+from wetakd.commands.options import EXIT_CODES, STORAGE_OPTION, STUDY_ARGUMENT, storage_at
 
 
 @click.command(short_help="Send MLflow what it still lacks of STUDY.", epilog=EXIT_CODES)
-@STUDY
-@STORAGE
+@STUDY_ARGUMENT
+@STORAGE_OPTION
 @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to try.")
 def sync(study: str, storage: str | None, timeout: float) -> int:
     """Send MLflow what it still lacks of STUDY, after its server was away. What it has is not sent twice.

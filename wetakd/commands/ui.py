@@ -18,14 +18,14 @@ import click
 
 from wetakd.commands.options import (
     EXIT_CODES,
-    STORAGE,
-    STUDY,
+    STORAGE_OPTION,
+    STUDY_ARGUMENT,
     storage_at,
 )
 from wetakd.common.errors import UserError
-from wetakd.common.redact import shown
+from wetakd.common.redact import redacted
 from wetakd.tracking.mlflow_writer import QUESTION_TAG, STUDY_ID_TAG, connect
-from wetakd.tracking.tracking_uri import cause, check, silent
+from wetakd.tracking.tracking_uri import cause, check_tracking_uri, silent
 
 if TYPE_CHECKING:
     pass
@@ -51,10 +51,10 @@ def show(
 
     Raises UserError where the port is taken, or MLflow does not answer or does not know the experiment.
     """
-    check(tracking_uri)
+    check_tracking_uri(tracking_uri)
     identity = _experiment_id(tracking_uri, experiment)
     if tracking_uri.startswith(("http://", "https://")):
-        say(link(shown(tracking_uri), identity, study_id, question))
+        say(link(redacted(tracking_uri), identity, study_id, question))
         return
     base = f"http://{HOST}:{port}"
     with socket.socket() as probe:
@@ -119,8 +119,8 @@ def _experiment_id(tracking_uri: str, experiment: str) -> str:
 
 
 @click.command(short_help="Open STUDY in MLflow.", epilog=EXIT_CODES)
-@STUDY
-@STORAGE
+@STUDY_ARGUMENT
+@STORAGE_OPTION
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def ui(study: str, storage: str | None, port: int) -> None:
     """Open STUDY in MLflow: starts its pages on this machine alone and prints the link. Ctrl-C ends them.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wetakd.commands.options import EXIT_CODES, JSON
+from wetakd.commands.options import EXIT_CODES, JSON_OPTION
 
 if TYPE_CHECKING:
     from wetakd.weights.problem import Objective
@@ -24,7 +24,7 @@ KINDS = click.Choice(["probabilities", "logits"])
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="May be repeated.  [default: all]")
 @click.option("--objective", type=click.Choice(["accuracy", "log_loss"]), default="accuracy", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@JSON
+@JSON_OPTION
 def weigh(
     scores: str,
     labels: str,

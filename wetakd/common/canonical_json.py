@@ -15,7 +15,7 @@ def key_of(payload: Mapping[str, Any]) -> str:
     Floats count by their shortest exact text, so 0.1 + 0.2 and 0.3 differ, and so do 1 and 1.0. Raises ValueError
     on NaN and infinity, TypeError on what JSON does not have.
     """
-    return _digest(plain(payload))[:32]
+    return _digest(to_plain(payload))[:32]
 
 
 def seed_of(*parts: int | str) -> int:
@@ -25,7 +25,7 @@ def seed_of(*parts: int | str) -> int:
 
 def sealed(content: Mapping[str, Any]) -> bytes:
     """A JSON file that says `content` and its own digest, for which `digest` is kept; raises as `key_of` does."""
-    body = plain(content)
+    body = to_plain(content)
     if "digest" in body:
         raise ValueError("digest: is the seal's own name")
     return json.dumps({"digest": _digest(body), **body}, sort_keys=True, indent=1, allow_nan=False).encode()
@@ -48,14 +48,14 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """`value` as JSON has it: mappings with text keys, lists, text, numbers, true, false, null."""
     if isinstance(value, Mapping):
         if wrong := [key for key in value if not isinstance(key, str)]:
             raise TypeError(f"a key must be text, not {wrong[0]!r}")
-        return {key: plain(entry) for key, entry in value.items()}
+        return {key: to_plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
+        return [to_plain(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"a number must be finite, not {value}")
     if value is None or isinstance(value, str | int | float):

@@ -15,7 +15,7 @@ _URI = re.compile(
 )
 
 
-def split(uri: str) -> tuple[str, str, str, str]:
+def split_uri(uri: str) -> tuple[str, str, str, str]:
     """Scheme, credentials, the address proper and the query of `uri`; all but the address may be empty."""
     scheme, mark, rest = uri.partition("://")
     if not mark:
@@ -38,19 +38,19 @@ def _parted(rest: str) -> tuple[str, str]:
     return address, "".join(options)
 
 
-def shown(uri: str) -> str:
+def redacted(uri: str) -> str:
     """`uri` without user, password and every query option that is not known to be harmless."""
-    scheme, _, address, query = split(uri)
+    scheme, _, address, query = split_uri(uri)
     if not scheme:
         return uri
     options = [(name, value.rpartition("@")[2]) for name, value in parse_qsl(query) if name in _SHOWN_OPTIONS]
     return f"{scheme}://{address}" + (f"?{urlencode(options, safe=':/')}" if options else "")
 
 
-def scrub(text: str, uri: str) -> str:
+def redact_line(text: str, uri: str) -> str:
     """The first line of `text` (an error message, say) without `uri` in full and without any of its secrets."""
     line = text.strip().splitlines()[0] if text.strip() else ""
-    line = line.replace(uri, shown(uri))
+    line = line.replace(uri, redacted(uri))
     for secret in sorted(_secrets(uri), key=len, reverse=True):
         # A short one may be part of an innocent word, so it must stand alone.
         line = line.replace(secret, _HIDDEN) if len(secret) > 3 else re.sub(rf"\b{re.escape(secret)}\b", _HIDDEN, line)
@@ -58,7 +58,7 @@ def scrub(text: str, uri: str) -> str:
 
 
 def _secrets(uri: str) -> set[str]:
-    _, credentials, _, query = split(uri)
+    _, credentials, _, query = split_uri(uri)
     found = {credentials, *credentials.split(":", 1)}
     for option in query.split("&"):
         name, _, value = option.partition("=")
@@ -69,6 +69,6 @@ def _secrets(uri: str) -> set[str]:
     return {form for secret in found for form in (secret, unquote(secret)) if form}
 
 
-def hide(text: str) -> str:
-    """`text` with every URI in it as `shown` has it."""
-    return _URI.sub(lambda found: shown(found.group()), text)
+def redact_uris(text: str) -> str:
+    """`text` with every URI in it as `redacted` has it."""
+    return _URI.sub(lambda found: redacted(found.group()), text)

@@ -17,11 +17,11 @@ Switch = Annotated[bool, Field(strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """`value`; raises ValueError unless it has one meaning as JSON, for it is part of keys."""
     if isinstance(value, dict | list | tuple):
         for part in [*value, *value.values()] if isinstance(value, dict) else value:
-            _plain(part)
+            _json_value(part)
         wrong = [key for key in value if not isinstance(key, str)] if isinstance(value, dict) else []
         if wrong:
             raise ValueError(f"{wrong[0]!r} must be text, as the name of a value")
@@ -32,7 +32,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-Plain = Annotated[Any, AfterValidator(_plain)]
+Plain = Annotated[Any, AfterValidator(_json_value)]
 
 _Values = TypeVar("_Values", bound=tuple[object, ...])
 

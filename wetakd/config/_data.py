@@ -14,7 +14,7 @@ def _one_or_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-Paths = Annotated[tuple[Text, ...], BeforeValidator(_one_or_list), Field(min_length=1)]
+PathList = Annotated[tuple[Text, ...], BeforeValidator(_one_or_list), Field(min_length=1)]
 
 
 class DigitsData(Model):
@@ -38,8 +38,8 @@ class ParquetData(Model):
     """Parquet in the Hugging Face layout: an image struct with `bytes` and an integer label."""
 
     source: Literal["parquet"]
-    train: Paths = Field(description="files, globs or URIs that pyarrow opens; a path that exists is not a glob")
-    test: Paths | None = Field(None, description="the same for the test set; without it, `splits.test` cuts one")
+    train: PathList = Field(description="files, globs or URIs that pyarrow opens; a path that exists is not a glob")
+    test: PathList | None = Field(None, description="the same for the test set; without it, `splits.test` cuts one")
     image_column: str = Field("img", description="column of structs with a `bytes` field, or of bytes")
     label_column: str = Field("label", description="column of integer class labels")
     max_train_images: Annotated[int, Field(ge=1)] | None = Field(None, description="keep the first so many of train")

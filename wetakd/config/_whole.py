@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from wetakd.common.canonical_json import key_of
-from wetakd.common.redact import hide
+from wetakd.common.redact import redact_uris
 from wetakd.config._base import Model, Name, Text
 from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
 from wetakd.config._networks import TORCHVISION, NetworkConfig, StudentConfig
@@ -168,7 +168,7 @@ class StudyConfig(Model):
 
     def to_yaml(self) -> str:
         """The whole file, defaults written out, for the record: URIs without their credentials."""
-        return hide(write_yaml(self.model_dump(mode="json")))
+        return redact_uris(write_yaml(self.model_dump(mode="json")))
 
 
 def _is_function(field: str, text: str) -> bool:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from wetakd.common.errors import UserError
-from wetakd.common.redact import hide
+from wetakd.common.redact import redact_uris
 from wetakd.config import StudyConfig
 from wetakd.config._messages import complaint, is_about_type
 from wetakd.config.yaml_text import read as read_yaml
@@ -30,7 +30,7 @@ def embedded_study() -> str:
     return files("wetakd").joinpath("digits.yaml").read_text(encoding="utf-8")
 
 
-def load(path: str | Path | None, overrides: Sequence[str] = ()) -> StudyConfig:
+def load_study_file(path: str | Path | None, overrides: Sequence[str] = ()) -> StudyConfig:
     """Read a study file (None: the embedded one), apply `a.b=c` overrides and check it.
 
     `WETAKD_STORAGE` and `MLFLOW_TRACKING_URI` in the environment stand above the file, and overrides above them.
@@ -43,17 +43,19 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> StudyConfig:
     for override in overrides:
         field, equals, text = override.partition("=")
         if not equals or not field:
-            raise UserError(f"--set {hide(override)!r}: must read field=value, such as --set student.recipe.epochs=5")
+            raise UserError(
+                f"--set {redact_uris(override)!r}: must read field=value, such as --set student.recipe.epochs=5"
+            )
         _set(tree, field, _yaml(text, f"--set {field}"))
-    return check(tree)
+    return check_tree(tree)
 
 
 def check_text(text: str, where: str) -> StudyConfig:
-    """As `check`, of YAML; `where` it stands is named if it is none."""
-    return check(_yaml(text, where))
+    """As `check_tree`, of YAML; `where` it stands is named if it is none."""
+    return check_tree(_yaml(text, where))
 
 
-def check(tree: Any) -> StudyConfig:
+def check_tree(tree: Any) -> StudyConfig:
     """Build a StudyConfig from plain data; raises UserError with one line for the first thing that is wrong."""
     try:
         return StudyConfig.model_validate(tree)
@@ -63,13 +65,13 @@ def check(tree: Any) -> StudyConfig:
 
 def stamped(text: str) -> bytes:
     """A study file for the record, with its own digest in a comment."""
-    return f"# sha256 {_digest(text)}\n{text}".encode()
+    return f"# sha256 {_text_digest(text)}\n{text}".encode()
 
 
 def recorded(raw: bytes | None) -> dict[str, Any] | None:
     """What stands in the file that `stamped` made, or None where there is none or it is no longer whole."""
     stamp, _, text = (raw or b"").decode(errors="replace").partition("\n")
-    if stamp != f"# sha256 {_digest(text)}":
+    if stamp != f"# sha256 {_text_digest(text)}":
         return None
     try:
         tree = _yaml(text, "recorded study file")
@@ -78,7 +80,7 @@ def recorded(raw: bytes | None) -> dict[str, Any] | None:
     return tree if isinstance(tree, dict) else None
 
 
-def _digest(text: str) -> str:
+def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -104,11 +106,11 @@ def _yaml(text: str, where: str) -> Any:
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = getattr(error, "problem", None) or "it cannot be read"
         raise UserError(f"{where}: is not valid YAML{at}: {reason}") from None
-    _check_values(tree, where)
+    _check_yaml_values(tree, where)
     return tree
 
 
-def _check_values(tree: Any, where: str) -> None:
+def _check_yaml_values(tree: Any, where: str) -> None:
     """What is valid YAML, but nothing that a study could mean."""
     waiting, num_values = [tree], 0
     while waiting:

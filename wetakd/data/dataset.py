@@ -29,7 +29,7 @@ from wetakd.data.transform import Transform, resolve, upright, with_statistics
 __all__ = ["Dataset", "Splits", "load_dataset"]
 
 # Images read ahead of the decoding threads, and images that a thread takes at a time.
-_BLOCK = 1024
+_READ_AHEAD = 1024
 _HANDFUL = 32
 # A stored image with its part and its place there.
 _Item = tuple[Part, int, Stored | None]
@@ -165,7 +165,7 @@ def _decode(
             images_NCHW[i] = _pixels(item, transform, must_agree)
 
     with ThreadPoolExecutor(max_workers=min(32, os.cpu_count() or 1)) as pool:
-        while block := list(islice(items, _BLOCK)):
+        while block := list(islice(items, _READ_AHEAD)):
             starts = range(0, len(block), _HANDFUL)
             handfuls = [block[start : start + _HANDFUL] for start in starts]
             # In order, so that it is always the first bad image that is named.

@@ -60,7 +60,7 @@ def draw_splits(
     drawn: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(Splits)}
     for label, name in enumerate(class_names):
         ids = np.flatnonzero(labels_N[:num_train] == label)
-        counts = _counts(len(ids), num_train, config, name)
+        counts = _split_sizes(len(ids), num_train, config, name)
         ends = np.cumsum(list(counts.values()))[:-1]
         for split, some in zip(counts, np.split(generator.permutation(ids), ends), strict=True):
             drawn[split].append(some)
@@ -70,7 +70,7 @@ def draw_splits(
     return Splits(**{split: np.sort(np.concatenate(ids)).astype(np.int64) for split, ids in drawn.items()})
 
 
-def _counts(num: int, num_train: int, config: SplitsConfig, name: str) -> dict[str, int]:
+def _split_sizes(num: int, num_train: int, config: SplitsConfig, name: str) -> dict[str, int]:
     """Images of each split, out of the `num` training images of class `name`."""
     needed = 3 if config.test is None else 4
     if num < needed:

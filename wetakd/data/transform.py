@@ -18,7 +18,7 @@ _DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY = ("1", "L", "LA", "La", *_DEEP_GREY)
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 # Images whose pixels are looked at together; bounds the memory of the statistics.
-_BLOCK = 2048
+_STATISTICS_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def with_statistics(
     if "auto" not in (config.mean, config.std):
         return transform
     counts_C256 = np.zeros((transform.channels, 256), dtype=np.int64)
-    for start in range(0, len(ids), _BLOCK):
-        block = images_NCHW[ids[start : start + _BLOCK]]
+    for start in range(0, len(ids), _STATISTICS_BLOCK):
+        block = images_NCHW[ids[start : start + _STATISTICS_BLOCK]]
         counts_C256 += [np.bincount(block[:, c].ravel(), minlength=256) for c in range(transform.channels)]
     shares_C256 = counts_C256 / counts_C256.sum(axis=1, keepdims=True)
     levels = np.arange(256) / 255

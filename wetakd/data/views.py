@@ -47,7 +47,7 @@ def hash_samples(seed: int, view: int, sample_ids_B: Tensor) -> Tensor:
     return z ^ ((z >> 31) & 0x1_FFFF_FFFF)
 
 
-def _below(limit: int, bits_B: Tensor) -> Tensor:
+def _draw_below(limit: int, bits_B: Tensor) -> Tensor:
     """A number in 0..limit-1 from 24 bits; the odds of two numbers differ by less than `limit` in 2**24."""
     return ((bits_B & ((1 << _DRAW_BITS) - 1)) * limit) >> _DRAW_BITS
 
@@ -96,7 +96,7 @@ class Views:
         if self.crop_padding:
             span = 2 * self.crop_padding + 1
             images_BCHW = _crop(
-                images_BCHW, self.crop_padding, _below(span, bits_B), _below(span, bits_B >> _DRAW_BITS)
+                images_BCHW, self.crop_padding, _draw_below(span, bits_B), _draw_below(span, bits_B >> _DRAW_BITS)
             )
         return _flip(images_BCHW, (bits_B >> 2 * _DRAW_BITS) & 1) if self.flip else images_BCHW
 

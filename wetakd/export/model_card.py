@@ -66,7 +66,7 @@ def _head(study: str, student: StudentConfig, dataset: Dataset, winner: Winner) 
     transform = dataset.transform
     return (
         f"# The student of study {study}\n\n"
-        f"An image classifier, {_model(student.model.name, student.model.options)}, for "
+        f"An image classifier, {_model_markdown(student.model.name, student.model.options)}, for "
         f"{many(dataset.num_classes, 'class').replace('classs', 'classes')}: uint8 images of {transform.channels} x "
         f"{transform.height} x {transform.width} (channels x height x width) in, one logit a class out. It was trained "
         f"by wetakd and won the study as `{recipe_label(winner.strategy, winner.assistants, winner.point)}`, seed "
@@ -74,7 +74,7 @@ def _head(study: str, student: StudentConfig, dataset: Dataset, winner: Winner) 
     )
 
 
-def _model(name: str, options: Any) -> str:
+def _model_markdown(name: str, options: Any) -> str:
     given = ", ".join(f"{option} {value}" for option, value in options.items())
     return f"`{name}` ({given})" if given else f"`{name}`"
 
@@ -144,14 +144,14 @@ def _recipe(config: StudyConfig, student: StudentConfig, winner: Winner) -> str:
     block = write_yaml(student.model_dump(mode="json", include=blocks), flow_style=None)
     return (
         f"## Recipe\n\n| network | model | taught by |\n|---|---|---|\n{networks}\n"
-        f"| {STUDENT} | {_model(student.model.name, student.model.options)} | {taught} |\n\n"
+        f"| {STUDENT} | {_model_markdown(student.model.name, student.model.options)} | {taught} |\n\n"
         f"The student was trained so:\n\n```yaml\n{block}```"
     )
 
 
 def _network_line(config: StudyConfig, name: str) -> str:
     model = config.networks[name].model
-    return f"| {name} | {_model(model.name, model.options)} | {'+'.join(config.teachers_of(name)) or '–'} |"
+    return f"| {name} | {_model_markdown(model.name, model.options)} | {'+'.join(config.teachers_of(name)) or '–'} |"
 
 
 def _limits(findings: Findings, dataset: Dataset) -> str:

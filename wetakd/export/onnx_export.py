@@ -23,7 +23,7 @@ from wetakd.export.shipped_student import ShippedStudent
 
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _INPUT, _OUTPUT = "images", "logits"
-_BATCH = 64
+_EXAMPLE_BATCH = 64
 # What the two runtimes may differ by, as a share of the largest logit: their kernels add in another order.
 _TOLERANCE = 1e-4
 NUM_CALIBRATION = 512
@@ -80,7 +80,7 @@ def predict_onnx(path: Path, images_NCHW: np.ndarray) -> np.ndarray:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    batches = (images_NCHW[start : start + _BATCH] for start in range(0, len(images_NCHW), _BATCH))
+    batches = (images_NCHW[start : start + _EXAMPLE_BATCH] for start in range(0, len(images_NCHW), _EXAMPLE_BATCH))
     return np.concatenate([session.run([_OUTPUT], {_INPUT: batch})[0] for batch in batches])
 
 
@@ -113,7 +113,7 @@ def _calibration(images_NCHW: np.ndarray) -> Any:
 
     class Images(CalibrationDataReader):  # type: ignore[misc, unused-ignore]  # untyped where it is installed
         def __init__(self) -> None:
-            self._batches = iter(np.array_split(images_NCHW, -(-len(images_NCHW) // _BATCH)))
+            self._batches = iter(np.array_split(images_NCHW, -(-len(images_NCHW) // _EXAMPLE_BATCH)))
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(self._batches, None)

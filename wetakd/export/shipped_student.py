@@ -22,7 +22,7 @@ from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.transform import Transform
 from wetakd.models.cost import InputShape
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.training.train_state import load_state, state_bytes
 
 MODEL_NAME = "student"
@@ -80,7 +80,7 @@ def load_student(folder: str | Path, *, trust_code: bool = False) -> ShippedStud
         raise UserError(f"{folder}: holds no exported student: {' '.join(str(error).split())}") from error
     shape = InputShape(transform.channels, transform.height, transform.width)
     field = f"{folder / DESCRIPTION}: model"
-    student = build(model, shape, num_classes, seed=0, field=field, trust_code=trust_code)
+    student = build_model(model, shape, num_classes, seed=0, field=field, trust_code=trust_code)
     load_state(student, weights)
     return ShippedStudent(student, transform).eval()
 

@@ -28,12 +28,12 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from wetakd.common.errors import UserError
-from wetakd.common.redact import scrub, shown
+from wetakd.common.redact import redact_line, redacted
 from wetakd.config import NetworkConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
 from wetakd.models.cost import cost
-from wetakd.models.registry import build, input_shape
+from wetakd.models.registry import build_model, input_shape
 from wetakd.storage.store import Store
 from wetakd.training.train_state import state_bytes
 
@@ -43,7 +43,7 @@ _NESTS = ("state_dict", "model", "model_state_dict")
 _WRAPPED = "module."
 
 
-def adopt(store: Store, address: str, network: NetworkConfig, dataset: Dataset, name: str) -> None:
+def commit_external(store: Store, address: str, network: NetworkConfig, dataset: Dataset, name: str) -> None:
     """Commit a network that was trained elsewhere under its address, as if it had been trained here."""
     facts: dict[str, Any] = {"epochs": [], "train_seconds": 0.0, "data": dataset.fingerprint}
     if network.logits is not None:
@@ -54,7 +54,7 @@ def adopt(store: Store, address: str, network: NetworkConfig, dataset: Dataset, 
     store.commit(address, {_BLOB: state_bytes(model)}, facts | {"parameters": size.parameters, "macs": size.macs})
 
 
-def check(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> None:
+def check_external(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> None:
     """Raise UserError unless the file of a network from elsewhere fits the study."""
     if network.logits is not None:
         logits_table(network, dataset, num_views, name)
@@ -63,7 +63,7 @@ def check(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -
         cost(model, input_shape(dataset), field=f"{block_of(name)}.model")
 
 
-def digest(network: NetworkConfig, name: str) -> str:
+def external_digest(network: NetworkConfig, name: str) -> str:
     """SHA-256 of the file that a network from elsewhere is in."""
     return hashlib.sha256(_read(*_place(network, name))).hexdigest()
 
@@ -88,8 +88,8 @@ def _read(path: str, field: str) -> bytes:
             data: bytes = stream.read()
         return data
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or scrub(" ".join(str(error).split()), path)
-        raise UserError(f"{field}: {shown(path)!r} cannot be read: {reason}") from None
+        reason = getattr(error, "strerror", None) or redact_line(" ".join(str(error).split()), path)
+        raise UserError(f"{field}: {redacted(path)!r} cannot be read: {reason}") from None
 
 
 def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.Module:
@@ -99,15 +99,15 @@ def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.M
         UserError: a file that is missing or no such thing, or weights of another architecture.
     """
     path, field = _place(network, name)
-    model = build(
+    model = build_model(
         network.model, input_shape(dataset), dataset.num_classes, seed=0, field=field.replace("checkpoint", "model")
     )
-    state = _state_dict(_read(path, field), f"{field}: {shown(path)!r}")
+    state = _state_dict(_read(path, field), f"{field}: {redacted(path)!r}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{field}: {shown(path)!r} holds the weights of another network: {reason}") from error
+        raise UserError(f"{field}: {redacted(path)!r} holds the weights of another network: {reason}") from error
     return model
 
 
@@ -141,7 +141,7 @@ def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name:
         UserError: a file that is missing, damaged or laid out otherwise, logits that are missing or no finite numbers.
     """
     path, field = _place(network, name)
-    where = f"{field}: {shown(path)!r}"
+    where = f"{field}: {redacted(path)!r}"
     ids_R, views_R, logits_RC = _rows(path, _read(path, field), where)
     num, num_classes = len(dataset.labels_N), dataset.num_classes
     if logits_RC.ndim != 2 or logits_RC.shape[1] != num_classes or len(ids_R) != len(logits_RC):

@@ -31,7 +31,7 @@ BYTES_PER_LOGIT = 2
 BYTES_PER_ROW = 8 + 2
 # Of float32 logits that a network is asked for at a time; 268,435 rows of 1,000 classes.
 _SLICE_BYTES = 2**30
-_BLOB = "logits.arrow"
+_LOGITS_BLOB = "logits.arrow"
 _PROBED = 32  # rows at either end of a block that `verify` computes again
 _CLEAN_SPLITS = ("weigh", "choose", "test")
 
@@ -86,7 +86,7 @@ def assemble(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, 
         np.empty((num, num_classes), np.float16),
     )
     start = 0
-    for block_ids, view in _blocks(dataset, num_views):
+    for block_ids, view in _row_blocks(dataset, num_views):
         for sample_ids in np.array_split(block_ids, max(1, -(-len(block_ids) * 4 * num_classes // _SLICE_BYTES))):
             rows = slice(start, start + len(sample_ids))
             with np.errstate(over="ignore"):  # said below
@@ -104,7 +104,7 @@ def assemble(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, 
     return pa.table(columns).replace_schema_metadata({"wetakd": json.dumps(layout)})
 
 
-def _blocks(dataset: Dataset, num_views: int) -> Iterator[tuple[np.ndarray, int]]:
+def _row_blocks(dataset: Dataset, num_views: int) -> Iterator[tuple[np.ndarray, int]]:
     """Sample ids and view of each block of rows, in the order of the table."""
     for view in range(num_views):
         yield dataset.splits.fit, view
@@ -135,7 +135,7 @@ def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views) ->
 
     stored_RC = table.column("logits").chunk(0).flatten().to_numpy(zero_copy_only=True).reshape(table.num_rows, -1)
     worst, start = 0.0, 0
-    for sample_ids, number in _blocks(dataset, views.num):
+    for sample_ids, number in _row_blocks(dataset, views.num):
         probe = np.unique(np.r_[: min(_PROBED, len(sample_ids)), max(0, len(sample_ids) - _PROBED) : len(sample_ids)])
         fresh_NC = predict(model, dataset, sample_ids[probe], views=views, view=number)
         worst = max(worst, float(np.abs(fresh_NC - stored_RC[start + probe]).max(initial=0.0)))
@@ -153,7 +153,7 @@ def write(store: Store, key: str, table: pa.Table) -> Manifest:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    return store.commit(address(key), {_BLOB: sink.getvalue()}, {"rows": table.num_rows})
+    return store.commit(address(key), {_LOGITS_BLOB: sink.getvalue()}, {"rows": table.num_rows})
 
 
 def read(store: Store, key: str) -> pa.Table | None:
@@ -162,6 +162,6 @@ def read(store: Store, key: str) -> pa.Table | None:
     if manifest is None:
         return None
     try:
-        return pa.ipc.open_file(store.read(manifest, _BLOB)).read_all().combine_chunks()
+        return pa.ipc.open_file(store.read(manifest, _LOGITS_BLOB)).read_all().combine_chunks()
     except (Damaged, pa.ArrowInvalid):
         return None

@@ -28,7 +28,7 @@ PLAIN = {
 }
 
 
-def plain(spec: str, channels: int, height: int, width: int, num_classes: int) -> nn.Sequential:
+def plain_cnn(spec: str, channels: int, height: int, width: int, num_classes: int) -> nn.Sequential:
     """A plain CNN from a row of `PLAIN`; a max-pool that would leave less than one pixel is left out."""
     layers: list[nn.Module] = []
     hidden: list[int] = []

@@ -2,7 +2,7 @@
 
 | name | options |
 |---|---|
-| `plain` | `depth` 2, 4, 6, 8 or 10; `widths`: `cifar10` (default) or `cifar100` |
+| `plain_cnn` | `depth` 2, 4, 6, 8 or 10; `widths`: `cifar10` (default) or `cifar100` |
 | `resnet` | `depth` 8, 14, 20, 26, 32, 44, 56 or 110 |
 | `wide_resnet` | `depth` 10, 16, 22, 28 or 40; `width` 1 to 16 (default 1) |
 | `torchvision:NAME` | a classifier of torchvision.models, with its own keyword arguments (no text); never pretrained |
@@ -27,7 +27,7 @@ from wetakd.common.errors import UserError
 from wetakd.common.user_functions import _brief, _resolve
 from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
-from wetakd.models.architectures import PLAIN, ResNet, WideResNet, plain
+from wetakd.models.architectures import PLAIN, ResNet, WideResNet, plain_cnn
 from wetakd.models.cost import InputShape, _forward_zero
 
 RESNET_DEPTHS = (8, 14, 20, 26, 32, 44, 56, 110)
@@ -36,7 +36,7 @@ WIDE_DEPTHS = (10, 16, 22, 28, 40)
 _WITH_AUXILIARY_LOGITS = ("googlenet", "inception_v3")
 
 
-def build(
+def build_model(
     model: ModelConfig,
     shape: InputShape,
     num_classes: int,
@@ -77,7 +77,7 @@ def _builder(model: ModelConfig, shape: InputShape, num_classes: int, field: str
             options, {"depth": tuple(PLAIN["cifar10"]), "widths": tuple(PLAIN)}, {"widths": "cifar10"}, field
         )
         spec = PLAIN[options["widths"]][options["depth"]]
-        return partial(plain, spec, shape.channels, shape.height, shape.width, num_classes)
+        return partial(plain_cnn, spec, shape.channels, shape.height, shape.width, num_classes)
     if name == "resnet":
         _check_options(options, {"depth": RESNET_DEPTHS}, {}, field)
         return partial(ResNet, options["depth"], shape.channels, num_classes)
@@ -182,5 +182,5 @@ def input_shape(dataset: Dataset) -> InputShape:
 
 
 def new_model(model: ModelConfig, dataset: Dataset, seed: int, *, trust_code: bool = True) -> nn.Module:
-    """The network with its seeded initial weights; `trust_code` as in `build`."""
-    return build(model, input_shape(dataset), dataset.num_classes, seed, trust_code=trust_code)
+    """The network with its seeded initial weights; `trust_code` as in `build_model`."""
+    return build_model(model, input_shape(dataset), dataset.num_classes, seed, trust_code=trust_code)

@@ -16,7 +16,7 @@ from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import external_networks
 from wetakd.models.cost import InputShape, cost
-from wetakd.models.registry import build, input_shape
+from wetakd.models.registry import build_model, input_shape
 from wetakd.models.training_check import check_training
 from wetakd.plan import completeness
 from wetakd.plan.study_plan import Plan
@@ -59,7 +59,7 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan, store: Store
     for name, network in config.networks.items():
         path = block_of(name)
         if network.is_imported:
-            external_networks.check(network, dataset, config.views.num, name)
+            external_networks.check_external(network, dataset, config.views.num, name)
             continue
         if config.teachers_of(name):
             check_own_loss(network.distillation, dataset.num_classes, field=f"{path}.distillation")
@@ -75,7 +75,7 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan, store: Store
 
 
 def _check_model(model: ModelConfig, shape: InputShape, num_classes: int, field: str) -> None:
-    module = build(model, shape, num_classes, seed=0, field=field)
+    module = build_model(model, shape, num_classes, seed=0, field=field)
     cost(module, shape, field=field)
     check_training(module, model.name, shape, num_classes, field=field)
 

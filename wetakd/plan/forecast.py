@@ -109,7 +109,7 @@ def forecast(plan: Plan, store: Store) -> Forecast:
         num_images={split: len(getattr(dataset.splits, split)) for split in ("fit", "weigh", "choose", "test")},
         dataset_bytes=dataset.images_NCHW.nbytes + dataset.labels_N.nbytes,
         networks=tuple(_network(plan, store, name, network) for name, network in names.items()),
-        student=_measure(plan, "student", config.student, (), _shown(config.student, 1), 0, 0),
+        student=_measure(plan, "student", config.student, (), _placement_text(config.student, 1), 0, 0),
         num_arms=len(plan.arms),
         num_trials=len(plan.trials),
         declared=config.study.declared,
@@ -158,7 +158,7 @@ def _network(plan: Plan, store: Store, name: str, network: NetworkConfig) -> Net
     # What is brought along is not to be trained, and may or may not have been copied to storage yet.
     keys = {node.key for node in plan.nodes if node.name == name and not network.is_imported}
     found = sum(store.find(network_address(key)) is not None for key in keys)
-    shown = _shown(network, num_workers(network))
+    shown = _placement_text(network, num_workers(network))
     return _measure(plan, name, network, plan.config.teachers_of(name), shown, found, len(keys))
 
 
@@ -177,6 +177,6 @@ def _epochs(network: StudentConfig) -> int:
     return 0 if isinstance(network, NetworkConfig) and network.is_imported else network.recipe.epochs
 
 
-def _shown(network: StudentConfig, workers: int) -> str:
+def _placement_text(network: StudentConfig, workers: int) -> str:
     asked = ", ".join(f"{amount:g} {name}" for name, amount in worker_resources(network.placement).items())
     return asked if workers == 1 else f"{workers} x {asked}"

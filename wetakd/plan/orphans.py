@@ -23,7 +23,7 @@ _TRAIN_AGE_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Refuse:
+class Orphan:
     """Something that no study refers to."""
 
     path: str
@@ -31,7 +31,7 @@ class Refuse:
     why: str
 
 
-def refuse(store: Store) -> Iterator[Refuse]:
+def find_orphans(store: Store) -> Iterator[Orphan]:
     """What no study refers to: whole addresses, and files that dead attempts left in living ones.
 
     Nothing that is newer than the start of a study that runs: it may need it and not have recorded that yet.
@@ -49,20 +49,20 @@ def refuse(store: Store) -> Iterator[Refuse]:
     for kind in ADDRESSED:
         for address in store.addresses(kind):
             if address not in kept and may_go(address):
-                yield Refuse(address, store.size(address), "no study refers to it")
+                yield Orphan(address, store.size(address), "no study refers to it")
             elif address in kept and store.find(address) is not None:
                 for path in store.strays(address, older_than_s=stray_age_s):
-                    yield Refuse(path, store.size(path), "left by an attempt that died")
+                    yield Orphan(path, store.size(path), "left by an attempt that died")
         for record in store.addresses(failure_records.record_address(kind)):
             if record.removeprefix(failure_records.record_address("")) not in kept and may_go(record):
-                yield Refuse(record, store.size(record), "the failure of what no study refers to")
+                yield Orphan(record, store.size(record), "the failure of what no study refers to")
     for path in _left_temporary_folders(store):
-        yield Refuse(path, store.size(path), "temporary files of a driver that was killed")
+        yield Orphan(path, store.size(path), "temporary files of a driver that was killed")
     for path in store.strays("studies", older_than_s=stray_age_s):
         if path.endswith(".part"):
-            yield Refuse(path, store.size(path), "a write that was never finished")
+            yield Orphan(path, store.size(path), "a write that was never finished")
     for path in store.strays("train", older_than_s=train_age_s):
-        yield Refuse(path, store.size(path), "left by a worker group whose driver died")
+        yield Orphan(path, store.size(path), "left by a worker group whose driver died")
 
 
 def _running_since(store: Store) -> Iterator[float]:

@@ -22,7 +22,7 @@ RECORD = "study.yaml"
 """The study file that a study was run with, in its folder."""
 
 
-def remember(store: Store, plan: Plan, student_keys: Iterable[str] = (), *, replace: bool = False) -> None:
+def record_references(store: Store, plan: Plan, student_keys: Iterable[str] = (), *, replace: bool = False) -> None:
     """Record what a study refers to, so that `refuse` leaves it alone. Its students are known once weights are.
 
     It is added to what is recorded already, which an interrupted study needs when it goes on.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check, recorded
+from wetakd.config.study_file import check_tree, recorded
 from wetakd.plan.references import (
     RECORD,
 )
@@ -48,7 +48,7 @@ def config_of(store: Store, study: str) -> StudyConfig:
     tree = recorded(store.read_file(f"studies/{study}/{RECORD}"))
     if tree is None:
         raise UserError(f"study {study!r}: its file on {store.shown} is missing or damaged; run the study again")
-    config = check(tree)
+    config = check_tree(tree)
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         config = config.model_copy(update={"mlflow": config.mlflow.model_copy(update={"tracking_uri": uri})})
     return config

@@ -23,7 +23,7 @@ from wetakd.config import (
     student_at,
 )
 from wetakd.data.dataset import Dataset
-from wetakd.logits.external_networks import digest
+from wetakd.logits.external_networks import external_digest
 from wetakd.plan.trials import Arm, NetworkNode, Search, Student, Trial, device_of
 from wetakd.training.precision import resolve_precision
 from wetakd.training.trainer import RECIPE_VERSION
@@ -76,7 +76,7 @@ class Plan:
                 "views": self.config.views.model_dump(mode="json"),
                 "model": network.model.model_dump(mode="json"),
                 "source": source_digest(network.model.name),
-                "file": digest(network, name),
+                "file": external_digest(network, name),
             }
         )
 

@@ -13,9 +13,9 @@ from matplotlib.patches import Patch
 from wetakd.common.number_format import many, short
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of
-from wetakd.results.arms import Arm, collect, sizes_of
+from wetakd.results.arms import ArmResult, collect_arms, sizes_of
 from wetakd.results.findings import proxy_arms, proxy_points
-from wetakd.results.labels import shown_name
+from wetakd.results.labels import display_name
 from wetakd.results.rank_correlation import rank_correlation
 from wetakd.results.stored_results import Results
 
@@ -26,7 +26,7 @@ _MOST_BARS = 8
 
 def figure_proxy(results: Results) -> Figure:
     """The ensemble's quality on `choose` against the students it taught, each recipe one point."""
-    arms = proxy_arms(collect(results.trials))
+    arms = proxy_arms(collect_arms(results.trials))
     figure, left, right = plot_style.pair(4.4, share_y=True)
     _draw_proxy(left, arms, "accuracy", "ensemble accuracy on choose, %", scale=100)
     _draw_proxy(right, arms, "log-loss", "ensemble log-loss on choose, nats (falling)", scale=-1)
@@ -37,7 +37,7 @@ def figure_proxy(results: Results) -> Figure:
     return figure
 
 
-def _draw_proxy(axes: Axes, arms: Sequence[Arm], measure: str, label: str, scale: float) -> None:
+def _draw_proxy(axes: Axes, arms: Sequence[ArmResult], measure: str, label: str, scale: float) -> None:
     known = proxy_points(arms, measure)
     for arm, quality, accuracy in known:
         axes.scatter(scale * quality, 100 * accuracy, s=36, color=colour_of(arm.strategy), marker=_marker(arm))
@@ -49,12 +49,12 @@ def _draw_proxy(axes: Axes, arms: Sequence[Arm], measure: str, label: str, scale
     axes.set_xlabel(label)
 
 
-def _marker(arm: Arm) -> str:
+def _marker(arm: ArmResult) -> str:
     return _MARKERS[(len(arm.assistants) - 1) % len(_MARKERS)]
 
 
-def _proxy_legend(arms: Sequence[Arm]) -> list[Line2D]:
-    strategies = {arm.strategy: shown_name(arm.strategy) for arm in arms}
+def _proxy_legend(arms: Sequence[ArmResult]) -> list[Line2D]:
+    strategies = {arm.strategy: display_name(arm.strategy) for arm in arms}
     sizes = {len(arm.assistants): _marker(arm) for arm in arms}
     colours = [
         Line2D([], [], color=colour_of(strategy), marker="o", linestyle="", label=label)
@@ -68,14 +68,14 @@ def _proxy_legend(arms: Sequence[Arm]) -> list[Line2D]:
 
 def figure_weights(results: Results) -> Figure:
     """The weights of every strategy over the full pool, one bar a search."""
-    arms = collect(results.trials)
+    arms = collect_arms(results.trials)
     found = [arms.find(strategy, results.pool) for strategy in arms.strategies]
     bars = [(arm, _bars(arm, results.pool)) for arm in found if arm is not None and arm.students]
     figure, axes = plot_style.canvas(height=1.7 + sum(0.17 * len(rows) + 0.2 for _, rows in bars))
     place = 0.0
     ticks: dict[float, str] = {}
     for arm, rows in bars:
-        ticks[place + (len(rows) - 1) / 2] = shown_name(arm.strategy)
+        ticks[place + (len(rows) - 1) / 2] = display_name(arm.strategy)
         for weights_K in rows:
             _draw_bar(axes, place, weights_K)
             place += 1
@@ -93,7 +93,7 @@ def figure_weights(results: Results) -> Figure:
     return figure
 
 
-def _bars(arm: Arm, pool: Sequence[str]) -> list[list[float]]:
+def _bars(arm: ArmResult, pool: Sequence[str]) -> list[list[float]]:
     """Weights in the order of the pool: of each seed, of one where all agree, or their mean where they are many."""
     order = [arm.assistants.index(name) for name in pool]
     rows = [[float(row["weights"][index]) for index in order] for row in arm.students]

@@ -15,10 +15,10 @@ from wetakd.report import plot_style
 from wetakd.report.ensemble_figures import figure_proxy, figure_weights
 from wetakd.report.learning_curves import figure_curves
 from wetakd.report.plot_style import colour_of, is_winner, percent_width
-from wetakd.results.arms import Arm, Arms, collect
+from wetakd.results.arms import ArmResult, ArmResults, collect_arms
 from wetakd.results.contrasts import CountRow, counts
 from wetakd.results.findings import proxy_arms, proxy_points
-from wetakd.results.labels import CONTROLS, shown_name
+from wetakd.results.labels import CONTROLS, display_name
 from wetakd.results.stored_results import Results
 
 __all__ = [
@@ -39,16 +39,18 @@ _FULL = "over the full pool,"
 
 def figure_students(results: Results) -> Figure:
     """Every student's test accuracy by recipe: small rings are seeds, the large dot their mean, with its interval."""
-    arms = collect(results.trials)
+    arms = collect_arms(results.trials)
     groups, num_left_out = _grouped(arms, results)
     figure, axes = plot_style.canvas(height=1.5 + 0.27 * sum(len(group) + 1 for _, group in groups))
     heading = 0
     ticks: dict[int, str] = {}
     for title, group in groups:
-        plot_style.inside(axes, heading, title)
+        plot_style.write_heading(axes, heading, title)
         for place, arm in enumerate(group, start=heading + 1):
-            _draw_students(axes, arm, place)
-            label = shown_name(arm.strategy) if arm.strategy not in CONTROLS and title.startswith(_FULL) else arm.label
+            _draw_arm_students(axes, arm, place)
+            label = (
+                display_name(arm.strategy) if arm.strategy not in CONTROLS and title.startswith(_FULL) else arm.label
+            )
             ticks[place] = f"{plot_style.WINNER} " * is_winner(arm, results) + plot_style.cut(label)
         heading += len(group) + 1
     _draw_baseline(axes, arms)
@@ -64,7 +66,7 @@ def figure_students(results: Results) -> Figure:
     return figure
 
 
-def _grouped(arms: Arms, results: Results) -> tuple[list[tuple[str, list[Arm]]], int]:
+def _grouped(arms: ArmResults, results: Results) -> tuple[list[tuple[str, list[ArmResult]]], int]:
     """Titles and arms with finished students, the same students once; and how many arms are too many to show."""
     seen = [arm for arm in arms.best if arm.same_as is None and arm.mean("student_test_accuracy") is not None]
     ranked = sorted(seen, key=lambda arm: (-(arm.mean("student_test_accuracy") or 0), arm.order))
@@ -80,7 +82,7 @@ def _grouped(arms: Arms, results: Results) -> tuple[list[tuple[str, list[Arm]]],
     return [(title, group) for title, group in titled if group], len(others) - len(shown)
 
 
-def _draw_students(axes: Axes, arm: Arm, place: float) -> None:
+def _draw_arm_students(axes: Axes, arm: ArmResult, place: float) -> None:
     values = arm.values("student_test_accuracy")
     colour = colour_of(arm.strategy)
     shares = [100 * values[pair] for pair in sorted(values)]
@@ -94,7 +96,7 @@ def _draw_students(axes: Axes, arm: Arm, place: float) -> None:
         )
 
 
-def _draw_baseline(axes: Axes, arms: Arms) -> None:
+def _draw_baseline(axes: Axes, arms: ArmResults) -> None:
     """A dotted line at the student without distillation."""
     none = arms.find("none")
     mean = none.mean("student_test_accuracy") if none else None
@@ -104,7 +106,7 @@ def _draw_baseline(axes: Axes, arms: Arms) -> None:
 
 def figure_counts(results: Results) -> Figure:
     """Mean accuracy by number of assistants, over all subsets of a size, one line a strategy."""
-    arms = collect(results.trials)
+    arms = collect_arms(results.trials)
     figure, axes = plot_style.canvas(height=4.3)
     strategies, declared = arms.strategies, results.primary or ()
     numbers: set[int] = set()
@@ -118,7 +120,7 @@ def figure_counts(results: Results) -> Figure:
     axes.set_xlabel("assistants that are mixed")
     axes.set_ylabel(plot_style.STUDENT_ACCURACY)
     plot_style.headline(figure, "Accuracy by number of assistants")
-    named = " and ".join(shown_name(strategy) for strategy in declared if strategy in strategies)
+    named = " and ".join(display_name(strategy) for strategy in declared if strategy in strategies)
     luck = f" Bars: 95 % intervals of {named}; they hold the luck that seeds share, the table's paired gains do not."
     plot_style.note(axes, "Means over all subsets of a size." + (luck if axes.containers else ""))
     plot_style.legend_below(figure, axes.get_legend_handles_labels()[0])
@@ -131,7 +133,9 @@ def _draw_counts(axes: Axes, strategy: str, rows: Sequence[CountRow], offset: fl
     found = [row.accuracy for row in rows if row.accuracy]
     means = [100 * estimate.mean for estimate in found]
     colour, width = colour_of(strategy), 2.2 if declared else 1.0
-    axes.plot(places, means, marker="o", color=colour, linewidth=width, label=shown_name(strategy), zorder=2 + declared)
+    axes.plot(
+        places, means, marker="o", color=colour, linewidth=width, label=display_name(strategy), zorder=2 + declared
+    )
     widths = [percent_width(estimate) for estimate in found]
     if declared and any(widths):
         axes.errorbar(places, means, yerr=widths, fmt="none", color=colour, capsize=3, linewidth=1)
@@ -141,7 +145,7 @@ def figure_sizes(results: Results) -> Figure:
     """Test accuracy against size: teacher, assistants, the winner and the student without distillation."""
     figure, axes = plot_style.canvas(height=4.3)
     _draw_network_sizes(axes, results)
-    arms = collect(results.trials)
+    arms = collect_arms(results.trials)
     winner = next((arm for arm in arms.best if is_winner(arm, results)), None)
     for arm, marker in ((winner, "*"), (arms.find("none"), "o")):
         found = arm.estimate("student_test_accuracy") if arm else None
@@ -187,7 +191,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Results], Figure]]] = {
 
 def captions(results: Results) -> dict[str, str]:
     """Captions of the figures that have something to show, by name."""
-    arms = collect(results.trials)
+    arms = collect_arms(results.trials)
     strategies = [(arm, len(arm.assistants)) for arm in arms.of(*arms.strategies) if arm.students]
     shown = {
         "students": any(arm.values("student_test_accuracy") for arm in arms.best),

@@ -8,7 +8,7 @@ from html import escape
 
 from wetakd.common.number_format import many
 from wetakd.report.statements import Statement
-from wetakd.report.tables import Sheet, sheets
+from wetakd.report.tables import Table, report_tables
 from wetakd.results.findings import Findings
 
 # Tables that a first reader wants; the others are folded.
@@ -61,12 +61,12 @@ def html_text(findings: Findings, verdict: Sequence[Statement], pictures: Mappin
         f'<p class="soft">{escape(_subtitle(findings))}</p>',
         f'<p class="lead">{_prose(verdict[0].answer)}</p>',
         "<h2>Verdict</h2>",
-        f"<dl>{''.join(_statement(statement) for statement in verdict[1:])}</dl>",
+        f"<dl>{''.join(_html_statement(statement) for statement in verdict[1:])}</dl>",
     ]
     if pictures:
         shown = "".join(_picture(caption, svg) for caption, svg in pictures.items())
         parts += ["<h2>Figures</h2>", f'<div class="pictures">{shown}</div>']
-    parts += ["<h2>Tables</h2>", *(_sheet(sheet) for sheet in sheets(findings))]
+    parts += ["<h2>Tables</h2>", *(_html_table(sheet) for sheet in report_tables(findings))]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -91,7 +91,7 @@ def _prose(text: str) -> str:
     return "".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces))
 
 
-def _statement(statement: Statement) -> str:
+def _html_statement(statement: Statement) -> str:
     items = "".join(f"<li>{_prose(item)}</li>" for item in statement.items)
     listed = f"<ul>{items}</ul>" if items else ""
     return f"<dt>{escape(statement.question)}</dt><dd>{_prose(statement.answer)}{listed}</dd>"
@@ -103,20 +103,20 @@ def _picture(caption: str, svg: bytes) -> str:
     return f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}"></figure>'
 
 
-def _sheet(sheet: Sheet) -> str:
+def _html_table(sheet: Table) -> str:
     head = "".join(f"<th{_class(sheet, index)}>{escape(name)}</th>" for index, name in enumerate(sheet.columns))
-    body = "".join(_row(sheet, row) for row in sheet.rows)
+    body = "".join(_html_row(sheet, row) for row in sheet.rows)
     table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     opened = " open" if sheet.title in _OPEN else ""
     summary = f"<summary>{escape(sheet.title)}</summary>"
     return f'<details{opened}>{summary}<p class="note">{_prose(sheet.note)}</p>{table}</details>'
 
 
-def _row(sheet: Sheet, row: Sequence[str]) -> str:
+def _html_row(sheet: Table, row: Sequence[str]) -> str:
     won = ' class="won"' if row[0].startswith("★") else ""
     cells = "".join(f"<td{_class(sheet, index)}>{escape(cell)}</td>" for index, cell in enumerate(row))
     return f"<tr{won}>{cells}</tr>"
 
 
-def _class(sheet: Sheet, index: int) -> str:
+def _class(sheet: Table, index: int) -> str:
     return ' class="text"' if index < sheet.num_text_columns else ""

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of, is_winner
-from wetakd.results.arms import Arm, Arms, collect
+from wetakd.results.arms import ArmResult, ArmResults, collect_arms
 from wetakd.results.contrasts import best_single
 from wetakd.results.stored_results import Results
 
@@ -21,7 +21,7 @@ def figure_curves(results: Results) -> Figure:
     """Accuracy on `choose` by epoch: teacher and assistants on the left, students on the right."""
     figure, left, right = plot_style.pair(4.4, share_y=False)
     _draw_networks(left, results)
-    _draw_students(right, results)
+    _draw_student_curves(right, results)
     for axes, text in (
         (left, "Teacher and assistants"),
         (right, "Students: means over seeds, the first with its range"),
@@ -57,8 +57,8 @@ def _draw_networks(axes: Axes, results: Results) -> None:
             axes.plot(rows["epoch"], 100 * rows["choose_accuracy"], color=colour, linewidth=width, label=label)
 
 
-def _draw_students(axes: Axes, results: Results) -> None:
-    arms = collect(results.trials)
+def _draw_student_curves(axes: Axes, results: Results) -> None:
+    arms = collect_arms(results.trials)
     uids = student_uids(results)
     for arm in _chosen(arms, results):
         curves_SE = 100 * curves_of(arm, results, uids)
@@ -74,12 +74,12 @@ def _draw_students(axes: Axes, results: Results) -> None:
             axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _chosen(arms: Arms, results: Results) -> list[Arm]:
+def _chosen(arms: ArmResults, results: Results) -> list[ArmResult]:
     """The winner, the declared contrast and the controls: at most six arms, the same students once."""
     won = [arm for arm in arms.best if is_winner(arm, results)]
     declared = [arms.find(strategy, results.pool) for strategy in results.primary or ()]
     controls = [*best_single(arms, results.pool), *arms.of("teacher"), *arms.of("none")]
-    chosen: list[Arm] = []
+    chosen: list[ArmResult] = []
     for arm in [*won, *declared, *controls]:
         if arm is not None and not any(arm is other or arm.is_same_as(other) for other in chosen):
             chosen.append(arm)
@@ -104,7 +104,7 @@ def trial_uid(strategy: str, assistants: Sequence[str], point: str, replicate: i
     return f"trial:{label if point == '{}' else f'{label} {point}'}:{replicate}:{seed}"
 
 
-def curves_of(arm: Arm, results: Results, uids: Mapping[str, str]) -> npt.NDArray[np.float64]:
+def curves_of(arm: ArmResult, results: Results, uids: Mapping[str, str]) -> npt.NDArray[np.float64]:
     """Accuracy on `choose` of an arm's students, float64 [students, epochs]; students without a curve are left out."""
     wanted = [uids[key] for _, _, key in arm.student_keys if key in uids]
     rows = results.curves[results.curves["uid"].isin(wanted)].sort_values(["uid", "epoch"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wetakd.report.statements import Statement
-from wetakd.report.tables import Sheet, sheets
+from wetakd.report.tables import Table, report_tables
 from wetakd.results.findings import Findings
 
 # MLflow cuts a tag, and so a run's description, at 8,000 characters.
@@ -14,8 +14,12 @@ MOST_CHARACTERS = 7_900
 
 def markdown_text(findings: Findings, verdict: Sequence[Statement], pictures: Mapping[str, str]) -> str:
     """Verdict, tables and pictures; `pictures` maps a caption to the path of its file."""
-    parts = [f"# Study {findings.results.study}", "## Verdict", *(_statement(statement) for statement in verdict)]
-    parts += [_sheet(sheet) for sheet in sheets(findings)]
+    parts = [
+        f"# Study {findings.results.study}",
+        "## Verdict",
+        *(_markdown_statement(statement) for statement in verdict),
+    ]
+    parts += [_markdown_table(sheet) for sheet in report_tables(findings)]
     if pictures:
         parts += ["## Figures", *(f"![{caption}]({path})" for caption, path in pictures.items())]
     return "\n\n".join(parts) + "\n"
@@ -23,25 +27,25 @@ def markdown_text(findings: Findings, verdict: Sequence[Statement], pictures: Ma
 
 def description_text(findings: Findings, verdict: Sequence[Statement]) -> str:
     """Verdict and as many tables, from the first on, as fit into an MLflow description."""
-    parts = [_statement(statement) for statement in verdict]
-    for sheet in sheets(findings):
-        if sum(len(part) + 2 for part in [*parts, _sheet(sheet)]) > MOST_CHARACTERS:
+    parts = [_markdown_statement(statement) for statement in verdict]
+    for sheet in report_tables(findings):
+        if sum(len(part) + 2 for part in [*parts, _markdown_table(sheet)]) > MOST_CHARACTERS:
             break
-        parts.append(_sheet(sheet))
+        parts.append(_markdown_table(sheet))
     return "\n\n".join(parts)
 
 
-def _statement(statement: Statement) -> str:
+def _markdown_statement(statement: Statement) -> str:
     head = f"**{statement.question}.** {statement.answer}"
     return "\n".join([head, *([""] if statement.items else []), *(f"- {item}" for item in statement.items)])
 
 
-def _sheet(sheet: Sheet) -> str:
+def _markdown_table(sheet: Table) -> str:
     rule = ["---" if index < sheet.num_text_columns else "---:" for index in range(len(sheet.columns))]
-    lines = [_line(sheet.columns), _line(rule), *(_line(row) for row in sheet.rows)]
+    lines = [_markdown_row(sheet.columns), _markdown_row(rule), *(_markdown_row(row) for row in sheet.rows)]
     return f"## {sheet.title}\n\n{sheet.note}\n\n" + "\n".join(lines)
 
 
-def _line(cells: Sequence[str]) -> str:
+def _markdown_row(cells: Sequence[str]) -> str:
     escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
     return f"| {' | '.join(escaped)} |"

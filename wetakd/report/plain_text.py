@@ -11,9 +11,9 @@ from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.statements import Statement
 from wetakd.report.tables import best_first
 from wetakd.results.findings import Findings, Row
-from wetakd.results.labels import shown_name
+from wetakd.results.labels import display_name
 
-WIDTH = 80
+TERMINAL_WIDTH = 80
 WIDEST = 120
 """A wider terminal gets no wider text, which would be hard to read."""
 # Rows of a group beyond this are only counted; the files have all.
@@ -23,7 +23,7 @@ _LEAST_WIDTHS, _GAPS = (11, 20, 20, 5), (2, 2, 2, 1)
 _HEADS = (("student", "against", "against", "ens."), ("test, %", "uniform, points", "no KD, points", "%"))
 
 
-def terminal_text(findings: Findings, verdict: Sequence[Statement], width: int = WIDTH) -> str:
+def terminal_text(findings: Findings, verdict: Sequence[Statement], width: int = TERMINAL_WIDTH) -> str:
     """Title, main table and verdict, no line longer than `width` columns (80 to 120)."""
     lines = [*_title(findings, width), "", *_table(findings, width), "", *_legend(findings, width), ""]
     for statement in verdict:
@@ -62,7 +62,7 @@ def _table(findings: Findings, width: int) -> list[str]:
     full = [row for row in strategies if frozenset(row.arm.assistants) == pool]
     others = [row for row in strategies if frozenset(row.arm.assistants) != pool]
     controls = [row for row in findings.rows if row.group == "control"]
-    same_room = _LEAST_WIDTHS[1] - _GAPS[1] + (width - WIDTH) // 2
+    same_room = _LEAST_WIDTHS[1] - _GAPS[1] + (width - TERMINAL_WIDTH) // 2
     groups = [
         _group(f"strategies over {'+'.join(findings.results.pool)}", full, same_room, short_labels=True),
         _group("controls", controls, same_room),
@@ -82,14 +82,14 @@ def _table(findings: Findings, width: int) -> list[str]:
 def _group(title: str, rows: Sequence[Row], same_room: int, *, short_labels: bool = False) -> _Group:
     ordered = best_first(rows)
     shown = [row for rank, row in enumerate(ordered) if rank < MOST_ROWS or row.is_winner]
-    lines = tuple(_line(row, same_room, short_labels=short_labels) for row in shown)
+    lines = tuple(_columns(row, same_room, short_labels=short_labels) for row in shown)
     return _Group(title, lines, len(ordered) - len(shown))
 
 
-def _line(row: Row, same_room: int, *, short_labels: bool) -> _Line:
+def _columns(row: Row, same_room: int, *, short_labels: bool) -> _Line:
     """`same_room`: characters for the name of another recipe that has the same students."""
     arm = row.arm
-    label = shown_name(arm.strategy) if short_labels else arm.label
+    label = display_name(arm.strategy) if short_labels else arm.label
     failed = f" ({arm.num_failed} failed)" if arm.num_failed and arm.students else ""
     mark = "* " if row.is_winner else "  "
     same_as = (arm.same_as or "").removesuffix(f" {'+'.join(arm.assistants)}" if short_labels else "")

@@ -14,7 +14,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wetakd.results.arms import Arm
+from wetakd.results.arms import ArmResult
 from wetakd.results.statistics import Estimate
 from wetakd.results.stored_results import Results
 
@@ -45,7 +45,7 @@ _STRATEGY_COLOURS = {
 }
 STUDENT_ACCURACY = "student test accuracy, %"
 WINNER = "★"
-WIDTH = 7.6
+FIGURE_WIDTH = 7.6
 _TALLEST = 16.0
 _DPI = 150
 _NOTE_COLUMNS = 74
@@ -63,22 +63,22 @@ def network_style(index: int) -> tuple[str, str]:
 
 def canvas(height: float) -> tuple[Figure, Axes]:
     """A figure with one plain pair of axes, `height` in inches."""
-    figure = Figure(figsize=(WIDTH, min(height, _TALLEST)), layout="constrained")
+    figure = Figure(figsize=(FIGURE_WIDTH, min(height, _TALLEST)), layout="constrained")
     axes = figure.subplots()
-    plain(axes)
+    hide_frame(axes)
     return figure, axes
 
 
 def pair(height: float, *, share_y: bool) -> tuple[Figure, Axes, Axes]:
     """A figure with two plain pairs of axes side by side."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(FIGURE_WIDTH, height), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=share_y)
-    plain(left)
-    plain(right)
+    hide_frame(left)
+    hide_frame(right)
     return figure, left, right
 
 
-def plain(axes: Axes) -> None:
+def hide_frame(axes: Axes) -> None:
     """Without frame, the grid behind."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
@@ -95,7 +95,7 @@ def note(axes: Axes, text: str) -> None:
     axes.set_title(textwrap.fill(text, _NOTE_COLUMNS), fontsize=9, color="#444444", loc="left")
 
 
-def inside(axes: Axes, place: float, text: str) -> None:
+def write_heading(axes: Axes, place: float, text: str) -> None:
     """A heading between rows of data, in a row of its own at the left."""
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     axes.text(
@@ -115,7 +115,7 @@ def cut(label: str, length: int = 34) -> str:
     return label if len(label) <= length else label[: length - 1] + "…"
 
 
-def is_winner(arm: Arm, results: Results) -> bool:
+def is_winner(arm: ArmResult, results: Results) -> bool:
     """Whether an arm won on `choose`."""
     winner = results.winner
     return winner is not None and (winner.strategy, winner.assistants) == (arm.strategy, arm.assistants)

@@ -10,7 +10,7 @@ from typing import Any
 from wetakd.report import figures
 from wetakd.report.html_page import html_text
 from wetakd.report.markdown import description_text, markdown_text
-from wetakd.report.plain_text import WIDEST, WIDTH, terminal_text
+from wetakd.report.plain_text import TERMINAL_WIDTH, WIDEST, terminal_text
 from wetakd.report.statements import Statement, verdict
 from wetakd.results.findings import Findings, find
 from wetakd.results.stored_results import Results
@@ -26,11 +26,11 @@ class Report:
     @cached_property
     def text(self) -> str:
         """Main table and verdict, at most 80 columns."""
-        return self.text_of_width(WIDTH)
+        return self.text_of_width(TERMINAL_WIDTH)
 
     def text_of_width(self, width: int) -> str:
         """The same for a terminal of `width` columns; from 80 to 120 of them are used."""
-        return terminal_text(self.findings, self.verdict, max(WIDTH, min(width, WIDEST)))
+        return terminal_text(self.findings, self.verdict, max(TERMINAL_WIDTH, min(width, WIDEST)))
 
     @cached_property
     def markdown(self) -> str:
@@ -90,7 +90,7 @@ class Report:
         return {name: float(value) for name, value in numbers.items() if value is not None}
 
 
-def build(results: Results) -> Report:
+def build_report(results: Results) -> Report:
     """The report on `results`; needs nothing else."""
     findings = find(results)
     return Report(findings, verdict(findings))

@@ -14,11 +14,11 @@ from wetakd.report.estimate_format import difference
 from wetakd.results.contrasts import SIGNIFICANT, Contrast, CountRow
 from wetakd.results.costs import Cost
 from wetakd.results.findings import Contribution, Findings, Proxy
-from wetakd.results.labels import describe_point, shown_name
+from wetakd.results.labels import describe_point, display_name
 from wetakd.results.statistics import MOST_SEEDS, POWER, Estimate, detectable_effect
 
 # Up to so many units the verdict says how little they prove.
-_FEW = 5
+_FEW_SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ def verdict(findings: Findings) -> tuple[Statement, ...]:
         _declared(findings),
         _how_sure(findings),
         _random(findings),
-        _strategies(findings),
+        _strategies_statement(findings),
         _controls(findings),
         _how_many(findings),
         _which(findings),
         _proxy(findings),
-        _gain(findings),
+        _search_gain_statement(findings),
         _winner(findings),
         _spending(findings),
         _failures(findings),
@@ -66,7 +66,7 @@ def _sentence(contrast: Contrast, findings: Findings) -> str:
         return f"{contrast.name}: not compared, for {contrast.why_not}."
     scope = "" if findings.num_replicates > 1 else f", {_scope(findings)}"
     head = f"{contrast.name}: {difference(found)} points, {many(found.num, found.unit)}{scope}"
-    return f"{head}: {_judged(contrast, found)}{_needed(found, contrast)}."
+    return f"{head}: {_judged(contrast, found)}{_needed_text(found, contrast)}."
 
 
 def _item(name: str, contrast: Contrast) -> str:
@@ -88,7 +88,7 @@ def _judged(contrast: Contrast, found: Estimate) -> str:
     return "no difference shown after correction" if found.p_value < SIGNIFICANT else "no difference shown"
 
 
-def _needed(found: Estimate, contrast: Contrast) -> str:
+def _needed_text(found: Estimate, contrast: Contrast) -> str:
     if contrast.is_shown or found.p_value is None:
         return ""
     if found.num_needed is None:
@@ -117,7 +117,7 @@ def _how_sure(findings: Findings) -> Statement:
     if num < 2:
         parts.append(f"One {unit} proves nothing: there is no spread to hold a difference against.")
     else:
-        few = f"{num} {unit}s prove little: a" if num <= _FEW else "A"
+        few = f"{num} {unit}s prove little: a" if num <= _FEW_SEEDS else "A"
         parts.append(
             f"{few} paired t test on {num} finds a difference, {100 * POWER:.0f} % of the time, only where it is at "
             f"least {detectable_effect(num):.1f} times its own spread from {unit} to {unit}."
@@ -140,7 +140,7 @@ def _random(findings: Findings) -> Statement | None:
     return Statement("DE against random weights", _sentence(chosen[0], findings)) if chosen else None
 
 
-def _strategies(findings: Findings) -> Statement | None:
+def _strategies_statement(findings: Findings) -> Statement | None:
     chosen = _topic(findings, "strategy")
     if not chosen:
         return None
@@ -165,7 +165,7 @@ def _how_many(findings: Findings) -> Statement | None:
     if strategy is None or len(rows) < 2 or not steps:
         return None
     items = tuple(_item(f"{step.better} against {step.worse}", step) for step in steps)
-    head = f"{_enough(rows, steps)} Within nested subsets under {shown_name(strategy)}, in points:"
+    head = f"{_enough(rows, steps)} Within nested subsets under {display_name(strategy)}, in points:"
     return Statement("How many assistants are enough", head, items)
 
 
@@ -235,7 +235,7 @@ def _ranked(where: str, proxy: Proxy) -> str:
     return f"{head}: rho {found.rho:+.2f}{span}, {_p(found.p_value)}: {answer}"
 
 
-def _gain(findings: Findings) -> Statement | None:
+def _search_gain_statement(findings: Findings) -> Statement | None:
     """What the main strategy's search gained on images that it had not seen."""
     results = findings.results
     chosen = [
@@ -275,12 +275,12 @@ def _winner(findings: Findings) -> Statement:
     student, teacher = findings.results.student_cost, findings.results.teacher_cost
     return Statement(
         question,
-        f"{chosen}. Its student of {which} ships: {_cost(student)}"
-        + (f"; the teacher: {_cost(teacher)}." if teacher else "."),
+        f"{chosen}. Its student of {which} ships: {_cost_text(student)}"
+        + (f"; the teacher: {_cost_text(teacher)}." if teacher else "."),
     )
 
 
-def _cost(cost: Cost) -> str:
+def _cost_text(cost: Cost) -> str:
     latency = f", {cost.latency_ms:.2f} ms an image on one thread of this CPU" if cost.latency_ms is not None else ""
     return f"{short(cost.parameters)} parameters, {short(cost.macs)} MACs, {size(cost.bytes)}{latency}"
 

@@ -9,11 +9,11 @@ from wetakd.common.number_format import NOTHING, many, number, percent, points, 
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.statements import gain_in_words
 from wetakd.results.findings import Findings, Row
-from wetakd.results.labels import describe_point, shown_name
+from wetakd.results.labels import describe_point, display_name
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Table:
     """One table with a heading and a note that says what its columns mean."""
 
     title: str
@@ -24,16 +24,16 @@ class Sheet:
     """Columns from the left that hold text; the others are numbers, set to the right."""
 
 
-def sheets(findings: Findings) -> list[Sheet]:
+def report_tables(findings: Findings) -> list[Table]:
     """Every table that has rows."""
     found = [
         _students(findings, "Strategies over the full pool", _over_pool(findings)),
         _students(findings, "Controls", [row for row in findings.rows if row.group == "control"]),
         _students(findings, "Strategies over other subsets", _over_others(findings)),
-        _counts(findings),
+        _counts_table(findings),
         _contrasts(findings),
-        _contributions(findings),
-        _proxies(findings),
+        _contributions_table(findings),
+        _proxies_table(findings),
         _searches(findings),
         _points(findings),
         _networks(findings),
@@ -59,9 +59,9 @@ def _over_others(findings: Findings) -> list[Row]:
     return [row for row in findings.rows if row.group == "strategy" and not _is_over_pool(row, findings)]
 
 
-def _students(findings: Findings, title: str, rows: Sequence[Row]) -> Sheet:
+def _students(findings: Findings, title: str, rows: Sequence[Row]) -> Table:
     point = " Each recipe stands at the swept point that was best on `choose`." if findings.arms.has_points else ""
-    return Sheet(
+    return Table(
         title,
         "Means over seeds with 95 % t intervals. Accuracies in percent, differences in percentage points, paired by "
         "seed, intervals not corrected for their number. ECE: expected calibration error over 15 equal-width bins."
@@ -88,7 +88,7 @@ def _student_row(row: Row) -> tuple[str, ...]:
     arm = row.arm
     named = [f"{name} ({short(size)})" for name, size in zip(arm.assistants, row.sizes, strict=True)]
     return (
-        ("★ " if row.is_winner else "") + shown_name(arm.strategy),
+        ("★ " if row.is_winner else "") + display_name(arm.strategy),
         " + ".join(named) or NOTHING,
         str(len(arm.students)),
         mean_and_width(row.accuracy),
@@ -114,15 +114,15 @@ def row_note(row: Row) -> str:
     return "; ".join(note for note in notes if note)
 
 
-def _counts(findings: Findings) -> Sheet:
-    return Sheet(
+def _counts_table(findings: Findings) -> Table:
+    return Table(
         "By number of assistants",
         "Mean over all subsets of a size; the gain is taken within nested subsets (each smaller one against the larger "
         "ones that hold it), paired by seed, in percentage points with a 95 % interval.",
         ("strategy", "assistants", "subsets", "test accuracy, %", "against", "gain, points"),
         tuple(
             (
-                shown_name(row.strategy),
+                display_name(row.strategy),
                 str(row.count),
                 str(row.num_subsets),
                 mean_and_width(row.accuracy),
@@ -134,12 +134,12 @@ def _counts(findings: Findings) -> Sheet:
     )
 
 
-def _contrasts(findings: Findings) -> Sheet:
+def _contrasts(findings: Findings) -> Table:
     if findings.primary is None:
         how = "The p values are corrected together (Holm)."
     else:
         how = "The first was declared before the study; the p values of the others are corrected together (Holm)."
-    return Sheet(
+    return Table(
         "Contrasts",
         f"{how} The last column says how many seeds (or replicates) would tell a difference of the observed size, "
         "power 0.8.",
@@ -151,22 +151,22 @@ def _contrasts(findings: Findings) -> Sheet:
                 str(contrast.difference.num) if contrast.difference else NOTHING,
                 number(contrast.corrected_p),
                 "yes" if contrast.is_shown else "no",
-                _needed(contrast.difference.num_needed) if contrast.difference else NOTHING,
+                _seeds_needed(contrast.difference.num_needed) if contrast.difference else NOTHING,
             )
             for contrast in findings.contrasts
         ),
     )
 
 
-def _needed(num: int | None) -> str:
+def _seeds_needed(num: int | None) -> str:
     return NOTHING if num is None else f"{num:,}"
 
 
-def _contributions(findings: Findings) -> Sheet:
-    return Sheet(
+def _contributions_table(findings: Findings) -> Table:
+    return Table(
         "What each assistant adds",
         "Shapley and leave-one-out: accuracy of the evenly mixed ensemble on `weigh`, in points. Weight: mean under "
-        f"{shown_name(findings.main_strategy or 'none')} over the full pool. Last: student test accuracy with it less "
+        f"{display_name(findings.main_strategy or 'none')} over the full pool. Last: student test accuracy with it less "
         "without it, paired by seed.",
         ("assistant", "parameters", "Shapley, points", "leave-one-out, points", "weight", "student needs it, points"),
         tuple(
@@ -183,8 +183,8 @@ def _contributions(findings: Findings) -> Sheet:
     )
 
 
-def _proxies(findings: Findings) -> Sheet:
-    return Sheet(
+def _proxies_table(findings: Findings) -> Table:
+    return Table(
         "Does a better ensemble teach better",
         "Spearman's rank correlation of the ensemble's quality on `choose` with its students' test accuracy, each "
         "recipe one point, recipes with the same students once; positive: the better ensemble teaches better.",
@@ -206,9 +206,9 @@ def _proxies(findings: Findings) -> Sheet:
     )
 
 
-def _searches(findings: Findings) -> Sheet:
+def _searches(findings: Findings) -> Table:
     searched = [row for row in findings.rows if row.group == "strategy" and row.evaluations is not None]
-    return Sheet(
+    return Table(
         "The searches",
         "Means over seeds. Gain: cross-fitted on `weigh` (found on one half, judged on the other), ensemble accuracy "
         "over even weights, ± one standard error.",
@@ -218,14 +218,14 @@ def _searches(findings: Findings) -> Sheet:
                 row.arm.label,
                 f"{row.evaluations:,.0f}",
                 seconds(row.search_seconds),
-                *_gain(row),
+                *_gain_cells(row),
             )
             for row in searched
         ),
     )
 
 
-def _gain(row: Row) -> tuple[str, str]:
+def _gain_cells(row: Row) -> tuple[str, str]:
     if row.crossfit_gain is None or row.crossfit_error is None:
         return NOTHING, "not cross-fitted"
     return f"{points(row.crossfit_gain)} ± {percent(row.crossfit_error)}", gain_in_words(
@@ -233,7 +233,7 @@ def _gain(row: Row) -> tuple[str, str]:
     )
 
 
-def _points(findings: Findings) -> Sheet:
+def _points(findings: Findings) -> Table:
     """Every swept point of the winner's recipe."""
     winner = findings.results.winner
     family = [
@@ -241,7 +241,7 @@ def _points(findings: Findings) -> Sheet:
         for arm in findings.arms.every_point
         if winner and (arm.strategy, arm.assistants) == (winner.strategy, winner.assistants)
     ]
-    return Sheet(
+    return Table(
         "Swept points of the winner's recipe",
         "The point was chosen on `choose`; test accuracy is shown for all that were trained to the end.",
         ("point", "students", "choose accuracy, %", "test accuracy, %"),
@@ -257,9 +257,9 @@ def _points(findings: Findings) -> Sheet:
     )
 
 
-def _networks(findings: Findings) -> Sheet:
+def _networks(findings: Findings) -> Table:
     rows = findings.results.networks.sort_values(["replicate", "parameters", "name"], ascending=[True, False, True])
-    return Sheet(
+    return Table(
         "Teacher and assistants",
         "One row a network of a replicate; accuracy on `test` in percent.",
         ("network", "taught by", "replicate", "parameters", "MACs", "test accuracy, %", "seconds"),
@@ -268,10 +268,10 @@ def _networks(findings: Findings) -> Sheet:
                 f"{row['name']} ({row['imported']})" if isinstance(row.get("imported"), str) else str(row["name"]),
                 " + ".join(row["taught_by"]) or NOTHING,
                 str(row["replicate"]),
-                short(_known(row["parameters"])),
-                short(_known(row["macs"])),
-                percent(_known(row["test_accuracy"])),
-                seconds(_known(row["train_seconds"])),
+                short(_cell_or_none(row["parameters"])),
+                short(_cell_or_none(row["macs"])),
+                percent(_cell_or_none(row["test_accuracy"])),
+                seconds(_cell_or_none(row["train_seconds"])),
             )
             for row in rows.to_dict("records")
         ),
@@ -279,17 +279,17 @@ def _networks(findings: Findings) -> Sheet:
     )
 
 
-def _known(value: float | None) -> float | None:
+def _cell_or_none(value: float | None) -> float | None:
     """A cell, None where it is empty."""
     return None if value is None or value != value else float(value)
 
 
-def _failures(findings: Findings) -> Sheet:
+def _failures(findings: Findings) -> Table:
     failures = findings.failures
     networks = [(f"network {failures.title(n)}", n.error, n.num_trials) for n in failures.networks]
     students = [(many(group.num_students, "student"), group.error, group.num_trials) for group in failures.students]
     searches = [("search for weights", group.error, group.num_trials) for group in failures.searches]
-    return Sheet(
+    return Table(
         "What failed",
         "The last column counts the trials that have no student because of it; equal students are trained once, so "
         "several trials may share one. `--retry-failed` tries recorded failures again.",

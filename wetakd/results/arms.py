@@ -15,11 +15,11 @@ import pandas as pd
 from wetakd.config import TEACHER
 from wetakd.results.labels import CONTROLS, recipe_label
 from wetakd.results.statistics import Estimate, Pair, estimate, paired_difference
-from wetakd.results.winner import arm_order, choose_winner, finished
+from wetakd.results.winner import arm_order, choose_winner, finished_trials
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class ArmResult:
     """One recipe with its students, at one point."""
 
     strategy: str
@@ -61,7 +61,7 @@ class Arm:
         found = self.estimate(column)
         return None if found is None else found.mean
 
-    def minus(self, other: Arm) -> Estimate | None:
+    def minus(self, other: ArmResult) -> Estimate | None:
         """Paired difference in test accuracy to another arm; None where they share no finished pair."""
         ours, theirs = self.values("student_test_accuracy"), other.values("student_test_accuracy")
         return paired_difference(ours, theirs, by_replicate=self.by_replicate)
@@ -71,20 +71,20 @@ class Arm:
         """Which student stands at which (replicate, seed)."""
         return tuple((int(row["replicate"]), int(row["seed"]), str(row["student_key"])) for row in self.students)
 
-    def is_same_as(self, other: Arm) -> bool:
+    def is_same_as(self, other: ArmResult) -> bool:
         """Whether both are the same students at every (replicate, seed)."""
         return bool(self.student_keys) and self.student_keys == other.student_keys
 
 
 @dataclass(frozen=True)
-class Arms:
+class ArmResults:
     """Every recipe of a study at its best point, the simplest first."""
 
-    best: tuple[Arm, ...]
-    every_point: tuple[Arm, ...]
+    best: tuple[ArmResult, ...]
+    every_point: tuple[ArmResult, ...]
     by_replicate: bool
 
-    def find(self, strategy: str, assistants: Sequence[str] = ()) -> Arm | None:
+    def find(self, strategy: str, assistants: Sequence[str] = ()) -> ArmResult | None:
         """The arm of a strategy over a subset (in any order); of one network, whatever the strategy, its control."""
         wanted = frozenset(assistants)
         if len(wanted) == 1:
@@ -94,7 +94,7 @@ class Arms:
                 return arm
         return None
 
-    def of(self, *strategies: str) -> list[Arm]:
+    def of(self, *strategies: str) -> list[ArmResult]:
         """The arms of these strategies."""
         return [arm for arm in self.best if arm.strategy in strategies]
 
@@ -109,11 +109,11 @@ class Arms:
         return len(self.every_point) > len(self.best)
 
 
-def collect(trials: pd.DataFrame) -> Arms:
+def collect_arms(trials: pd.DataFrame) -> ArmResults:
     """Group the trials table into arms; the order of its rows does not matter."""
     trials = trials.reset_index(drop=True)
     by_replicate = trials["replicate"].nunique() > 1
-    done = set(finished(trials).index)
+    done = set(finished_trials(trials).index)
     places: dict[tuple[str, tuple[str, ...], str], list[Any]] = {}
     rows = trials.sort_values(["replicate", "seed"], kind="stable").to_dict("index")
     for index, row in rows.items():
@@ -122,19 +122,19 @@ def collect(trials: pd.DataFrame) -> Arms:
         (_arm(key, [(rows[i], i in done) for i in indices], by_replicate) for key, indices in places.items()),
         key=lambda arm: arm.order,
     )
-    families: dict[tuple[str, tuple[str, ...]], list[Arm]] = {}
+    families: dict[tuple[str, tuple[str, ...]], list[ArmResult]] = {}
     for arm in every:
         families.setdefault((arm.strategy, arm.assistants), []).append(arm)
-    return Arms(_marked([_best(family) for family in families.values()]), tuple(every), by_replicate)
+    return ArmResults(_marked([_best(family) for family in families.values()]), tuple(every), by_replicate)
 
 
 def _arm(
     key: tuple[str, tuple[str, ...], str], rows: Sequence[tuple[Mapping[Any, Any], bool]], by_replicate: bool
-) -> Arm:
+) -> ArmResult:
     """An arm of rows that are marked as finished or not."""
     failed = [not pd.isna(row["error"]) and row["error"] != "" for row, _ in rows]
     stopped = [not pd.isna(row["stopped_at_epoch"]) for row, _ in rows]
-    return Arm(
+    return ArmResult(
         *key,
         students=tuple(row for row, is_finished in rows if is_finished),
         num_failed=sum(failed),
@@ -143,14 +143,14 @@ def _arm(
     )
 
 
-def _best(family: Sequence[Arm]) -> Arm:
+def _best(family: Sequence[ArmResult]) -> ArmResult:
     """The point of a recipe that was best on `choose`; the first where none was finished."""
     rows = [row for arm in family for row in arm.students]
     best = choose_winner(pd.DataFrame(rows)) if len(family) > 1 and rows else None
     return next((arm for arm in family if best and arm.point == best.point), family[0])
 
 
-def _marked(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+def _marked(arms: Sequence[ArmResult]) -> tuple[ArmResult, ...]:
     """The arms, each that repeats the students of an earlier one marked with its label."""
     first: dict[tuple[tuple[int, int, str], ...], str] = {}
     marked = []

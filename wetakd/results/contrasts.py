@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wetakd.results.arms import Arm, Arms
-from wetakd.results.labels import shown_name
+from wetakd.results.arms import ArmResult, ArmResults
+from wetakd.results.labels import display_name
 from wetakd.results.statistics import Estimate, Pair, estimate, holm
 
 SIGNIFICANT = 0.05
@@ -77,38 +77,38 @@ class CountRow:
         }
 
 
-def main_strategy(arms: Arms, primary: tuple[str, str] | None) -> str | None:
+def main_strategy(arms: ArmResults, primary: tuple[str, str] | None) -> str | None:
     """The strategy that is shown in detail: of the declared contrast, else the first one that is not `uniform`."""
     if primary is not None:
         return primary[0]
     return next((strategy for strategy in arms.strategies if strategy != "uniform"), next(iter(arms.strategies), None))
 
 
-def _baseline(arms: Arms, primary: tuple[str, str] | None) -> str | None:
+def _baseline(arms: ArmResults, primary: tuple[str, str] | None) -> str | None:
     """What the other strategies are compared with."""
     if primary is not None:
         return primary[1]
     return "uniform" if "uniform" in arms.strategies else None
 
 
-def contrasts(arms: Arms, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
+def contrasts(arms: ArmResults, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
     """The declared contrast, where there is one, and then the secondary ones, corrected."""
     secondary = _corrected(_secondary(arms, primary, pool))
     if primary is None:
         return secondary
-    declared = _strategies(arms, "primary", *primary, pool)
+    declared = _strategy_contrast(arms, "primary", *primary, pool)
     declared = replace(declared, corrected_p=declared.difference.p_value if declared.difference else None)
     return [declared, *secondary]
 
 
-def _secondary(arms: Arms, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
+def _secondary(arms: ArmResults, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
     found = []
     main, baseline = main_strategy(arms, primary), _baseline(arms, primary)
     if primary != ("de", "random") and {"de", "random"} <= set(arms.strategies):
-        found.append(_strategies(arms, "random", "de", "random", pool))
+        found.append(_strategy_contrast(arms, "random", "de", "random", pool))
     if baseline is not None:
         others = [strategy for strategy in arms.strategies if strategy not in (primary or (baseline,))]
-        found += [_strategies(arms, "strategy", strategy, baseline, pool) for strategy in others]
+        found += [_strategy_contrast(arms, "strategy", strategy, baseline, pool) for strategy in others]
     if main is None:
         return found
     found += _against_controls(arms, main, pool)
@@ -125,15 +125,15 @@ def _corrected(found: Sequence[Contrast]) -> list[Contrast]:
     ]
 
 
-def _strategies(arms: Arms, topic: str, first: str, second: str, pool: Sequence[str]) -> Contrast:
-    better, worse = shown_name(first), shown_name(second)
+def _strategy_contrast(arms: ArmResults, topic: str, first: str, second: str, pool: Sequence[str]) -> Contrast:
+    better, worse = display_name(first), display_name(second)
     name = f"{better} against {worse} over {'+'.join(pool)}"
     if len(pool) < 2:
         return Contrast(topic, name, better, worse, None, "one assistant leaves nothing to weigh")
     return _contrast(topic, name, arms.find(first, pool), arms.find(second, pool), better, worse)
 
 
-def _against_controls(arms: Arms, strategy: str, pool: Sequence[str]) -> list[Contrast]:
+def _against_controls(arms: ArmResults, strategy: str, pool: Sequence[str]) -> list[Contrast]:
     main = arms.find(strategy, pool)
     if main is None:
         return []
@@ -145,7 +145,7 @@ def _against_controls(arms: Arms, strategy: str, pool: Sequence[str]) -> list[Co
     ]
 
 
-def control_name(control: Arm) -> str:
+def control_name(control: ArmResult) -> str:
     """A control as a sentence names it."""
     return {
         "none": "no distillation",
@@ -155,14 +155,16 @@ def control_name(control: Arm) -> str:
     }.get(control.strategy, control.label)
 
 
-def best_single(arms: Arms, pool: Sequence[str]) -> list[Arm]:
+def best_single(arms: ArmResults, pool: Sequence[str]) -> list[ArmResult]:
     """The single assistant of the pool whose students are best on `choose` (none, or one)."""
     known = [(arm.mean("student_choose_accuracy"), arm) for arm in arms.of("single") if arm.assistants[0] in pool]
     ranked = sorted((-mean, arm.order, arm) for mean, arm in known if mean is not None)
     return [arm for _, _, arm in ranked[:1]]
 
 
-def _contrast(topic: str, name: str, first: Arm | None, second: Arm | None, better: str, worse: str) -> Contrast:
+def _contrast(
+    topic: str, name: str, first: ArmResult | None, second: ArmResult | None, better: str, worse: str
+) -> Contrast:
     difference, why_not = None, None
     if first is None or second is None:
         why_not = f"{better if first is None else worse} was not run"
@@ -175,14 +177,14 @@ def _contrast(topic: str, name: str, first: Arm | None, second: Arm | None, bett
 
 
 def _count_contrast(row: CountRow) -> Contrast:
-    name = f"{row.count} against {row.against} assistants under {shown_name(row.strategy)}"
+    name = f"{row.count} against {row.against} assistants under {display_name(row.strategy)}"
     why_not = None if row.gain else "no seed has finished students of both"
     return Contrast("count", name, str(row.count), str(row.against), row.gain, why_not)
 
 
-def counts(arms: Arms, strategy: str, pool: Sequence[str]) -> list[CountRow]:
+def counts(arms: ArmResults, strategy: str, pool: Sequence[str]) -> list[CountRow]:
     """Each count of assistants under a strategy, the smallest first; one assistant is the control of its name."""
-    by_count: dict[int, dict[frozenset[str], Arm]] = {}
+    by_count: dict[int, dict[frozenset[str], ArmResult]] = {}
     for arm in arms.best:
         single = len(arm.assistants) == 1 and arm.strategy in ("single", "teacher")
         if (arm.strategy == strategy or single) and set(arm.assistants) <= set(pool):
@@ -191,7 +193,7 @@ def counts(arms: Arms, strategy: str, pool: Sequence[str]) -> list[CountRow]:
 
 
 def _count_row(
-    strategy: str, count: int, by_count: dict[int, dict[frozenset[str], Arm]], by_replicate: bool
+    strategy: str, count: int, by_count: dict[int, dict[frozenset[str], ArmResult]], by_replicate: bool
 ) -> CountRow:
     accuracy = _mean_by_pair([arm.values(_ACCURACY) for arm in by_count[count].values()])
     against: int | None = None

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wetakd.results.arms import Arm, Arms, collect, sizes_of
+from wetakd.results.arms import ArmResult, ArmResults, collect_arms, sizes_of
 from wetakd.results.contrasts import Contrast, CountRow, contrasts, counts, main_strategy
 from wetakd.results.failure_counts import Failures, find_failures
 from wetakd.results.labels import CONTROLS
@@ -28,7 +28,7 @@ _LEAST_RECIPES = 4
 class Row:
     """One arm of the main table."""
 
-    arm: Arm
+    arm: ArmResult
     sizes: tuple[int | None, ...]
     """Parameters of its assistants."""
     is_winner: bool
@@ -112,7 +112,7 @@ class Findings:
     """All that a report says, before it is said."""
 
     results: Results
-    arms: Arms
+    arms: ArmResults
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
     counts: tuple[CountRow, ...]
@@ -170,23 +170,23 @@ class Findings:
 
 def find(results: Results) -> Findings:
     """Work out everything from the tables; the order of their rows does not matter."""
-    arms = collect(results.trials)
+    arms = collect_arms(results.trials)
     sizes = sizes_of(results.networks)
     strategies = dict.fromkeys([*(results.primary or ()), *arms.strategies])
     return Findings(
         results=results,
         arms=arms,
-        rows=tuple(_row(arm, arms, results, sizes) for arm in arms.best),
+        rows=tuple(_arm_row(arm, arms, results, sizes) for arm in arms.best),
         contrasts=tuple(contrasts(arms, results.primary, results.pool)),
         counts=tuple(row for s in strategies if s in arms.strategies for row in counts(arms, s, results.pool)),
-        proxies=tuple(_proxies(arms)),
-        contributions=tuple(_contributions(arms, results, sizes)),
+        proxies=tuple(_proxies_of(arms)),
+        contributions=tuple(_contributions_of(arms, results, sizes)),
         num_replicates=int(results.trials["replicate"].nunique()),
         num_seeds=int(results.trials["seed"].nunique()),
     )
 
 
-def _row(arm: Arm, arms: Arms, results: Results, sizes: Mapping[str, int]) -> Row:
+def _arm_row(arm: ArmResult, arms: ArmResults, results: Results, sizes: Mapping[str, int]) -> Row:
     uniform = arms.find("uniform", arm.assistants) if arm.strategy not in (*CONTROLS, "uniform") else None
     none = arms.find("none") if arm.strategy != "none" else None
     winner = results.winner
@@ -209,15 +209,15 @@ def _row(arm: Arm, arms: Arms, results: Results, sizes: Mapping[str, int]) -> Ro
     )
 
 
-def proxy_arms(arms: Arms) -> list[Arm]:
+def proxy_arms(arms: ArmResults) -> list[ArmResult]:
     """The distinct arms that mix assistants, which the proxy is asked about: no control but the single assistants."""
     return [arm for arm in arms.best if arm.same_as is None and arm.strategy not in ("none", "teacher", "dgkd")]
 
 
-def _proxies(arms: Arms) -> list[Proxy]:
+def _proxies_of(arms: ArmResults) -> list[Proxy]:
     distinct = proxy_arms(arms)
     subsets = dict.fromkeys(arm.assistants for arm in distinct)
-    places: list[tuple[tuple[str, ...], list[Arm]]] = [((), distinct)]
+    places: list[tuple[tuple[str, ...], list[ArmResult]]] = [((), distinct)]
     places += [(subset, [arm for arm in distinct if arm.assistants == subset]) for subset in reversed(subsets)]
     found = [
         Proxy(where, measure, correlation)
@@ -230,7 +230,7 @@ def _proxies(arms: Arms) -> list[Proxy]:
     return found if len(subsets) > 1 else [proxy for proxy in found if not proxy.where]
 
 
-def proxy_points(arms: Sequence[Arm], measure: str) -> list[tuple[Arm, float, float]]:
+def proxy_points(arms: Sequence[ArmResult], measure: str) -> list[tuple[ArmResult, float, float]]:
     """Arms with their ensemble's quality on `choose` (`accuracy`, or minus the log-loss) and mean student accuracy."""
     column, sign = ("ensemble_choose_accuracy", 1) if measure == "accuracy" else ("ensemble_choose_nll", -1)
     known = [(arm, arm.mean(column), arm.mean("student_test_accuracy")) for arm in arms]
@@ -242,12 +242,12 @@ def proxy_points(arms: Sequence[Arm], measure: str) -> list[tuple[Arm, float, fl
     ]
 
 
-def _ranks(arms: Sequence[Arm], measure: str) -> RankCorrelation | None:
+def _ranks(arms: Sequence[ArmResult], measure: str) -> RankCorrelation | None:
     known = proxy_points(arms, measure)
     return rank_correlation([quality for _, quality, _ in known], [accuracy for _, _, accuracy in known])
 
 
-def _contributions(arms: Arms, results: Results, sizes: Mapping[str, int]) -> list[Contribution]:
+def _contributions_of(arms: ArmResults, results: Results, sizes: Mapping[str, int]) -> list[Contribution]:
     table = results.contributions
     strategy = main_strategy(arms, results.primary)
     main = arms.find(strategy, results.pool) if strategy else None
@@ -275,7 +275,7 @@ def _by_replicate(rows: Any, column: str) -> Estimate | None:
     return estimate(values, by_replicate=True)
 
 
-def _mean_weight(arm: Arm | None, name: str) -> float | None:
+def _mean_weight(arm: ArmResult | None, name: str) -> float | None:
     if arm is None or not arm.students:
         return None
     return float(np.mean([row["weights"][arm.assistants.index(name)] for row in arm.students]))

@@ -18,7 +18,7 @@ _NAMES = {
 }
 
 
-def shown_name(strategy: str) -> str:
+def display_name(strategy: str) -> str:
     """A strategy as the report writes it."""
     return _NAMES.get(strategy, strategy.replace("_", " "))
 
@@ -27,7 +27,7 @@ def recipe_label(strategy: str, assistants: Sequence[str], point: str = "{}") ->
     """A recipe as people read it, such as `DE ta8+ta6` or, where fields are swept, `DE ta8+ta6, temperature 4`."""
     # What is no mixture of choice says nothing by naming its networks.
     named = "" if strategy in ("none", "teacher", "dgkd") else f" {'+'.join(assistants)}"
-    return ", ".join(filter(None, (f"{shown_name(strategy)}{named}", describe_point(point))))
+    return ", ".join(filter(None, (f"{display_name(strategy)}{named}", describe_point(point))))
 
 
 def describe_point(point: str) -> str:

@@ -13,7 +13,7 @@ from scipy import special, stats
 
 if TYPE_CHECKING:
     pass
-from wetakd.results.statistics import CONFIDENCE, Floats
+from wetakd.results.statistics import CONFIDENCE, FloatArray
 
 _NUM_PERMUTATIONS = 9_999
 
@@ -56,7 +56,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation 
     return RankCorrelation(rho, low, high, p_value, num)
 
 
-def _permuted(values: Floats) -> Floats:
+def _permuted(values: FloatArray) -> FloatArray:
     if len(values) <= _MOST_ENUMERATED:
         return np.array(list(itertools.permutations(values)))
     return np.random.default_rng(0).permuted(np.tile(values, (_NUM_PERMUTATIONS, 1)), axis=1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Pair = tuple[int, int]
 """(replicate, seed)."""
-Floats = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 POWER = 0.8

@@ -57,7 +57,7 @@ class Results:
 
     def write(self, store: Store) -> None:
         """Put tables and summary into the study's folder, the summary last."""
-        tables = {name: _parquet(_sorted(name, getattr(self, name)), schema) for name, schema in _SCHEMAS.items()}
+        tables = {name: _table_bytes(_sorted(name, getattr(self, name)), schema) for name, schema in _SCHEMAS.items()}
         for name, data in tables.items():
             store.write(self._path(f"{name}.parquet"), data)
         summary = self.summary() | {"sha256": {name: _sha256(data) for name, data in tables.items()}}
@@ -137,7 +137,7 @@ def _sorted(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(columns, kind="stable")
 
 
-def _parquet(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
+def _table_bytes(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
     unknown = set(frame.columns) - set(schema.names)
     if unknown:
         raise ValueError(f"columns {sorted(unknown)} have no place in the table")
@@ -150,10 +150,10 @@ def _parquet(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
 
 def _column(frame: pd.DataFrame, field: pa.Field) -> pa.Array:
     values = frame[field.name].tolist() if field.name in frame.columns else [None] * len(frame)
-    return pa.array([_plain(value, field.type) for value in values], type=field.type)
+    return pa.array([_arrow_value(value, field.type) for value in values], type=field.type)
 
 
-def _plain(value: Any, kind: pa.DataType) -> Any:
+def _arrow_value(value: Any, kind: pa.DataType) -> Any:
     """`value` as Arrow takes it: no NaN for what is missing, no floats where pandas made some of integers."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return None

@@ -53,7 +53,7 @@ class Winner:
         return cls(**known | {"assistants": tuple(known["assistants"]), "weights": weights})
 
 
-def finished(trials: pd.DataFrame) -> pd.DataFrame:
+def finished_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials whose students were trained to the end: neither failed nor stopped early."""
     failed = trials["error"].notna() & (trials["error"] != "")
     done = ~failed & trials["stopped_at_epoch"].isna() & trials["student_choose_accuracy"].notna()
@@ -67,7 +67,7 @@ def choose_winner(trials: pd.DataFrame) -> Winner | None:
     seeds must not win by its third. Ties go to the arm that comes first by `arm_order`.
     """
     arms: dict[tuple[str, tuple[str, ...], str], list[Mapping[Any, Any]]] = {}
-    for row in finished(trials).to_dict("records"):
+    for row in finished_trials(trials).to_dict("records"):
         arms.setdefault((row["strategy"], tuple(row["assistants"]), row["point"]), []).append(row)
     if not arms:
         return None

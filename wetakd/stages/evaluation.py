@@ -32,7 +32,7 @@ from wetakd.training.inference import predict
 
 Mixture = tuple[int, tuple[str, ...], tuple[float, ...]]
 _STUDENTS_A_TASK = 16
-_BLOB = "correct.bits"
+_CORRECT_BLOB = "correct.bits"
 
 
 def address(key: str) -> str:
@@ -101,7 +101,7 @@ def _judge_student(
         "student_test_nll": scores.nll,
     }
     correct_N = logits_NC.argmax(axis=1) == labels_N
-    store.commit(address(key), {_BLOB: np.packbits(correct_N).tobytes()}, facts)
+    store.commit(address(key), {_CORRECT_BLOB: np.packbits(correct_N).tobytes()}, facts)
     return facts
 
 

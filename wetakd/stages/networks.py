@@ -47,7 +47,7 @@ from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, UserFunctionError, errors_of, user_function
 
 _Result = TypeVar("_Result")
-_POLL_S = 0.25
+_FUTURES_POLL_S = 0.25
 _STORAGE_THREADS = 16
 _GROUP_THREADS = 32
 """Worker groups that run or wait for their turn; each that runs has a controller process as well."""
@@ -118,7 +118,7 @@ def _follow(
     """Pass on what is heard until all is done."""
     waiting = True
     while waiting:
-        waiting = not wait([networks], timeout=_POLL_S).done
+        waiting = not wait([networks], timeout=_FUTURES_POLL_S).done
         for uid, epoch in heartbeat.hear():
             watch(uid, Epoch.from_dict(epoch))
         while not done.empty():
@@ -256,7 +256,7 @@ class _NetworkRunner:
             raise error
 
     def _adopt(self, node: NetworkNode) -> None:
-        external_networks.adopt(
+        external_networks.commit_external(
             self._store, network_address(node.key), node.config, ray.get(self._dataset_ref), node.name
         )
 

@@ -18,13 +18,13 @@ from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Trial
 from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
 from wetakd.results.costs import Spending
-from wetakd.stages.searches import Searches, Weighed
+from wetakd.stages.searches import Searches, TrialWeights
 from wetakd.weights import SearchResult
 
 
 def trials_table(
     trials: Sequence[Trial],
-    weighed: Weighed,
+    weighed: TrialWeights,
     outcomes: Mapping[Trial, TrainedStudent],
     networks: Mapping[tuple[int, str], TrainedNetwork],
 ) -> pd.DataFrame:
@@ -176,7 +176,7 @@ def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches:
     has_gpus = any(gpus.values()) or config.student.placement.gpus > 0
     given = {name for name, network in config.networks.items() if network.logits}
     students = trials[trials["error"].isna()].drop_duplicates("student_key").to_dict("records")
-    student_seconds = sum(_known(row["train_seconds"]) for row in students)
+    student_seconds = sum(_cell_or_zero(row["train_seconds"]) for row in students)
     num_fit = len(plan.dataset.splits.fit)
     trained = networks[networks["train_seconds"].notna()].to_dict("records")
     return Spending(
@@ -192,9 +192,9 @@ def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches:
 
 
 def _num_epochs(plan: Plan, row: Mapping[Any, Any]) -> int:
-    return int(_known(row["stopped_at_epoch"])) or plan.student_config(row["point"]).recipe.epochs
+    return int(_cell_or_zero(row["stopped_at_epoch"])) or plan.student_config(row["point"]).recipe.epochs
 
 
-def _known(value: float | None) -> float:
+def _cell_or_zero(value: float | None) -> float:
     """A cell, 0 where it is empty."""
     return 0.0 if value is None or value != value else float(value)

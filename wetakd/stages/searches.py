@@ -48,7 +48,7 @@ class Searches:
 
 
 @dataclass(frozen=True)
-class Weighed:
+class TrialWeights:
     """The weights of every trial that can run, where they came from, and why the others cannot."""
 
     weights: Mapping[Trial, tuple[float, ...]]
@@ -141,7 +141,7 @@ def _search_pool(
             found[search.key] = SearchResult.from_dict(dict(manifest.facts))
             continue
         known = failure_records.find(store, address(search.key))
-        result = SearchFailure(known.reason, is_recorded=False) if known else searched(problem, search, config)
+        result = SearchFailure(known.reason, is_recorded=False) if known else run_search(problem, search, config)
         if isinstance(result, SearchFailure):
             failed[search.key] = result.reason
             if result.is_recorded:
@@ -181,7 +181,7 @@ def ensemble_problem(logits: Sequence[Logits], labels: SplitLabels, config: Weig
     )
 
 
-def searched(problem: Problem, search: Search, config: WeightsConfig) -> SearchResult | SearchFailure:
+def run_search(problem: Problem, search: Search, config: WeightsConfig) -> SearchResult | SearchFailure:
     """What a strategy finds; why it failed, where it is another package's: that costs its rows, not the study."""
     is_there = False
     try:

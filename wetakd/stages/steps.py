@@ -24,7 +24,7 @@ from wetakd.plan import references
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import Student, Trial
-from wetakd.report.report import Report, build
+from wetakd.report.report import Report, build_report
 from wetakd.results.costs import Cost
 from wetakd.results.labels import recipe_label
 from wetakd.results.stored_results import Results
@@ -35,12 +35,12 @@ from wetakd.stages import students as trial_room
 from wetakd.stages.epoch_progress import EpochCounter
 from wetakd.stages.evaluation import judge_ensembles, judge_networks, judge_students
 from wetakd.stages.halving import train_in_rungs
-from wetakd.stages.searches import Weighed
+from wetakd.stages.searches import TrialWeights
 from wetakd.storage.addresses import student_address
 from wetakd.storage.lease import Lease
 from wetakd.storage.scratch import scratch
 from wetakd.storage.store import Store
-from wetakd.tracking.study_logger import STUDY, Logbook
+from wetakd.tracking.study_logger import STUDY_RUN, StudyLogger
 from wetakd.tracking.tracker import Tracker
 from wetakd.training.epoch import Epoch
 
@@ -62,7 +62,7 @@ class Ground:
     labels_ref: ray.ObjectRef[SplitLabels]
     plan: Plan
     tracker: Tracker
-    book: Logbook
+    book: StudyLogger
     reporter: Reporter
 
     def stage(self, name: str, total: float) -> AbstractContextManager[Stage]:
@@ -108,7 +108,7 @@ def train_networks(ground: Ground) -> dict[tuple[int, str], TrainedNetwork]:
     return networks
 
 
-def search_weights(ground: Ground, networks: Networks) -> Weighed:
+def search_weights(ground: Ground, networks: Networks) -> TrialWeights:
     """Weights for every trial whose networks did not fail."""
     errors = {}
     for trial in ground.plan.trials:
@@ -133,13 +133,13 @@ def search_weights(ground: Ground, networks: Networks) -> Weighed:
         for trial in trials
         if trial not in errors
     }
-    return Weighed(weights, results, found, errors)
+    return TrialWeights(weights, results, found, errors)
 
 
-def train_students(ground: Ground, networks: Networks, weighed: Weighed) -> dict[Trial, TrainedStudent]:
+def train_students(ground: Ground, networks: Networks, weighed: TrialWeights) -> dict[Trial, TrainedStudent]:
     """The student of every trial that has weights; equal students are trained once."""
     students = {trial: ground.plan.student(trial, weights) for trial, weights in weighed.weights.items()}
-    references.remember(ground.store, ground.plan, {student.key for student in students.values()})
+    references.record_references(ground.store, ground.plan, {student.key for student in students.values()})
     ground.book.expect({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
     label = {
@@ -179,7 +179,7 @@ def judge(
     table: pd.DataFrame,
     winner: Winner | None,
     networks: Networks,
-    weighed: Weighed,
+    weighed: TrialWeights,
     outcomes: Outcomes,
 ) -> Results:
     """Open the test set, once, for all; the winner is known already."""
@@ -226,7 +226,7 @@ def _cost(ground: Ground, network: StudentConfig, *, timed: bool = False) -> Cos
 def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Results, Report, bool]:
     """Report, figures and winner: to storage and to MLflow. Returns whether MLflow has all of it."""
     with ground.stage("report", 1.0):
-        report = build(results)
+        report = build_report(results)
         files = report.files()
         ground.book.networks_judged(networks, results.networks)
         ground.book.trials_judged(results.trials, ground.plan.trials)
@@ -240,7 +240,7 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
         ground.lease.check()
         ended = results.trials[results.trials["stopped_at_epoch"].isna()]["student_key"].dropna()
-        references.remember(ground.store, ground.plan, ended, replace=True)  # not what pruned students left
+        references.record_references(ground.store, ground.plan, ended, replace=True)  # not what pruned students left
         write_report(ground.store, results.study, files)
         # The summary comes last: where it stands, everything does.
         results.write(ground.store)
@@ -275,7 +275,7 @@ def _ship(ground: Ground, results: Results) -> None:
     with scratch(ground.store, results.study, session=session_folder()) as folder:
         save_mlflow_model(student, ground.dataset, folder / MODEL_NAME)
         ground.tracker.model(
-            STUDY,
+            STUDY_RUN,
             str(folder / MODEL_NAME),
             name=MODEL_NAME,
             description=text,

@@ -180,7 +180,7 @@ class _StudentTraining:
 
     def _train(self, shared: _Shared, index: int, on_step: Callable[[], None]) -> Iterator[Epoch]:
         banks = ray.get([shared.bank_refs[key] for key in shared.teacher_keys[index]])
-        yield from training_job.run(shared.jobs[index], shared.dataset, banks, on_step=on_step)
+        yield from training_job.run_job(shared.jobs[index], shared.dataset, banks, on_step=on_step)
 
     def step(self) -> dict[str, Any]:
         """Train for a while; the result carries the epochs done since the last one."""

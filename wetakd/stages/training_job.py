@@ -1,6 +1,6 @@
 """One network to train on whatever worker it lands: teacher, assistant and student alike.
 
-A job is plain data; `run` builds the network, trains it from the bank of its teachers and commits it under its
+A job is plain data; `run_job` builds the network, trains it from the bank of its teachers and commits it under its
 address. Running a finished job again only reads what is there, so retries and second drivers cost nothing.
 """
 
@@ -63,7 +63,7 @@ class TrainingJob:
     stop_after: int | None = None
 
 
-def run(
+def run_job(
     job: TrainingJob,
     dataset: Dataset,
     banks: Sequence[pa.Table] = (),

@@ -52,7 +52,7 @@ def _loop(inputs: dict[str, Inputs]) -> Exception | None:
     world = World(context.get_world_rank(), context.get_world_size())
     try:
         dataset, banks = ray.get(given.dataset_ref), ray.get(list(given.bank_refs))
-        for epoch in training_job.run(job, dataset, banks, world, heartbeat.beat):
+        for epoch in training_job.run_job(job, dataset, banks, world, heartbeat.beat):
             if world.rank == 0:
                 heartbeat.epoch(epoch.to_message())
             report(epoch.to_dict())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wetakd.storage.store import Store
 
-_PREFIX = "wetakd-"
+_FOLDER_PREFIX = "wetakd-"
 
 
 def empty_scratch(store: Store, study: str) -> None:
@@ -33,7 +33,7 @@ def scratch(store: Store, study: str, *, session: Path | None = None) -> Iterato
     if parent is None and store.is_local:
         parent = store.local_path / scratch_path(study)
         parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True) as made:
+    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=parent, ignore_cleanup_errors=True) as made:
         yield Path(made)
 
 

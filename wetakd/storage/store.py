@@ -20,9 +20,9 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from wetakd.common.canonical_json import plain, sealed
+from wetakd.common.canonical_json import sealed, to_plain
 from wetakd.common.errors import UserError
-from wetakd.common.redact import scrub, shown
+from wetakd.common.redact import redact_line, redacted
 from wetakd.storage import local_files
 from wetakd.storage.manifest import MANIFEST, BlobRef, Manifest, _body, _parse_manifest, inside
 
@@ -46,7 +46,7 @@ class Store:
         """
         self.is_local = "://" not in uri or uri.startswith("file://")
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        self.shown = shown(self.uri)
+        self.shown = redacted(self.uri)
         self._fs, self._root = self._open()
 
     def _open(self) -> tuple[pafs.FileSystem, str]:
@@ -57,7 +57,7 @@ class Store:
         try:
             fs, root = pafs.FileSystem.from_uri(self.uri)
         except (OSError, ValueError, ImportError) as error:
-            reason = scrub(str(error), self.uri)
+            reason = redact_line(str(error), self.uri)
             raise UserError(
                 f"storage: {self.shown!r} cannot be opened ({reason}); give a folder, s3://... or gs://..."
             ) from None
@@ -96,7 +96,7 @@ class Store:
                 raise OSError("what was written does not read back")
             self.delete(probe)
         except OSError as error:
-            reason = scrub(str(error), self.uri)
+            reason = redact_line(str(error), self.uri)
             raise UserError(
                 f"storage: {self.shown!r} cannot be written ({reason}); give a folder or bucket that exists and that "
                 "you may write to"
@@ -107,7 +107,7 @@ class Store:
         try:
             self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
         except OSError as error:
-            reason = scrub(str(error), self.uri)
+            reason = redact_line(str(error), self.uri)
             raise UserError(
                 f"storage: {self.shown!r} cannot be read ({reason}); give a folder or bucket that answers and that you "
                 "may read"
@@ -123,7 +123,7 @@ class Store:
             path = f"{PurePosixPath(name).stem}-{attempt}{PurePosixPath(name).suffix}"
             self.write(f"{address}/{path}", content)
             refs[name] = BlobRef(path, len(content), hashlib.sha256(content).hexdigest())
-        manifest = Manifest(address, refs, plain(facts))
+        manifest = Manifest(address, refs, to_plain(facts))
         self.write(f"{address}/{MANIFEST}", sealed(_body(manifest)))
         return manifest
 

@@ -63,14 +63,14 @@ class Event:
 
 def study_id(store: Store, study: str) -> str | None:
     """The id that the study's first driver made up; None where none has, or all that says so is damaged."""
-    folder = _folder(study)
+    folder = _journal_folder(study)
     for path in itertools.chain([f"{folder}/{_ID}"], _acknowledgements(store, folder)):
         if known := _content(store, path).get("study_id"):
             return str(known)
     return None
 
 
-def _folder(study: str) -> str:
+def _journal_folder(study: str) -> str:
     return f"studies/{study}/journal"
 
 
@@ -92,7 +92,7 @@ class Journal:
 
     def __init__(self, store: Store, study: str, flush_s: float = FLUSH_S) -> None:
         self._store, self._flush_s = store, flush_s
-        self._folder = _folder(study)
+        self._folder = _journal_folder(study)
         self.study_id = study_id(store, study) or uuid.uuid4().hex
         if not _content(store, f"{self._folder}/{_ID}"):
             store.write(f"{self._folder}/{_ID}", sealed({"study_id": self.study_id}))

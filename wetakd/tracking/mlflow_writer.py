@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wetakd.common.errors import UserError
 from wetakd.common.process_state import set_default_variables, set_level
-from wetakd.common.redact import scrub, shown
+from wetakd.common.redact import redact_line, redacted
 from wetakd.storage.manifest import inside
 from wetakd.storage.scratch import scratch
 from wetakd.storage.store import Damaged, Store
@@ -61,7 +61,7 @@ class MlflowWriter:
     def __init__(self, journal: Journal, store: Store, study: str, tracking_uri: str, experiment: str) -> None:
         self._journal, self._study, self._uri, self._experiment = journal, study, tracking_uri, experiment
         self._store = store
-        self._destination = hashlib.sha256(f"{shown(tracking_uri)}\n{experiment}".encode()).hexdigest()[:16]
+        self._destination = hashlib.sha256(f"{redacted(tracking_uri)}\n{experiment}".encode()).hexdigest()[:16]
         self._client: MlflowClient | None = None
         self.sent = self.sent_before = journal.acknowledged(self._destination)
         self.experiment_id: str | None = None
@@ -100,7 +100,7 @@ class MlflowWriter:
                 delay_s = _POLL_S
             except Exception as error:  # whatever MLflow raises, the study goes on and the journal keeps
                 self._client = None
-                self._report(scrub(cause(error), self._uri))
+                self._report(redact_line(cause(error), self._uri))
                 delay_s = min(2 * delay_s, _LONGEST_WAIT_S)
             self._wake.wait(delay_s)
             self._wake.clear()
@@ -108,9 +108,9 @@ class MlflowWriter:
     def _report(self, problem: str | None) -> None:
         """Say a change once, and wake who waits for the end."""
         if problem and not self.problem:
-            log.warning("MLflow at %s cannot be written, retrying: %s", shown(self._uri), problem)
+            log.warning("MLflow at %s cannot be written, retrying: %s", redacted(self._uri), problem)
         elif self.problem and not problem:
-            log.warning("MLflow at %s answers again", shown(self._uri))
+            log.warning("MLflow at %s answers again", redacted(self._uri))
         with self._progress:
             self.problem, self._is_well = problem, problem is None
             self._progress.notify_all()
@@ -135,7 +135,7 @@ class MlflowWriter:
             if self._stop.is_set():  # the run is over: leave the loggers of this process alone
                 return
             _silence()
-        self.experiment_id = _experiment_id(client, self._experiment, self._uri)
+        self.experiment_id = _find_or_create_experiment(client, self._experiment, self._uri)
         self.run_ids = self._find_runs(client)
         if not self.run_ids:
             self.sent = 0  # nothing of us is here (a new or emptied server), whatever was acknowledged
@@ -206,7 +206,7 @@ class MlflowWriter:
                 raise
             if uid not in self._refused:
                 self._refused.add(uid)
-                log.warning("MLflow refuses part of run %s: %s", asked_by(uid)[0], scrub(str(error), self._uri))
+                log.warning("MLflow refuses part of run %s: %s", asked_by(uid)[0], redact_line(str(error), self._uri))
 
     @property
     def _mlflow(self) -> MlflowClient:
@@ -342,7 +342,7 @@ def _silence() -> None:
         set_level(name, logging.CRITICAL)
 
 
-def _experiment_id(client: MlflowClient, name: str, tracking_uri: str) -> str:
+def _find_or_create_experiment(client: MlflowClient, name: str, tracking_uri: str) -> str:
     """Find or make the experiment; the artifacts of a SQLite store lie beside its file."""
     found = client.get_experiment_by_name(name)
     if found is None:

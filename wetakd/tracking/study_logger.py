@@ -24,10 +24,10 @@ from wetakd.tracking.environment import code_version, environment
 from wetakd.tracking.tracker import Status, Tracker
 from wetakd.training.epoch import Epoch
 
-STUDY = "study"
+STUDY_RUN = "study"
 
 
-class Logbook:
+class StudyLogger:
     """Tells a tracker the story of one study."""
 
     def __init__(self, tracker: Tracker, config: StudyConfig) -> None:
@@ -46,20 +46,24 @@ class Logbook:
             "num_assistants": len(config.assistants),
             "num_seeds": len(config.study.seeds),
             "replicates": config.study.replicates,
-            "teacher": _model(config.teacher.model),
-            "student": _model(config.student.model),
+            "teacher": _model_text(config.teacher.model),
+            "student": _model_text(config.student.model),
             "objective": config.weights.objective,
             "mixture": config.weights.mixture,
             "temperature": config.student.distillation.temperature,
             "views": config.views.num,
         }
-        self._start(STUDY, config.study.name, params=params, tags={"kind": "study", **code_version()}, parent=None)
+        self._start(STUDY_RUN, config.study.name, params=params, tags={"kind": "study", **code_version()}, parent=None)
         profile = {split: len(getattr(dataset.splits, split)) for split in ("fit", "weigh", "choose", "test")}
         self._tracker.dataset(
-            STUDY, name=config.data.source, digest=dataset.fingerprint[:12], source=config.data.source, profile=profile
+            STUDY_RUN,
+            name=config.data.source,
+            digest=dataset.fingerprint[:12],
+            source=config.data.source,
+            profile=profile,
         )
-        self._tracker.artifact(STUDY, "study.yaml", config.to_yaml().encode())
-        self._tracker.artifact(STUDY, "environment.json", json.dumps(environment(), indent=2).encode())
+        self._tracker.artifact(STUDY_RUN, "study.yaml", config.to_yaml().encode())
+        self._tracker.artifact(STUDY_RUN, "environment.json", json.dumps(environment(), indent=2).encode())
 
     def network_epoch(self, node: NetworkNode, epoch: Epoch) -> None:
         """One epoch of a teacher or an assistant."""
@@ -82,7 +86,7 @@ class Logbook:
         """Final numbers of every network (one row each, in order), and the end of its run."""
         for row, network in zip(table.to_dict("records"), networks.values(), strict=True):
             if network.error is None:
-                self._tracker.metrics(network.node.uid, _known(row, _NETWORK_METRICS))
+                self._tracker.metrics(network.node.uid, _finite_metrics(row, _NETWORK_METRICS))
                 self._close(network.node.uid, "FINISHED")
 
     def expect(self, trials: Mapping[Trial, str]) -> None:
@@ -116,7 +120,9 @@ class Logbook:
             self._open_trial(trial)
             # A number without steps is a bar in MLflow; what has a curve ends where its curve does.
             names = [name for name in _TRIAL_METRICS if name != _HEADLINE or trial.uid not in self._curves]
-            self._tracker.metrics(trial.uid, {_shown(name): value for name, value in _known(row, names).items()})
+            self._tracker.metrics(
+                trial.uid, {_metric_name(name): value for name, value in _finite_metrics(row, names).items()}
+            )
             self._tracker.tags(trial.uid, _trial_tags(row))
             self._close(trial.uid, _status(failed=bool(row["error"]), stopped=not pd.isna(row["stopped_at_epoch"])))
 
@@ -125,18 +131,18 @@ class Logbook:
 
         `num_done`: how many trials the summary rests on. A study that lacked some, and is run again, says it anew.
         """
-        self._tracker.tags(STUDY, {"mlflow.note.content": description})
-        self._tracker.metrics(STUDY, summary, step=num_done)
+        self._tracker.tags(STUDY_RUN, {"mlflow.note.content": description})
+        self._tracker.metrics(STUDY_RUN, summary, step=num_done)
         for path, data in files.items():
-            self._tracker.artifact(STUDY, path, data)
+            self._tracker.artifact(STUDY_RUN, path, data)
 
     def close(self, failed: bool) -> None:
         """The study is over."""
-        self._close(STUDY, "FAILED" if failed else "FINISHED")
+        self._close(STUDY_RUN, "FAILED" if failed else "FINISHED")
 
     def abandon(self) -> None:
         """The driver is stopping before the end: nothing is left running. The study comes first: time may be short."""
-        for uid in sorted(self._running, key=lambda uid: (uid != STUDY, uid)):
+        for uid in sorted(self._running, key=lambda uid: (uid != STUDY_RUN, uid)):
             self._close(uid, "KILLED")
 
     def _epoch(self, uid: str, epoch: Epoch, whose: str = "") -> None:
@@ -194,7 +200,7 @@ class Logbook:
         self._start(trial.uid, name, params=params, tags=tags)
 
     def _start(
-        self, uid: str, name: str, *, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = STUDY
+        self, uid: str, name: str, *, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = STUDY_RUN
     ) -> None:
         self._open.add(uid)
         self._running.add(uid)
@@ -233,17 +239,17 @@ _TRIAL_METRICS = (
 )
 
 
-def _shown(name: str) -> str:
+def _metric_name(name: str) -> str:
     """A trial's metric at MLflow, whose charts stand by name: first the student and its curves, then its weights."""
     return name if name.startswith(("student_", "train_")) else f"weights_{name}"
 
 
-def _model(model: ModelConfig) -> str:
+def _model_text(model: ModelConfig) -> str:
     """A network's model, such as `plain depth=10`."""
     return " ".join([model.name, *(f"{name}={value}" for name, value in model.options.items())])
 
 
-def _known(row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, float]:
+def _finite_metrics(row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, float]:
     """The numbers of a row that are there."""
     return {name: float(row[name]) for name in names if not pd.isna(row[name])}
 

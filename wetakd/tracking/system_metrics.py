@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
 # MLflow shows what begins so on a page of its own.
-_PREFIX = "system/"
+_METRIC_PREFIX = "system/"
 
 
 @contextmanager
@@ -25,14 +25,14 @@ def sampled(tracker: Tracker, uid: str) -> Iterator[None]:
     over = threading.Event()
 
     def keep_sampling() -> None:
-        step = tracker.next_step(uid, f"{_PREFIX}cluster_nodes")
+        step = tracker.next_step(uid, f"{_METRIC_PREFIX}cluster_nodes")
         while not over.wait(EVERY_S):
             try:
                 values = sample()
             except (ray.exceptions.RayError, ConnectionError) as error:  # the study itself says what is wrong
                 log.debug("no sample: %s", error)
                 continue
-            tracker.metrics(uid, {_PREFIX + name: value for name, value in values.items()}, step=step)
+            tracker.metrics(uid, {_METRIC_PREFIX + name: value for name, value in values.items()}, step=step)
             step += 1
 
     thread = threading.Thread(target=keep_sampling, name="wetakd-system-metrics", daemon=True)

@@ -17,12 +17,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from wetakd.common.redact import hide, scrub
+from wetakd.common.redact import redact_line, redact_uris
 from wetakd.config import StudyConfig
 from wetakd.storage.store import Store
 from wetakd.tracking.event_journal import Event, Journal
 from wetakd.tracking.mlflow_writer import MlflowWriter, asked_by
-from wetakd.tracking.tracking_uri import check, tracking_uri_of
+from wetakd.tracking.tracking_uri import check_tracking_uri, tracking_uri_of
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 CHANGED_TAG = "wetakd.changed_params"
@@ -141,7 +141,7 @@ class _Said:
         elif event.kind == "artifact":
             self.files[data["path"]] = data["blob"]
         elif event.kind in ("dataset", "model"):
-            self.things.add(_identity(event.kind, data))
+            self.things.add(_event_identity(event.kind, data))
         elif event.kind == "close":
             self.status = data["status"]
         else:
@@ -212,7 +212,7 @@ class MlflowTracker:
     def dataset(self, uid: str, *, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
         """The data set that a run uses, shown as its input."""
         short = digest[:_LONGEST_DIGEST]
-        data = {"name": name, "digest": short, "source": hide(source), "profile": dict(profile)}
+        data = {"name": name, "digest": short, "source": redact_uris(source), "profile": dict(profile)}
         self._note_once("dataset", uid, data)
 
     def artifact(self, uid: str, path: str, data: bytes) -> None:
@@ -253,7 +253,7 @@ class MlflowTracker:
         try:
             self._journal.flush()
         except OSError as error:
-            log.warning("the journal cannot be written: %s", scrub(str(error), self._storage_uri))
+            log.warning("the journal cannot be written: %s", redact_line(str(error), self._storage_uri))
             return False
         return self._writer.wait(self._journal.last, timeout_s)
 
@@ -281,7 +281,7 @@ class MlflowTracker:
         try:
             self._journal.close()
         except OSError as error:
-            log.warning("the journal cannot be written: %s", scrub(str(error), self._storage_uri))
+            log.warning("the journal cannot be written: %s", redact_line(str(error), self._storage_uri))
         self._writer.stop()
 
     def _asked(self, uid: str) -> str:
@@ -294,7 +294,7 @@ class MlflowTracker:
 
     def _note_once(self, kind: str, uid: str, data: Mapping[str, Any]) -> None:
         with self._lock:
-            if _identity(kind, data) not in self._run(uid).things:
+            if _event_identity(kind, data) not in self._run(uid).things:
                 self._note(kind, uid, data)
 
     def _note(self, kind: str, uid: str, data: Mapping[str, Any]) -> None:
@@ -308,7 +308,7 @@ def connected(config: StudyConfig, store: Store) -> Iterator[Tracker]:
         yield NullTracker()
         return
     tracking_uri = tracking_uri_of(config.mlflow.tracking_uri, store)
-    check(tracking_uri)
+    check_tracking_uri(tracking_uri)
     tracker = MlflowTracker(store, config.study.name, tracking_uri, config.mlflow.experiment, config.question)
     try:
         yield tracker
@@ -328,7 +328,7 @@ def sync(config: StudyConfig, store: Store, timeout_s: float) -> bool:
         return tracker.flush(timeout_s)
 
 
-def _identity(kind: str, data: Mapping[str, Any]) -> str:
+def _event_identity(kind: str, data: Mapping[str, Any]) -> str:
     return f"{kind}:{data['name']}:{data['digest']}:{data.get('register_as')}"
 
 
@@ -338,4 +338,4 @@ def _new(tags: Mapping[str, str], said: Mapping[str, str]) -> dict[str, str]:
 
 
 def _text(value: Any, longest: int) -> str:
-    return hide(str(value))[:longest]
+    return redact_uris(str(value))[:longest]

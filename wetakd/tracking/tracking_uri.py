@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from wetakd.common.errors import UserError
-from wetakd.common.redact import scrub, shown
+from wetakd.common.redact import redact_line, redacted
 from wetakd.storage.store import Store
 
 _FIELD = "mlflow.tracking_uri"
@@ -38,7 +38,7 @@ def sqlite_file(tracking_uri: str) -> Path | None:
     return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
 
 
-def check(tracking_uri: str) -> None:
+def check_tracking_uri(tracking_uri: str) -> None:
     """Raise UserError unless an MLflow server or database answers; a missing SQLite folder is made."""
     scheme, colon, _ = tracking_uri.partition(":")
     if scheme.startswith("databricks"):
@@ -53,11 +53,13 @@ def check(tracking_uri: str) -> None:
         _check_database(tracking_uri)
     elif scheme == "file":
         raise UserError(
-            f"{_FIELD}: {shown(tracking_uri)!r} is a folder of files, which MLflow no longer writes; "
+            f"{_FIELD}: {redacted(tracking_uri)!r} is a folder of files, which MLflow no longer writes; "
             f"use a database instead, such as {_SQLITE}runs/mlflow.db"
         )
     else:
-        raise UserError(f"{_FIELD}: {shown(tracking_uri)!r} must be http(s)://host:port, {_SQLITE}file or a database")
+        raise UserError(
+            f"{_FIELD}: {redacted(tracking_uri)!r} must be http(s)://host:port, {_SQLITE}file or a database"
+        )
 
 
 def cause(error: BaseException) -> str:
@@ -90,7 +92,7 @@ def _check_server(tracking_uri: str) -> None:
         raise silent(tracking_uri, cause(error)) from None
     if answer.status_code in (401, 403):
         raise UserError(
-            f"{_FIELD}: {shown(tracking_uri)!r} refuses us ({answer.status_code} {_excerpt(answer.text)}); set "
+            f"{_FIELD}: {redacted(tracking_uri)!r} refuses us ({answer.status_code} {_excerpt(answer.text)}); set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the server's --allowed-hosts"
         )
     if answer.status_code != 200 or not answer.text.lstrip().startswith("{"):
@@ -132,7 +134,7 @@ def _check_database(tracking_uri: str) -> None:
 def silent(tracking_uri: str, reason: str) -> UserError:
     """What to raise where there is no MLflow, with the `reason` that somebody gave, credentials and all."""
     return UserError(
-        f"{_FIELD}: {shown(tracking_uri)!r} does not answer as MLflow ({scrub(reason, tracking_uri)}); start it, "
+        f"{_FIELD}: {redacted(tracking_uri)!r} does not answer as MLflow ({redact_line(reason, tracking_uri)}); start it, "
         "correct the URI, or set mlflow.enabled: false"
     )
 

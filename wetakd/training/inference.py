@@ -15,7 +15,7 @@ from wetakd.data.transform import Transform
 from wetakd.data.views import Views, as_tensor
 from wetakd.models.evaluation_mode import evaluating
 
-_BATCH = 256
+_INFERENCE_BATCH = 256
 _CLEAN = Views(num=1, flip=False, crop_padding=0, seed=0)
 # Images of each data set by device. A process that uses several networks or views must not copy them each time.
 _RESIDENT: WeakKeyDictionary[Dataset, dict[torch.device, Tensor]] = WeakKeyDictionary()
@@ -83,9 +83,9 @@ def logits(
     # The last batch repeats its last sample. Channels-last input makes the result independent of the layout that
     # the weights happen to have in memory.
     with evaluating(model), torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for start in range(0, num, _BATCH):
-            places_B = torch.arange(start, start + _BATCH, device=sample_ids_N.device).clamp(max=num - 1)
+        for start in range(0, num, _INFERENCE_BATCH):
+            places_B = torch.arange(start, start + _INFERENCE_BATCH, device=sample_ids_N.device).clamp(max=num - 1)
             batch_BC = model(pixels.inputs(sample_ids_N[places_B], view))
-            logits_NC[start : start + _BATCH] = batch_BC[: num - start]
+            logits_NC[start : start + _INFERENCE_BATCH] = batch_BC[: num - start]
             on_step()
     return logits_NC

@@ -45,7 +45,7 @@ def load_state(model: nn.Module, state: bytes) -> None:
 
 
 @dataclass(frozen=True)
-class Learner:
+class TrainState:
     """All that changes while training: what a snapshot must hold."""
 
     model: nn.Module
@@ -62,9 +62,9 @@ class Learner:
     def restore(self, state: bytes) -> dict[str, Any]:
         """Take the state of a snapshot over; returns its facts."""
         tensors = load(state)
-        facts = _facts(state)
-        self.model.load_state_dict(_below("model.", tensors))
-        self._restore_optimizer(_below("optimizer.", tensors))
+        facts = _header_facts(state)
+        self.model.load_state_dict(_without_prefix("model.", tensors))
+        self._restore_optimizer(_without_prefix("optimizer.", tensors))
         self.scaler.load_state_dict(facts.pop("scaler"))
         return facts
 
@@ -82,7 +82,7 @@ class Learner:
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -92,7 +92,7 @@ def _pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     return save(apart, {_FACTS: json.dumps(facts, allow_nan=False)})
 
 
-def _facts(state: bytes) -> dict[str, Any]:
+def _header_facts(state: bytes) -> dict[str, Any]:
     """What `_pack` was given as `facts`, from the header: 8 bytes of length, then JSON."""
     length = int.from_bytes(state[:8], "little")
     facts: dict[str, Any] = json.loads(json.loads(state[8 : 8 + length])["__metadata__"][_FACTS])

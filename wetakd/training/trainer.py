@@ -27,7 +27,7 @@ from wetakd.training.inference import Pixels, logits
 from wetakd.training.learning_rate import learning_rate
 from wetakd.training.objective import Targets, TrainingObjective
 from wetakd.training.precision import _DTYPES, resolve_precision
-from wetakd.training.train_state import Checkpoints, Learner, load_state, state_bytes
+from wetakd.training.train_state import Checkpoints, TrainState, load_state, state_bytes
 
 __all__ = [
     "RECIPE_VERSION",
@@ -104,7 +104,7 @@ def train(
     place = torch.device(device)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     model.to(place).to(memory_format=layout)
-    learner = Learner(
+    learner = TrainState(
         model, _optimizer(model, recipe), torch.amp.GradScaler(place.type, enabled=precision == "float16")
     )
     history = _resume(learner, checkpoints, seed, world, place)
@@ -165,7 +165,7 @@ def _optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:
 
 
 def _resume(
-    learner: Learner, checkpoints: Checkpoints | None, seed: int, world: World, device: torch.device
+    learner: TrainState, checkpoints: Checkpoints | None, seed: int, world: World, device: torch.device
 ) -> list[Epoch]:
     """Take over the last checkpoint, if there is one; returns the epochs that it has done."""
     state = checkpoints.load() if checkpoints is not None and world.rank == 0 else None
@@ -197,7 +197,7 @@ def _broadcast_bytes(data: bytes | None, device: torch.device) -> bytes | None:
 class _Course:
     """One training on one worker: what stays the same from epoch to epoch."""
 
-    learner: Learner
+    learner: TrainState
     network: nn.Module
     dataset: Dataset
     pixels: Pixels

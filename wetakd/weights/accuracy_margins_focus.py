@@ -13,7 +13,7 @@ from wetakd.weights.scores import Floats
 
 SLACK = 2.0**-36
 """Far above the rounding of the bounds; a row kept in vain costs time, never exactness."""
-RIDGE = 1e-3
+COVARIANCE_RIDGE = 1e-3
 """Part of the mean variance added to every direction, so that B is well conditioned."""
 FIRST_FIT = 4
 """The balls are fitted after so many calls, and again whenever that number has grown fourfold: a fit is dear."""
@@ -56,7 +56,7 @@ class Focus:
         self._center_K = simplex_MK.mean(axis=0)
         away_MK = simplex_MK - self._center_K
         spread_KK = away_MK.T @ away_MK / len(away_MK)
-        spread_KK += (RIDGE * spread_KK.diagonal().mean() + 1e-20) * np.eye(len(spread_KK))
+        spread_KK += (COVARIANCE_RIDGE * spread_KK.diagonal().mean() + 1e-20) * np.eye(len(spread_KK))
         factor_KK = cholesky(spread_KK)
         self._inverse_KK = inv(factor_KK).T
         everything = self._balls[-1]

@@ -10,7 +10,7 @@ from wetakd.weights.strategy_interface import Found, Options, Strategy
 
 TARGET_GAP = 1e-10
 MAX_EVALUATIONS = 3000
-RIDGE = 1e-11
+HESSIAN_RIDGE = 1e-11
 """Part of the Hessian's trace added to its diagonal: identical networks make it singular."""
 
 
@@ -56,7 +56,7 @@ def minimise_quadratic(gradient_K: Floats, hessian_KK: Floats, center_K: Floats)
     for sum v = 1 only in the least-squares sense has a solution of the same direction, and that is plain NNLS.
     """
     num_networks = len(center_K)
-    ridge = RIDGE * np.trace(hessian_KK) / num_networks + np.finfo(float).tiny
+    ridge = HESSIAN_RIDGE * np.trace(hessian_KK) / num_networks + np.finfo(float).tiny
     factor_KK = np.linalg.cholesky(hessian_KK + ridge * np.eye(num_networks)).T
     target_K = factor_KK @ center_K - solve_triangular(factor_KK, gradient_K, trans="T")
     system = np.vstack([factor_KK - target_K[:, None], np.ones(num_networks)])

@@ -43,7 +43,7 @@ class Scores:
         if scores_are == "probabilities" and (mixture == "logits" or self.temperature != 1.0):
             raise UserError("mixture='logits' and a temperature other than 1 need scores_are='logits'")
         for samples, scores_KnC in self._raw_chunks():
-            _check_values(scores_KnC, scores_are, self.temperature, samples.start)
+            _check_score_values(scores_KnC, scores_are, self.temperature, samples.start)
         self.identical_networks = _identical_networks(self.scores_KNC, self.labels_N)
 
     @property
@@ -128,7 +128,7 @@ def _checked_labels(given: Any, shape: tuple[int, ...]) -> Integers:
     return labels_N.astype(np.intp, copy=False)
 
 
-def _check_values(scores_KnC: NDArray[Any], scores_are: Kind, temperature: float, start: int) -> None:
+def _check_score_values(scores_KnC: NDArray[Any], scores_are: Kind, temperature: float, start: int) -> None:
     low, high = float(scores_KnC.min()), float(scores_KnC.max())
     limit = LARGEST_LOGIT * temperature
     if not max(-low, high) <= limit:

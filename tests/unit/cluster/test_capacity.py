@@ -6,7 +6,7 @@ from wetakd.cluster import capacity
 from wetakd.cluster.capacity import Request
 from wetakd.common.errors import UserError
 from wetakd.config import PlacementConfig
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 
 
 def node(labels=None, **resources):
@@ -18,7 +18,9 @@ def _nothing_stored(network):
 
 
 def test_a_file_asks_for_each_network_and_for_one_student():
-    config = load(None, ["assistants.ta4.workers=[2, 5]", "assistants.ta6.workers=3", "student.placement={cpus: 2}"])
+    config = load_study_file(
+        None, ["assistants.ta4.workers=[2, 5]", "assistants.ta6.workers=3", "student.placement={cpus: 2}"]
+    )
     asked = {request.field: (request.workers, request.asked) for request in capacity.requests(config)}
     assert asked == {
         "teacher.placement": (1, {"CPU": 1}),
@@ -62,7 +64,7 @@ def two_nodes(monkeypatch):
 )
 def test_what_a_node_holds_needs_no_word(change):
     said = []
-    capacity.check(load(None, [change]), said.append, _nothing_stored)
+    capacity.check_capacity(load_study_file(None, [change]), said.append, _nothing_stored)
     assert said == []
 
 
@@ -84,28 +86,30 @@ def test_what_a_node_holds_needs_no_word(change):
 )
 def test_what_no_node_can_hold_is_refused_in_one_line(change, line):
     with pytest.raises(UserError) as refused:
-        capacity.check(load(None, [change]), print, _nothing_stored)
+        capacity.check_capacity(load_study_file(None, [change]), print, _nothing_stored)
     assert str(refused.value).startswith(line)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.usefixtures("two_nodes")
 def test_a_network_that_is_stored_needs_nothing_of_the_cluster():
-    config = load(None, ["teacher.placement={gpus: 2}", "assistants.ta6.placement={resources: {spot: 1}}"])
+    config = load_study_file(None, ["teacher.placement={gpus: 2}", "assistants.ta6.placement={resources: {spot: 1}}"])
     said = []
-    capacity.check(config, said.append, lambda network: network in ("teacher", "ta6"))
+    capacity.check_capacity(config, said.append, lambda network: network in ("teacher", "ta6"))
     assert said == []
     with pytest.raises(UserError, match=r"^assistants\.ta6\.placement: "):
-        capacity.check(config, said.append, lambda network: network == "teacher")
+        capacity.check_capacity(config, said.append, lambda network: network == "teacher")
     with pytest.raises(UserError, match=r"^student\.placement: "):
-        capacity.check(load(None, ["student.placement={gpus: 2}"]), said.append, lambda network: True)
+        capacity.check_capacity(
+            load_study_file(None, ["student.placement={gpus: 2}"]), said.append, lambda network: True
+        )
 
 
 @pytest.mark.usefixtures("two_nodes")
 def test_workers_of_one_network_must_fit_together():
-    config = load(None, ["assistants.ta6.workers=4", "assistants.ta6.placement={cpus: 3}"])
+    config = load_study_file(None, ["assistants.ta6.workers=4", "assistants.ta6.placement={cpus: 3}"])
     with pytest.raises(UserError, match=r"^assistants\.ta6\.placement: 4 worker\(s\) of 3 CPU"):
-        capacity.check(config, print, _nothing_stored)
+        capacity.check_capacity(config, print, _nothing_stored)
 
 
 @pytest.mark.usefixtures("two_nodes")
@@ -114,11 +118,11 @@ def test_where_the_cluster_grows_it_waits_unless_the_autoscaler_says_never(monke
     never = {"student.placement"}
     monkeypatch.setattr(capacity, "_impossible", lambda missing: [r for r in missing if r.field in never])
     said = []
-    config = load(None, ["teacher.placement={cpus: 16}"])
-    capacity.check(config, said.append, _nothing_stored)
+    config = load_study_file(None, ["teacher.placement={cpus: 16}"])
+    capacity.check_capacity(config, said.append, _nothing_stored)
     assert said == ["waiting   teacher.placement asks for 1 x 16 CPU: the cluster must grow first"]
     with pytest.raises(UserError, match="and its autoscaler has none for it"):
-        capacity.check(load(None, ["student.placement={cpus: 64}"]), said.append, _nothing_stored)
+        capacity.check_capacity(load_study_file(None, ["student.placement={cpus: 64}"]), said.append, _nothing_stored)
 
 
 def test_a_request_is_shown_with_its_labels():

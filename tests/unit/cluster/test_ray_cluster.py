@@ -13,7 +13,7 @@ from wetakd.cluster.task_options import check_placement, task_options
 from wetakd.cluster.worker_group_slots import Slots
 from wetakd.common.errors import UserError
 from wetakd.config import ModelConfig, NetworkConfig, PlacementConfig
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 
 
 def network(workers=1, **placement) -> NetworkConfig:
@@ -39,8 +39,8 @@ def test_workers_needed_at_least(workers, expected):
 
 
 def test_only_files_with_worker_groups_need_the_dashboard():
-    assert not ray_cluster.uses_worker_groups(load(None))
-    assert ray_cluster.uses_worker_groups(load(None, ["assistants.ta4.workers=1"]))
+    assert not ray_cluster.uses_worker_groups(load_study_file(None))
+    assert ray_cluster.uses_worker_groups(load_study_file(None, ["assistants.ta4.workers=1"]))
 
 
 def test_switches_of_the_user_stand(monkeypatch):

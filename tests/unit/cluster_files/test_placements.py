@@ -18,7 +18,7 @@ from tests.unit.cluster_files.cluster_files import (
 )
 from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.config import PlacementConfig, StudyConfig
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 
 
 def holds(group: dict[str, Any], placement: PlacementConfig) -> bool:
@@ -41,7 +41,7 @@ def check_fits(config: StudyConfig, name: str) -> None:
 @pytest.mark.parametrize("study", ["cifar10", "cifar10-paper", "cifar100", "digits"])
 def test_a_shipped_study_fits_the_clouds_and_kubernetes_as_it_stands_and_with_the_readmes_placement(study: str) -> None:
     file = ROOT / "jobs" / f"{study}.yaml"
-    as_it_stands, placed = load(file), load(file, readme_placement("AWS"))
+    as_it_stands, placed = load_study_file(file), load_study_file(file, readme_placement("AWS"))
     assert {network.placement.gpus for network in placed.networks.values()} == {1}
     for name in ("aws", "gcp", "kubernetes"):
         for block in (*as_it_stands.networks.values(), as_it_stands.student):
@@ -58,7 +58,7 @@ def submitted(section: str) -> str:
 @pytest.mark.parametrize("section", ["One machine", "AWS", "Your own machines", "Kubernetes"])
 def test_no_command_of_the_readme_submits_images_that_only_this_machine_has(section: str) -> None:
     command = submitted(section)
-    config = load(ROOT / shlex.split(command)[2], overrides(command))
+    config = load_study_file(ROOT / shlex.split(command)[2], overrides(command))
     if config.data.source == "parquet":
         paths = [*config.data.train, *(config.data.test or ())]
         assert len(paths) == 2
@@ -80,7 +80,7 @@ def test_the_readme_makes_the_namespace_once_and_deletes_it_once() -> None:
 
 
 def test_the_readmes_placement_of_digits_fits_one_machine() -> None:
-    check_fits(load(None, readme_placement("One machine")), "one-machine")
+    check_fits(load_study_file(None, readme_placement("One machine")), "one-machine")
 
 
 def test_the_job_manifest_runs_a_shipped_study_on_the_groups_of_the_cluster() -> None:
@@ -91,7 +91,7 @@ def test_the_job_manifest_runs_a_shipped_study_on_the_groups_of_the_cluster() ->
     program, script, study = shlex.split(entry)[:3]
     assert program == "python"
     assert (ROOT / script).is_file()
-    config = load(ROOT / study, overrides(entry))
+    config = load_study_file(ROOT / study, overrides(entry))
     assert config.data.source == "cifar10"
     check_fits(config, "kubernetes")
 

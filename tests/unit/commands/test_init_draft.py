@@ -17,7 +17,7 @@ from wetakd.commands import init_draft
 from wetakd.commands.main import commands
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.stages import steps
 from wetakd.storage.store import Store
 
@@ -105,7 +105,7 @@ def test_what_it_writes_is_valid_and_reads_the_images(case: str, file: str, size
     told = init(*lay(case))
     assert told.exit_code == 0, told.exception
     assert told.output.endswith(f"Next: wetakd plan {file}\n")
-    config = load(file)
+    config = load_study_file(file)
     assert config.study.name == Path(file).stem
     assert config.transform.size == size
     assert (config.splits.test is None) == has_test
@@ -129,7 +129,7 @@ def test_a_path_with_signs_of_yaml_in_it_stays_what_it_is() -> None:
     folder("a: #b'\"{c}")
     told = init("a: #b'\"{c}", "--name", "odd", "--yes")
     assert told.exit_code == 0, told.exception
-    assert load("odd.yaml").data.train == "a: #b'\"{c}"  # type: ignore[union-attr]
+    assert load_study_file("odd.yaml").data.train == "a: #b'\"{c}"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

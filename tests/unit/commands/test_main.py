@@ -20,8 +20,8 @@ from PIL import Image
 from tests.unit.results.test_failure_counts import broken as without_networks
 from tests.unit.results.test_failure_counts import shared
 from wetakd.commands import main, run, study_commands
-from wetakd.config.study_file import embedded_study, load
-from wetakd.report.report import build
+from wetakd.config.study_file import embedded_study, load_study_file
+from wetakd.report.report import build_report
 from wetakd.results.stored_results import Results
 from wetakd.study import StudyResult
 
@@ -278,8 +278,8 @@ def test_the_next_command_can_be_typed_as_it_stands(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("WETAKD_STORAGE", raising=False)
     monkeypatch.setattr(sys, "argv", [".venv/bin/wetakd", "run"])
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run._next("ui", load(None)) == ".venv/bin/wetakd ui digits"
-    elsewhere = load(None, ["storage=/my data/runs"])
+    assert run._next("ui", load_study_file(None)) == ".venv/bin/wetakd ui digits"
+    elsewhere = load_study_file(None, ["storage=/my data/runs"])
     assert run._next("export", elsewhere) == ".venv/bin/wetakd export digits --storage '/my data/runs'"
     monkeypatch.setenv("WETAKD_STORAGE", "/my data/runs")
     monkeypatch.setattr(sys, "argv", ["jobs/study.py"])
@@ -294,6 +294,6 @@ def test_the_next_command_can_be_typed_as_it_stands(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_the_closing_lines_count_networks_and_distinct_students(results: Results, says: str) -> None:
-    result = StudyResult(results, build(results), tracked=True, seconds=1.0)
-    assert says in run._closing_lines(load(None), result)
+    result = StudyResult(results, build_report(results), tracked=True, seconds=1.0)
+    assert says in run._closing_lines(load_study_file(None), result)
     assert result.exit_code == 1

@@ -16,7 +16,7 @@ from wetakd.commands.shipping import Formats
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check
+from wetakd.config.study_file import check_tree
 from wetakd.data.views import Views
 from wetakd.export.shipped_student import load_student
 from wetakd.stages import steps, training_job
@@ -26,7 +26,7 @@ from wetakd.training.inference import predict
 
 RECIPE = {"epochs": 1, "batch_size": 64, "lr": 0.05, "precision": "float32"}
 NET = {"model": {"name": "plain", "options": {"depth": 2}}, "recipe": RECIPE}
-CONFIG = check(
+CONFIG = check_tree(
     {
         "study": {"name": "made-up", "pool": ["ta8", "ta6", "ta4"]},
         "data": {"source": "digits", "max_train_images": 400},
@@ -61,7 +61,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
         store_uri=store.uri,
         checkpoint_s=1000.0,
     )
-    list(training_job.run(job, dataset))
+    list(training_job.run_job(job, dataset))
     results.write(store)
     return store
 

@@ -14,7 +14,7 @@ from wetakd.common.output import READER_LEFT, GuardedStream, optional
 from wetakd.common.progress import LineReporter, TerminalReporter
 from wetakd.config.study_file import embedded_study, stamped
 from wetakd.plan.references import RECORD
-from wetakd.report.report import build
+from wetakd.report.report import build_report
 from wetakd.results.stored_results import Results
 from wetakd.storage.store import Store
 
@@ -171,6 +171,6 @@ for wanted in (40, 100, 300):
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert told.stderr.split() == ["80", "40", "100", "300"]
-    report = build(Results.read(Store(str(stored / "runs")), "digits"))
+    report = build_report(Results.read(Store(str(stored / "runs")), "digits"))
     widths = {wanted: max(map(len, report.text_of_width(wanted).splitlines())) for wanted in (40, 100, 300)}
     assert widths == {40: 80, 100: 100, 300: 120}

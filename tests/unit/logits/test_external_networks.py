@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tests.unit import tiny
 from wetakd.common.errors import UserError
 from wetakd.config import NetworkConfig, StudyConfig
-from wetakd.config.study_file import check
+from wetakd.config.study_file import check_tree
 from wetakd.logits import external_networks, logit_cache
 from wetakd.plan.study_plan import Plan
 from wetakd.stages import training_job
@@ -42,7 +42,7 @@ def study(**blocks: Any) -> StudyConfig:
         "assistants": {"first": NET, "second": NET},
         "student": NET,
     }
-    return check(tree | blocks)
+    return check_tree(tree | blocks)
 
 
 def from_checkpoint(path: Path) -> NetworkConfig:
@@ -68,7 +68,7 @@ def test_a_checkpoint_is_committed_with_its_very_weights(kind: str, tmp_path: Pa
     else:
         torch.save(state if kind == "state_dict" else {"epoch": 3, "state_dict": state}, path)
     store = Store(str(tmp_path / "runs"))
-    external_networks.adopt(store, "networks/one", from_checkpoint(path), DATA, "teacher")
+    external_networks.commit_external(store, "networks/one", from_checkpoint(path), DATA, "teacher")
     manifest = store.find_intact("networks/one")
     assert manifest is not None
     assert manifest.facts["epochs"] == []
@@ -90,7 +90,7 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("trap.pkl").write_bytes(pickle.dumps(Trap()))
     for name in ("trap.pt", "trap.pkl"):
         with pytest.raises(UserError, match=r"^teacher\.checkpoint: .* is neither safetensors nor a state_dict"):
-            external_networks.check(from_checkpoint(Path(name)), DATA, 1, "teacher")
+            external_networks.check_external(from_checkpoint(Path(name)), DATA, 1, "teacher")
     assert not Path("sprung").exists()
 
 
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_does_not_fit_is_told_in_one_line(tmp_path: Path) -> N
         ("no.pt", "No such"),
     ):
         with pytest.raises(UserError, match=rf"^assistants\.first\.checkpoint: '.*{name}' .*{says}") as told:
-            external_networks.check(from_checkpoint(tmp_path / name), DATA, 1, "first")
+            external_networks.check_external(from_checkpoint(tmp_path / name), DATA, 1, "first")
         assert "\n" not in str(told.value)
 
 
@@ -203,17 +203,17 @@ def test_a_damaged_checkpoint_is_one_line(legacy: bool, tmp_path: Path) -> None:
     for content in (b"\x80\x02.", *bent(path.read_bytes(), 100)):
         path.write_bytes(content)
         with contextlib.suppress(UserError):
-            external_networks.check(from_checkpoint(path), DATA, 1, "teacher")
+            external_networks.check_external(from_checkpoint(path), DATA, 1, "teacher")
     for other in ({0: torch.zeros(1)}, torch.zeros(3), {}):
         torch.save(other, path)
         with pytest.raises(UserError, match="holds no state_dict"):
-            external_networks.check(from_checkpoint(path), DATA, 1, "teacher")
+            external_networks.check_external(from_checkpoint(path), DATA, 1, "teacher")
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npy")
     with pytest.raises(UserError, match=r"^teacher\.logits: '[^']*pipe\.npy' is no file$"):
-        external_networks.check(from_logits(tmp_path / "pipe.npy"), DATA, 1, "teacher")
+        external_networks.check_external(from_logits(tmp_path / "pipe.npy"), DATA, 1, "teacher")
 
 
 def test_the_key_follows_the_content_of_the_file_and_not_its_name(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_the_record_of_a_study_with_networks_from_elsewhere_reads_back() -> None
         teacher={"logits": "a.npy", "trained_on": "unknown"},
         assistants={"first": NET, "second": NET | {"checkpoint": "b.pt", "trained_on": "fit"}},
     )
-    assert check(yaml.safe_load(config.to_yaml())) == config
+    assert check_tree(yaml.safe_load(config.to_yaml())) == config
     assert config.teachers_of("second") == ()
     assert config.teachers_of("first") == ("teacher",)
 

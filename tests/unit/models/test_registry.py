@@ -9,7 +9,7 @@ from wetakd.common.user_functions import source_digest
 from wetakd.config import ModelConfig
 from wetakd.models.cost import InputShape, cost
 from wetakd.models.evaluation_mode import evaluating
-from wetakd.models.registry import RESNET_DEPTHS, WIDE_DEPTHS, build
+from wetakd.models.registry import RESNET_DEPTHS, WIDE_DEPTHS, build_model
 from wetakd.models.training_check import check_training
 from wetakd.training.train_state import state_bytes
 
@@ -18,7 +18,7 @@ DIGIT = tiny.SHAPE
 
 
 def make(name, shape=COLOUR, num_classes=10, seed=0, field="model", **options):
-    return build(ModelConfig(name=name, options=options), shape, num_classes, seed, field=field)
+    return build_model(ModelConfig(name=name, options=options), shape, num_classes, seed, field=field)
 
 
 def num_parameters(module):
@@ -279,7 +279,7 @@ def test_torchvision_networks_with_auxiliary_heads_return_logits_alone():
 def test_a_mistake_is_one_line_that_begins_with_the_field(name, options, starts, holds):
     field = "assistants.ta8.model"
     with pytest.raises(UserError) as caught:
-        build(ModelConfig(name=name, options=options), DIGIT, 10, seed=0, field=field)
+        build_model(ModelConfig(name=name, options=options), DIGIT, 10, seed=0, field=field)
     message = str(caught.value)
     assert message.startswith(field + starts)
     assert holds in message

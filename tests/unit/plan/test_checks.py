@@ -7,7 +7,7 @@ from torch import nn
 
 from tests.unit import tiny
 from wetakd.common.errors import UserError
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.models.registry import new_model
 from wetakd.plan.checks import check_models
 from wetakd.plan.study_plan import Plan
@@ -28,7 +28,7 @@ def uncountable(num_classes):
 
 @pytest.mark.parametrize("network", ["teacher", "assistants.ta8", "student"])
 def test_a_network_whose_cost_cannot_be_determined_is_refused(network, tmp_path):
-    config = load(None, [f"{network}.model={{name: '{__name__}:uncountable'}}"])
+    config = load_study_file(None, [f"{network}.model={{name: '{__name__}:uncountable'}}"])
     with pytest.raises(UserError, match=rf"^{network}\.model: .* cannot be counted: NotImplementedError"):
         check_models(config, tiny.dataset(), Plan(config, tiny.dataset()), Store(str(tmp_path)))
 
@@ -36,17 +36,17 @@ def test_a_network_whose_cost_cannot_be_determined_is_refused(network, tmp_path)
 def test_so_is_an_imported_one(tmp_path):
     data = tiny.dataset()
     model = f"{{name: '{__name__}:uncountable'}}"
-    config = load(None, [f"teacher.model={model}"])
+    config = load_study_file(None, [f"teacher.model={model}"])
     save_file(new_model(config.teacher.model, data, 0).state_dict(), tmp_path / "teacher.safetensors")
     teacher = f"{{model: {model}, checkpoint: {tmp_path}/teacher.safetensors, trained_on: train}}"
-    config = load(None, [f"teacher={teacher}"])
+    config = load_study_file(None, [f"teacher={teacher}"])
     with pytest.raises(UserError, match=r"^teacher\.model: .* cannot be counted: NotImplementedError"):
         check_models(config, data, Plan(config, data), Store(str(tmp_path)))
 
 
 def test_float16_on_a_cpu_is_refused_unless_the_network_is_stored(tmp_path):
     data, store = tiny.dataset(), Store(str(tmp_path))
-    config = load(None, ["assistants.ta6.recipe.precision=float16", "study.replicates=2"])
+    config = load_study_file(None, ["assistants.ta6.recipe.precision=float16", "study.replicates=2"])
     plan = Plan(config, data)
     for replicate in range(2):
         for kind in ("networks", "bank"):

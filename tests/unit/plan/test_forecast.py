@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.tiny import dataset
 from wetakd.config import ViewsConfig
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.models.registry import new_model
@@ -16,7 +16,7 @@ from wetakd.storage.store import Store
 
 
 def plan(*overrides: str) -> Plan:
-    return Plan(load(None, overrides), dataset())
+    return Plan(load_study_file(None, overrides), dataset())
 
 
 def test_the_forecast_of_the_bank_is_what_a_bank_takes(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from tests.unit.tables import simulated
 from tests.unit.tiny import dataset
 from wetakd.common.errors import UserError
-from wetakd.config.study_file import load, stamped
-from wetakd.plan.orphans import refuse
-from wetakd.plan.references import remember
+from wetakd.config.study_file import load_study_file, stamped
+from wetakd.plan.orphans import find_orphans
+from wetakd.plan.references import record_references
 from wetakd.plan.stored_studies import config_of, studies
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.results.findings import find
@@ -22,7 +22,7 @@ from wetakd.storage.stored_checkpoints import StoredCheckpoints
 
 
 def plan(*overrides: str) -> Plan:
-    return Plan(load(None, overrides), dataset())
+    return Plan(load_study_file(None, overrides), dataset())
 
 
 def test_what_a_study_refers_to_is_kept_and_the_rest_is_refuse(tmp_path: Path) -> None:
@@ -32,20 +32,20 @@ def test_what_a_study_refers_to_is_kept_and_the_rest_is_refuse(tmp_path: Path) -
         store.commit(f"networks/{node.key}", {"weights.safetensors": b"weights"}, {})
     store.commit("students/known", {}, {})
     store.commit("students/unknown", {}, {})
-    remember(store, kept, ["known"])
-    found = {item.path for item in refuse(store)}
+    record_references(store, kept, ["known"])
+    found = {item.path for item in find_orphans(store)}
     assert found == {f"networks/{node.key}" for node in old.nodes} | {"students/unknown"}
 
 
 def test_a_start_of_an_interrupted_study_forgets_none_of_its_students(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan()
     students = ["one", "two", "three"]
-    remember(store, study)
-    remember(store, study, students)
+    record_references(store, study)
+    record_references(store, study, students)
     for key in students:
         store.commit(f"students/{key}", {}, {})
-    remember(store, study)  # the next start
-    assert list(refuse(store)) == []
+    record_references(store, study)  # the next start
+    assert list(find_orphans(store)) == []
 
 
 def test_a_start_after_the_list_was_damaged_finds_the_students_whose_weights_are_known(tmp_path: Path) -> None:
@@ -56,18 +56,18 @@ def test_a_start_after_the_list_was_damaged_finds_the_students_whose_weights_are
     keys = {study.student(trial, control_weights(trial)).key for trial in controls}
     for key in keys:
         store.commit(f"students/{key}", {}, {})
-    remember(store, study)
-    assert list(refuse(store)) == []
+    record_references(store, study)
+    assert list(find_orphans(store)) == []
 
 
 def test_a_revised_study_needs_what_its_new_file_needs(tmp_path: Path) -> None:
     store, old, new = Store(str(tmp_path)), plan(), plan("teacher.recipe.lr=0.5")
-    remember(store, old, ["old"])
+    record_references(store, old, ["old"])
     for node in (*old.nodes, *new.nodes):
         store.commit(f"networks/{node.key}", {}, {})
     store.commit("students/old", {}, {})
-    remember(store, new, replace=True)
-    found = {item.path for item in refuse(store)}
+    record_references(store, new, replace=True)
+    found = {item.path for item in find_orphans(store)}
     assert found == {f"networks/{node.key}" for node in old.nodes} | {"students/old"}
 
 
@@ -82,35 +82,35 @@ def test_what_is_newer_than_a_study_that_runs_is_kept(tmp_path: Path) -> None:
     with Lease(store, "studies/digits/lease.json"):
         store.commit("students/new", {}, {})
         store.commit("failures/students/new", {}, {})
-        assert [item.path for item in refuse(store)] == ["networks/old", "students/old"]
-    assert sorted(item.path for item in refuse(store)) == sorted(made)
+        assert [item.path for item in find_orphans(store)] == ["networks/old", "students/old"]
+    assert sorted(item.path for item in find_orphans(store)) == sorted(made)
 
 
 def test_temporary_folders_of_a_killed_driver_are_refuse_and_those_of_a_live_one_are_not(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.write("studies/digits/tmp/wetakd-killed/file", b"four")
     with Lease(store, "studies/digits/lease.json"):
-        assert list(refuse(store)) == []
-    assert [(item.path, item.size) for item in refuse(store)] == [("studies/digits/tmp/wetakd-killed", 4)]
+        assert list(find_orphans(store)) == []
+    assert [(item.path, item.size) for item in find_orphans(store)] == [("studies/digits/tmp/wetakd-killed", 4)]
 
 
 def test_checkpoints_of_pruned_students_are_refuse_once_the_study_has_ended(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan()
-    remember(store, study, ["done", "pruned"])
+    record_references(store, study, ["done", "pruned"])
     store.commit("students/done", {}, {})
     StoredCheckpoints.at(store, "students/pruned").save(b"state")
-    assert list(refuse(store)) == []
-    remember(store, study, ["done"], replace=True)  # what the results need
-    assert [item.path for item in refuse(store)] == ["students/pruned"]
+    assert list(find_orphans(store)) == []
+    record_references(store, study, ["done"], replace=True)  # what the results need
+    assert [item.path for item in find_orphans(store)] == ["students/pruned"]
 
 
 def test_two_studies_keep_what_either_needs(tmp_path: Path) -> None:
     store, one, two = Store(str(tmp_path)), plan(), plan("study.name=two", "teacher.recipe.lr=0.5")
     for node in (*one.nodes, *two.nodes):
         store.commit(f"networks/{node.key}", {}, {})
-    remember(store, one)
-    remember(store, two)
-    assert list(refuse(store)) == []
+    record_references(store, one)
+    record_references(store, two)
+    assert list(find_orphans(store)) == []
 
 
 def test_searches_of_a_study_are_kept(tmp_path: Path) -> None:
@@ -118,20 +118,20 @@ def test_searches_of_a_study_are_kept(tmp_path: Path) -> None:
     searches = {study.search(trial).key for trial in study.trials if trial.arm.is_searched}
     for key in (*searches, study.contributions_key(0)):
         store.commit(f"searches/{key}", {}, {})
-    remember(store, study)
-    assert list(refuse(store)) == []
+    record_references(store, study)
+    assert list(find_orphans(store)) == []
 
 
 def test_a_study_without_a_summary_has_only_begun(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     assert studies(store) == []
-    remember(store, plan())
+    record_references(store, plan())
     assert [(entry.name, entry.state, entry.winner) for entry in studies(store)] == [("digits", "begun", "")]
 
 
 def test_a_damaged_list_of_references_deletes_nothing(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    remember(store, plan())
+    record_references(store, plan())
     whole = store.read_file("studies/digits/addresses.json") or b""
     key = plan().nodes[0].key.encode()
     store.write("studies/digits/study.yaml", b"of a study that has begun")
@@ -141,7 +141,7 @@ def test_a_damaged_list_of_references_deletes_nothing(tmp_path: Path) -> None:
         else:
             store.write("studies/digits/addresses.json", damaged)
         with pytest.raises(UserError, match="missing or damaged"):
-            list(refuse(store))
+            list(find_orphans(store))
 
 
 def test_a_study_with_damaged_results_is_listed_as_torn(tmp_path: Path) -> None:
@@ -194,10 +194,10 @@ def test_unfinished_writes_and_folders_of_dead_worker_groups_are_refuse_once_the
     names = ["studies/digits/.trials.parquet.0a1b2c3d.part", "train/key-0a1b2c3d/state.json"]
     for name in (*names, "studies/digits/report.txt"):
         store.write(name, b"x")
-    assert list(refuse(store)) == []
+    assert list(find_orphans(store)) == []
     for path in tmp_path.rglob("*"):
         os.utime(path, (0, 0))
-    assert [item.path for item in refuse(store)] == names
+    assert [item.path for item in find_orphans(store)] == names
 
 
 def test_a_finished_study_names_its_winner_as_its_report_does(tmp_path: Path) -> None:

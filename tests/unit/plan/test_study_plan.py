@@ -8,13 +8,13 @@ import yaml
 from tests.unit.tiny import dataset
 from wetakd.common.canonical_json import seed_of
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check, embedded_study, load
+from wetakd.config.study_file import check_tree, embedded_study, load_study_file
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import Arm, Trial
 
 
 def plan(*overrides: str) -> Plan:
-    return Plan(load(None, overrides), dataset())
+    return Plan(load_study_file(None, overrides), dataset())
 
 
 def keys(*overrides: str) -> dict[str, str]:
@@ -98,7 +98,7 @@ def test_an_assistant_changes_alone() -> None:
 def test_the_data_stands_in_every_key() -> None:
     from dataclasses import replace
 
-    config = load(None)
+    config = load_study_file(None)
     other = Plan(config, replace(dataset(), fingerprint="other"))
     assert not {node.key for node in other.nodes} & {node.key for node in Plan(config, dataset()).nodes}
 
@@ -128,7 +128,7 @@ def swept(**sweep: Any) -> StudyConfig:
     tree = yaml.safe_load(embedded_study())
     tree["study"]["sweep"] = {f"student.{field.replace('__', '.')}": values for field, values in sweep.items()}
     tree["study"]["sweep_samples"] = 3
-    return check(tree)
+    return check_tree(tree)
 
 
 def test_a_sweep_multiplies_grids_with_draws() -> None:

@@ -14,7 +14,7 @@ from tests.unit.tables import point, replaced, simulated
 from wetakd.plan.trials import Arm, Trial
 from wetakd.report import figures, plot_style
 from wetakd.report.learning_curves import curves_of, student_uids, trial_uid
-from wetakd.results.arms import collect
+from wetakd.results.arms import collect_arms
 
 
 def texts(figure: Figure) -> str:
@@ -27,7 +27,7 @@ def test_every_seed_is_drawn() -> None:
     results = simulated(num_seeds=4, subsets=[("ta8", "ta6", "ta4")])
     axes = figures.figure_students(results).axes[0]
     rings = sum(len(np.asarray(collection.get_offsets())) for collection in axes.collections if _is_rings(collection))
-    assert rings == 4 * len(collect(results.trials).best)
+    assert rings == 4 * len(collect_arms(results.trials).best)
 
 
 def _is_rings(collection: object) -> bool:
@@ -92,7 +92,7 @@ def test_a_shared_student_has_its_curve_in_every_arm() -> None:
         trials.loc[shared, "student_key"] = keys["de", 3, seed]
     curves = results.curves[~results.curves["uid"].str.startswith("trial:convex ta8+ta6+ta4:")]
     results = replaced(type(results)(**{**results.__dict__, "curves": curves}), trials)
-    arm = collect(trials).find("convex", results.pool)
+    arm = collect_arms(trials).find("convex", results.pool)
     assert arm is not None
     assert curves_of(arm, results, student_uids(results)).shape == (3, 8)
 

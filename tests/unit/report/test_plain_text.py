@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.unit.tables import simulated
 from wetakd.common.number_format import percent
 from wetakd.report.estimate_format import difference, mean_and_width
-from wetakd.report.plain_text import MOST_ROWS, WIDEST, WIDTH, terminal_text
+from wetakd.report.plain_text import MOST_ROWS, TERMINAL_WIDTH, WIDEST, terminal_text
 from wetakd.results.findings import Findings, Row, find
-from wetakd.results.labels import shown_name
+from wetakd.results.labels import display_name
 from wetakd.results.statistics import Estimate
 
 FOUND = find(simulated(num_seeds=2, subsets=[("ta8", "ta6", "ta4"), ("ta8", "ta6")]))
@@ -57,7 +57,7 @@ def numbers_pattern(row: Row) -> str:
     return r"\s+".join(re.escape(cell) for cell in cells(row)) + "$"
 
 
-@pytest.mark.parametrize("width", [WIDTH, WIDEST])
+@pytest.mark.parametrize("width", [TERMINAL_WIDTH, WIDEST])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_columns_never_touch(width: int, data: st.DataObject) -> None:
@@ -86,7 +86,7 @@ def test_columns_never_touch(width: int, data: st.DataObject) -> None:
         assert any(re.fullmatch(pattern, line) for line in lines), (pattern, lines)
 
 
-@pytest.mark.parametrize("width", [WIDTH, WIDEST])
+@pytest.mark.parametrize("width", [TERMINAL_WIDTH, WIDEST])
 def test_large_differences_keep_their_distance(width: int) -> None:
     """The case from a study: a difference of twenty characters touched the column before it."""
     row = next(row for row in FOUND.rows if row.arm.strategy == "de" and len(row.arm.assistants) == 3)
@@ -96,23 +96,23 @@ def test_large_differences_keep_their_distance(width: int) -> None:
     assert "DE" in text
 
 
-@pytest.mark.parametrize("width", [WIDTH, WIDEST])
+@pytest.mark.parametrize("width", [TERMINAL_WIDTH, WIDEST])
 def test_a_long_label_is_whole(width: int) -> None:
     row = next(row for row in FOUND.rows if row.arm.strategy == "de" and len(row.arm.assistants) == 2)
     named = replace(row.arm, strategy=LONG, assistants=("teacher-large", "assistant-of-medium-size"))
     text = " ".join(" ".join(table_of(with_rows([replace(row, arm=named)]), width)).split())
-    assert f"{shown_name(LONG)} teacher-large+assistant-of-medium-size" in text
+    assert f"{display_name(LONG)} teacher-large+assistant-of-medium-size" in text
     assert "…" not in text
 
 
 def test_an_ordinary_row_takes_one_line_with_its_label() -> None:
-    lines = table_of(FOUND, WIDTH)
+    lines = table_of(FOUND, TERMINAL_WIDTH)
     for row in FOUND.rows[:MOST_ROWS]:
         if row.arm.strategy in ("none", "teacher"):
-            (line,) = [line for line in lines if line[2:].startswith(shown_name(row.arm.strategy))]
+            (line,) = [line for line in lines if line[2:].startswith(display_name(row.arm.strategy))]
             assert mean_and_width(row.accuracy, 1) in line
 
 
 def test_a_wider_terminal_gives_labels_more_room() -> None:
     assert {len(line) for line in table_of(FOUND, WIDEST) if set(line) == {"-"}} == {WIDEST}
-    assert {len(line) for line in table_of(FOUND, WIDTH) if set(line) == {"-"}} == {WIDTH}
+    assert {len(line) for line in table_of(FOUND, TERMINAL_WIDTH) if set(line) == {"-"}} == {TERMINAL_WIDTH}

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.results.test_arms import share_students
 from tests.unit.tables import point, replaced, simulated
 from wetakd.report.markdown import MOST_CHARACTERS
-from wetakd.report.report import Report, build
+from wetakd.report.report import Report, build_report
 from wetakd.results.stored_results import Results
 
 
@@ -36,12 +36,12 @@ def studies() -> Iterator[tuple[str, Results]]:
 
 @pytest.fixture(scope="module", params=list(studies()), ids=lambda param: param[0])
 def report(request: pytest.FixtureRequest) -> Report:
-    return build(request.param[1])
+    return build_report(request.param[1])
 
 
 @pytest.fixture(scope="module")
 def plain() -> Report:
-    return build(simulated(num_seeds=2, effects={"de": 0.05}))
+    return build_report(simulated(num_seeds=2, effects={"de": 0.05}))
 
 
 class TestEveryStudy:
@@ -105,7 +105,7 @@ def test_files_are_complete_and_the_markdown_finds_its_pictures(plain: Report) -
 def test_names_are_escaped() -> None:
     results = simulated(pool=("ta6",), num_seeds=1, study="a<b>&c")
     errors = ["<script>|", *[None] * (len(results.trials) - 1)]
-    report = build(replaced(results, results.trials.assign(error=errors)))
+    report = build_report(replaced(results, results.trials.assign(error=errors)))
     assert "<script>" not in report.html
     assert "a&lt;b&gt;&amp;c" in report.html
     assert "<script>\\|" in report.markdown
@@ -126,7 +126,7 @@ def test_the_winner_is_always_in_sight() -> None:
     chosen = (trials["strategy"] == "greedy") & (trials["assistants"].map(tuple) == ("ta8", "ta6"))
     trials.loc[chosen, "student_choose_accuracy"] = 0.999
     trials.loc[chosen, "student_test_accuracy"] = 0.1
-    text = build(replaced(results, trials)).text
+    text = build_report(replaced(results, trials)).text
     assert "* greedy ta8+ta6 " in text
     assert "more stand in report.md" in text
 
@@ -136,7 +136,7 @@ def test_the_same_students_are_named() -> None:
     pairs = [("convex", "de", ("ta8", "ta6", "ta4")), ("greedy", "uniform", ("ta8", "ta6"))]
     for strategy, like, assistants in pairs:
         results = replaced(results, share_students(results.trials, strategy, like=like, assistants=assistants))
-    lines = build(results).text.splitlines()
+    lines = build_report(results).text.splitlines()
     same = {line[:24].strip(): line[35:55] for line in lines if "= " in line[35:55]}
     # Within the group of the whole pool the strategy says enough; a space keeps it from the accuracy.
     assert same == {"convex": f"{'= DE':>20}", "greedy ta8+ta6": f"{'= uniform ta8+ta6':>20}"}
@@ -145,8 +145,8 @@ def test_the_same_students_are_named() -> None:
 def test_row_order_does_not_matter(plain: Report) -> None:
     results = plain.findings.results
     shuffled = replaced(results, results.trials.sample(frac=1, random_state=9))
-    assert build(shuffled).text == plain.text
-    assert build(shuffled).to_dict() == plain.to_dict()
+    assert build_report(shuffled).text == plain.text
+    assert build_report(shuffled).to_dict() == plain.to_dict()
 
 
 def test_a_missing_interval_is_explained() -> None:
@@ -154,5 +154,5 @@ def test_a_missing_interval_is_explained() -> None:
     same = results.trials["strategy"] == "teacher"
     trials = results.trials.assign(student_test_accuracy=results.trials["student_test_accuracy"].mask(same, 0.9))
     words = "No interval: the very same at all seeds."
-    assert words in " ".join(build(replaced(results, trials)).text.split())
-    assert words not in " ".join(build(results).text.split())
+    assert words in " ".join(build_report(replaced(results, trials)).text.split())
+    assert words not in " ".join(build_report(results).text.split())

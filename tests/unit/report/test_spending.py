@@ -9,9 +9,9 @@ import pytest
 
 from tests.unit import tiny
 from tests.unit.tables import simulated
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.plan.study_plan import Plan
-from wetakd.report.report import build
+from wetakd.report.report import build_report
 from wetakd.results.costs import Spending
 from wetakd.results.stored_results import Results
 from wetakd.stages.result_tables import spending
@@ -24,7 +24,7 @@ SPENT = 21.0  # seconds of every network of the synthetic tables
 
 def spent(*overrides: str) -> Spending:
     results = simulated(pool=POOL)
-    plan = Plan(load(None, overrides), tiny.dataset())
+    plan = Plan(load_study_file(None, overrides), tiny.dataset())
     return spending(plan, results.trials, results.networks, Searches({}, {}, {}, 0))
 
 
@@ -32,7 +32,7 @@ def test_a_study_without_gpus_counts_none() -> None:
     found = spent()
     assert (found.network_gpu_seconds, found.student_gpu_seconds) == (None, None)
     assert found.network_core_seconds == pytest.approx(4 * SPENT)
-    assert not [name for name in build(simulated()).headline() if "gpu" in name]
+    assert not [name for name in build_report(simulated()).headline() if "gpu" in name]
 
 
 def test_a_teacher_on_gpus_counts_each_gpu_of_each_worker() -> None:
@@ -57,7 +57,7 @@ def test_gpu_seconds_survive_storage_and_reach_json_and_mlflow(tmp_path: Path) -
     Results(**{**results.__dict__, "spending": on_gpus}).write(store)
     again = Results.read(store, results.study)
     assert again.spending == on_gpus
-    report = build(again)
+    report = build_report(again)
     assert report.to_dict()["spending"] == asdict(on_gpus)
     assert (report.headline()["network_gpu_seconds"], report.headline()["student_gpu_seconds"]) == (42.0, 7.0)
     assert "In GPU-seconds: networks 42" in report.markdown

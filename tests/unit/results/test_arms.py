@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tests.unit.tables import point, replaced, simulated
-from wetakd.results.arms import collect
+from wetakd.results.arms import collect_arms
 
 POOL = ("ta8", "ta6", "ta4")
 
@@ -23,7 +23,7 @@ def share_students(trials: pd.DataFrame, strategy: str, like: str, assistants: t
 
 
 def test_one_arm_a_recipe_simplest_first() -> None:
-    arms = collect(simulated().trials)
+    arms = collect_arms(simulated().trials)
     assert len(arms.best) == 6 + 4 * 6
     assert arms.best[0].strategy == "none"
     assert [len(arm.assistants) for arm in arms.best] == sorted(len(arm.assistants) for arm in arms.best)
@@ -34,14 +34,14 @@ def test_one_arm_a_recipe_simplest_first() -> None:
 def test_row_order_does_not_matter() -> None:
     trials = simulated().trials
     shuffled, ordered = (
-        [(arm.label, arm.student_keys, arm.values("student_test_accuracy")) for arm in collect(rows).best]
+        [(arm.label, arm.student_keys, arm.values("student_test_accuracy")) for arm in collect_arms(rows).best]
         for rows in (trials.sample(frac=1, random_state=2), trials)
     )
     assert shuffled == ordered
 
 
 def test_a_single_assistant_stands_for_every_strategy() -> None:
-    arms = collect(simulated().trials)
+    arms = collect_arms(simulated().trials)
     single = arms.find("de", ["ta6"])
     assert single is not None
     assert single.label == "single ta6"
@@ -54,7 +54,7 @@ def test_a_single_assistant_stands_for_every_strategy() -> None:
 
 def test_the_same_students_are_marked_once() -> None:
     trials = share_students(simulated().trials, "convex", like="de")
-    arms = collect(trials)
+    arms = collect_arms(trials)
     marked = {arm.label: arm.same_as for arm in arms.best if arm.same_as}
     assert marked == {"convex ta8+ta6+ta4": "DE ta8+ta6+ta4"}
 
@@ -64,20 +64,20 @@ def test_sharing_one_seed_of_three_is_not_being_the_same() -> None:
     keys = trials.set_index(["strategy", "num_assistants", "seed"])["student_key"]
     is_convex = (trials["strategy"] == "convex") & (trials["num_assistants"] == 3) & (trials["seed"] == 0)
     trials.loc[is_convex, "student_key"] = keys["de", 3, 0]
-    assert not any(arm.same_as for arm in collect(trials).best)
+    assert not any(arm.same_as for arm in collect_arms(trials).best)
 
 
 def test_a_recipe_stands_at_the_point_that_was_best_on_choose() -> None:
     points = [point(temperature=2.0), point(temperature=4.0)]
     results = simulated(points=points, point_effects={points[1]: 0.05})
-    arms = collect(results.trials)
+    arms = collect_arms(results.trials)
     assert arms.has_points
     assert {arm.point for arm in arms.best} == {points[1]}
     assert len(arms.every_point) == 2 * len(arms.best)
     # A test column must not move it.
     lucky = results.trials.copy()
     lucky.loc[lucky["point"] == points[0], "student_test_accuracy"] += 0.5
-    assert {arm.point for arm in collect(lucky).best} == {points[1]}
+    assert {arm.point for arm in collect_arms(lucky).best} == {points[1]}
 
 
 def test_stopped_and_failed_students_are_counted_apart() -> None:
@@ -86,14 +86,14 @@ def test_stopped_and_failed_students_are_counted_apart() -> None:
     de = (trials["strategy"] == "de") & (trials["num_assistants"] == 3)
     trials["stopped_at_epoch"] = np.where(de & (trials["seed"] == 0), 2.0, np.nan)
     trials["error"] = np.where(de & (trials["seed"] == 1), "boom", None)
-    arm = collect(replaced(results, trials).trials).find("de", POOL)
+    arm = collect_arms(replaced(results, trials).trials).find("de", POOL)
     assert arm is not None
     assert (arm.num_stopped, arm.num_failed, len(arm.students)) == (1, 1, 1)
 
 
 def test_differences_are_paired() -> None:
     """The luck of a seed is ten times the effect: only pairing finds it."""
-    arms = collect(simulated(effects={"de": 0.002}, noise=0.0001, num_seeds=4).trials)
+    arms = collect_arms(simulated(effects={"de": 0.002}, noise=0.0001, num_seeds=4).trials)
     de, uniform = arms.find("de", POOL), arms.find("uniform", POOL)
     assert de is not None
     assert uniform is not None
@@ -107,7 +107,7 @@ def test_differences_are_paired() -> None:
 
 
 def test_replicates_are_the_unit_where_there_are_several() -> None:
-    arm = collect(simulated(replicates=3, num_seeds=4).trials).find("de", POOL)
+    arm = collect_arms(simulated(replicates=3, num_seeds=4).trials).find("de", POOL)
     assert arm is not None
     found = arm.estimate("student_test_accuracy")
     assert found is not None

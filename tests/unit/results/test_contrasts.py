@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.results.test_arms import POOL, share_students
 from tests.unit.tables import simulated
-from wetakd.results.arms import collect
+from wetakd.results.arms import collect_arms
 from wetakd.results.contrasts import Contrast, best_single, contrasts, counts
 from wetakd.results.stored_results import Results
 
@@ -14,7 +14,7 @@ PRIMARY = ("de", "uniform")
 
 
 def made(results: Results) -> list[Contrast]:
-    return contrasts(collect(results.trials), results.primary, results.pool)
+    return contrasts(collect_arms(results.trials), results.primary, results.pool)
 
 
 def test_the_declared_one_comes_first_and_is_not_corrected() -> None:
@@ -51,7 +51,7 @@ def test_noise_is_rarely_shown() -> None:
 def test_the_same_students_are_not_compared() -> None:
     results = simulated()
     trials = share_students(results.trials, "de", like="uniform")
-    declared = contrasts(collect(trials), PRIMARY, POOL)[0]
+    declared = contrasts(collect_arms(trials), PRIMARY, POOL)[0]
     assert declared.difference is None
     assert declared.why_not == "both are the very same students"
     assert not declared.is_shown
@@ -78,12 +78,12 @@ def test_the_best_single_assistant_is_chosen_on_choose() -> None:
     ta6 = trials["assistants"].map(tuple) == ("ta6",)
     trials.loc[ta6, "student_choose_accuracy"] = 0.99
     trials.loc[ta6, "student_test_accuracy"] = 0.01
-    assert [arm.assistants for arm in best_single(collect(trials), POOL)] == [("ta6",)]
+    assert [arm.assistants for arm in best_single(collect_arms(trials), POOL)] == [("ta6",)]
 
 
 class TestCounts:
     def test_every_count_once_and_gains_against_one_fewer(self) -> None:
-        rows = counts(collect(simulated(count_effect=0.01, noise=0.0005).trials), "de", POOL)
+        rows = counts(collect_arms(simulated(count_effect=0.01, noise=0.0005).trials), "de", POOL)
         assert [(row.count, row.num_subsets, row.against) for row in rows] == [(1, 3, None), (2, 3, 1), (3, 1, 2)]
         for row in rows[1:]:
             assert row.gain is not None
@@ -97,19 +97,19 @@ class TestCounts:
         trials = results.trials.copy()
         outside = trials["assistants"].map(tuple) == ("ta4",)
         trials.loc[outside, "student_test_accuracy"] = 0.999
-        rows = counts(collect(trials), "de", POOL)
+        rows = counts(collect_arms(trials), "de", POOL)
         assert [(row.count, row.against) for row in rows] == [(1, None), (2, 1)]
         assert rows[1].gain is not None
         assert rows[1].gain.mean == pytest.approx(0.01)
 
     def test_a_missing_count_is_stepped_over(self) -> None:
-        rows = counts(collect(simulated(subsets=[POOL]).trials), "de", POOL)
+        rows = counts(collect_arms(simulated(subsets=[POOL]).trials), "de", POOL)
         assert [(row.count, row.against) for row in rows] == [(1, None), (3, 1)]
 
     def test_seeds_that_lack_a_student_are_left_out(self) -> None:
         trials = simulated(num_seeds=4).trials
         gone = (trials["strategy"] == "single") & (trials["seed"] == 2)
-        rows = counts(collect(trials[~gone]), "de", POOL)
+        rows = counts(collect_arms(trials[~gone]), "de", POOL)
         assert rows[1].gain is not None
         assert rows[1].gain.num == 3
         assert rows[2].gain is not None

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tests.unit.results.test_arms import share_students
 from tests.unit.tables import replaced, simulated
-from wetakd.report.report import build
+from wetakd.report.report import build_report
 from wetakd.report.statements import verdict
 from wetakd.results.failure_counts import FailedNetwork, FailedSearches, FailedStudents
 from wetakd.results.findings import find
@@ -118,14 +118,14 @@ def test_a_strategy_that_found_no_weights_is_neither_a_network_nor_a_student() -
 
 
 def test_all_renderings_count_alike_and_json_counts_trials_under_its_old_key() -> None:
-    report = build(shared())
+    report = build_report(shared())
     for text in (" ".join(report.text.split()), report.markdown, report.html, report.description):
         assert "1 student failed; 3 trials have no student" in text
     assert "| 1 student | the loss is nan | 3 |" in report.markdown
     told = report.to_dict()
     assert told["errors"] == {"the loss is nan": 3}
     assert told["failures"]["students"] == [{"error": "the loss is nan", "num_students": 1, "num_trials": 3}]
-    network = build(broken({"ta6": "diverged"}))
+    network = build_report(broken({"ta6": "diverged"}))
     assert "| network ta6 | diverged |" in network.markdown
     assert network.to_dict()["failures"]["networks"][0]["name"] == "ta6"
 

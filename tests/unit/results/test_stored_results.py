@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.tables import replaced, simulated
 from wetakd.common.errors import UserError
-from wetakd.report.report import build
+from wetakd.report.report import build_report
 from wetakd.results.columns import CURVES, NETWORKS, TRIALS
 from wetakd.results.stored_results import Results
 from wetakd.storage.store import Store
@@ -27,8 +27,8 @@ def test_what_is_read_makes_the_same_report(store: Store, primary: tuple[str, st
     results = simulated(num_seeds=2, primary=primary)
     results.write(store)
     again = Results.read(store, "made-up")
-    assert build(again).to_dict() == build(results).to_dict()
-    assert build(again).text == build(results).text
+    assert build_report(again).to_dict() == build_report(results).to_dict()
+    assert build_report(again).text == build_report(results).text
     assert again.winner == results.winner
     assert again.primary == primary
     assert again.student_cost == results.student_cost

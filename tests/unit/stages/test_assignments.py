@@ -1,13 +1,15 @@
 """What whoever trains a network or a student is told."""
 
 from tests.unit.tiny import dataset
-from wetakd.config.study_file import load
+from wetakd.config.study_file import load_study_file
 from wetakd.data.views import Views
 from wetakd.plan.study_plan import Plan
 from wetakd.stages.training_job import network_job, student_job
 from wetakd.storage.addresses import network_address, student_address
 
-PLAN = Plan(load(None, ["weights.mixture=logits", "study.subsets=[3]", "study.strategies=[uniform, de]"]), dataset())
+PLAN = Plan(
+    load_study_file(None, ["weights.mixture=logits", "study.subsets=[3]", "study.strategies=[uniform, de]"]), dataset()
+)
 
 
 def test_a_teacher_learns_from_labels_and_an_assistant_from_its_teachers_evenly() -> None:

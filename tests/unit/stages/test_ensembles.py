@@ -11,7 +11,7 @@ from tests.unit.weights.worlds import make_scores
 from wetakd.config import WeightsConfig
 from wetakd.logits.logit_cache import Logits
 from wetakd.plan.trials import Search
-from wetakd.stages.searches import SearchFailure, ensemble_problem, searched
+from wetakd.stages.searches import SearchFailure, ensemble_problem, run_search
 from wetakd.weights import Found, Problem, SearchResult, Strategy
 
 
@@ -47,7 +47,7 @@ def search(strategy, seed=1):
 @pytest.mark.usefixtures("careless")
 @pytest.mark.parametrize(("seed", "said"), [(1, "ValueError: no idea"), (2, "UserError: ")])
 def test_another_packages_strategy_that_fails_says_why_in_one_line(problem, seed, said):
-    failure = searched(problem, search("careless", seed), WeightsConfig())
+    failure = run_search(problem, search("careless", seed), WeightsConfig())
     assert isinstance(failure, SearchFailure)
     assert failure.reason.startswith(f"strategy careless failed: {said}")
     assert "\n" not in failure.reason
@@ -57,16 +57,16 @@ def test_another_packages_strategy_that_fails_says_why_in_one_line(problem, seed
 @pytest.mark.usefixtures("careless")
 def test_a_lack_of_memory_or_a_package_that_a_worker_lacks_is_not_recorded(problem):
     for name, seed in (("careless", 3), ("not_installed", 1)):
-        failure = searched(problem, search(name, seed), WeightsConfig())
+        failure = run_search(problem, search(name, seed), WeightsConfig())
         assert isinstance(failure, SearchFailure)
         assert not failure.is_recorded
 
 
 def test_ours_find_weights_and_hide_no_failure(problem, monkeypatch):
-    assert isinstance(searched(problem, search("greedy"), WeightsConfig()), SearchResult)
+    assert isinstance(run_search(problem, search("greedy"), WeightsConfig()), SearchResult)
     monkeypatch.setattr(Problem, "losses", None)
     with pytest.raises(TypeError):
-        searched(Problem(*make_scores(), scores_are="logits"), search("random_search"), WeightsConfig())
+        run_search(Problem(*make_scores(), scores_are="logits"), search("random_search"), WeightsConfig())
 
 
 def test_an_ensemble_needs_labels_and_splits_whose_size_does_not_grow_with_the_images():

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tests.unit.tiny import dataset
-from wetakd.config.study_file import load
-from wetakd.plan.orphans import refuse
-from wetakd.plan.references import remember
+from wetakd.config.study_file import load_study_file
+from wetakd.plan.orphans import find_orphans
+from wetakd.plan.references import record_references
 from wetakd.plan.study_plan import Plan
 from wetakd.storage import failure_records
 from wetakd.storage.failure_records import Failure
@@ -33,10 +33,10 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
 
 def test_gc_keeps_the_failures_of_a_study_and_deletes_the_others(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    plan = Plan(load(None, ()), dataset())
-    remember(store, plan, ["known"])
+    plan = Plan(load_study_file(None, ()), dataset())
+    record_references(store, plan, ["known"])
     kept = [f"networks/{plan.nodes[0].key}", "students/known"]
     for address in [*kept, "networks/other", "students/other", "searches/other"]:
         failure_records.record(store, address, Failure("no"))
-    found = {item.path for item in refuse(store)}
+    found = {item.path for item in find_orphans(store)}
     assert found == {"failures/networks/other", "failures/students/other", "failures/searches/other"}

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check
+from wetakd.config.study_file import check_tree
 from wetakd.plan.outcomes import TrainedStudent
 from wetakd.plan.trials import Arm, Student, Trial
 from wetakd.storage.store import Store
 from wetakd.tracking.event_journal import Event, Journal
 from wetakd.tracking.mlflow_writer import asked_by
-from wetakd.tracking.study_logger import _TRIAL_METRICS, STUDY, Logbook
+from wetakd.tracking.study_logger import _TRIAL_METRICS, STUDY_RUN, StudyLogger
 from wetakd.tracking.tracker import Tracker, connected
 from wetakd.training.epoch import Epoch
 
@@ -30,19 +30,19 @@ NUM_EPOCHS = 2
 def config(tmp_path: Path) -> StudyConfig:
     network = {"model": {"name": "plain"}}
     tree = {"study": {"name": "s"}, "data": {"source": "digits"}, "teacher": network, "assistants": {"a": network}}
-    return check(tree | {"student": network, "storage": str(tmp_path)})
+    return check_tree(tree | {"student": network, "storage": str(tmp_path)})
 
 
 def trials(num: int) -> list[Trial]:
     return [Trial(Arm("none", ()), replicate=0, seed=seed) for seed in range(num)]
 
 
-def began(tracker: Tracker, config: StudyConfig, num: int) -> Logbook:
+def began(tracker: Tracker, config: StudyConfig, num: int) -> StudyLogger:
     """A logbook over trials with a student each, all of which have done one epoch."""
-    tracker.open(STUDY, name="s", tags={"kind": "study"})
-    book = Logbook(tracker, config)
-    book._open.add(STUDY)
-    book._running.add(STUDY)
+    tracker.open(STUDY_RUN, name="s", tags={"kind": "study"})
+    book = StudyLogger(tracker, config)
+    book._open.add(STUDY_RUN)
+    book._running.add(STUDY_RUN)
     book.expect({trial: str(trial.seed) for trial in trials(num)})
     for trial in trials(num):
         book.student_epoch(str(trial.seed), epoch(1), NUM_EPOCHS)
@@ -78,7 +78,7 @@ def test_a_trials_run_ends_with_its_student(config: StudyConfig) -> None:
             book.student_epoch(key, epoch(NUM_EPOCHS), NUM_EPOCHS)
         assert tracker.flush(FLUSH_S)
         running = dict.fromkeys(uids[2:], "RUNNING")
-        assert statuses(config) == {STUDY: "RUNNING", uids[0]: "FINISHED", uids[1]: "FINISHED", **running}
+        assert statuses(config) == {STUDY_RUN: "RUNNING", uids[0]: "FINISHED", uids[1]: "FINISHED", **running}
         book.student_done(outcome("1", config, error="its weights could not be written"))
         book.student_done(outcome("2", config, stopped_at=epoch(1)))
         book.student_done(outcome("3", config, error="the loss is no number"))
@@ -93,7 +93,7 @@ def test_a_trials_run_ends_with_its_student(config: StudyConfig) -> None:
         book.abandon()
     kinds = [event.kind for event in events(config)]
     assert (kinds.count("open"), kinds.count("close")) == (5, 6), "only the second was closed twice"
-    assert statuses(config) == {STUDY: "KILLED", **dict(zip(uids, ended, strict=True))}
+    assert statuses(config) == {STUDY_RUN: "KILLED", **dict(zip(uids, ended, strict=True))}
 
 
 def test_a_study_that_is_broken_off_leaves_nothing_running(config: StudyConfig) -> None:
@@ -115,5 +115,5 @@ def break_off(config: StudyConfig, num: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         drive()
     closed = [asked_by(event.uid)[0] for event in events(config) if event.kind == "close"]
-    assert closed[:2] == [first, STUDY], "the run that stands for all comes first, should time be short"
-    assert statuses(config) == {STUDY: "KILLED", first: "FINISHED"} | dict.fromkeys(others, "KILLED")
+    assert closed[:2] == [first, STUDY_RUN], "the run that stands for all comes first, should time be short"
+    assert statuses(config) == {STUDY_RUN: "KILLED", first: "FINISHED"} | dict.fromkeys(others, "KILLED")

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.ports import free_port
-from wetakd.config.study_file import check as check_config
+from wetakd.config.study_file import check_tree as check_config
 from wetakd.storage.store import Store
 from wetakd.tracking.event_journal import study_id
 from wetakd.tracking.tracker import MlflowTracker, NullTracker, Tracker, connected, sync
-from wetakd.tracking.tracking_uri import check
+from wetakd.tracking.tracking_uri import check_tree
 
 FLUSH_S = 60.0
 
@@ -26,7 +26,7 @@ FLUSH_S = 60.0
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One database for the module: MLflow takes seconds to make its tables."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/made/mlflow.db"
-    check(uri)
+    check_tree(uri)
     return uri
 
 

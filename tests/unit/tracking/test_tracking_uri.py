@@ -13,7 +13,7 @@ import pytest
 from tests.ports import free_port
 from wetakd.common.errors import UserError
 from wetakd.storage.store import Store
-from wetakd.tracking.tracking_uri import check, tracking_uri_of
+from wetakd.tracking.tracking_uri import check_tracking_uri, tracking_uri_of
 
 
 def test_the_default_is_sqlite_beside_a_local_storage(tmp_path: Path) -> None:
@@ -26,15 +26,15 @@ def test_the_default_is_sqlite_beside_a_local_storage(tmp_path: Path) -> None:
 
 
 def test_sqlite_gets_its_folder(tmp_path: Path) -> None:
-    check(f"sqlite:///{tmp_path}/a/b/mlflow.db")
+    check_tracking_uri(f"sqlite:///{tmp_path}/a/b/mlflow.db")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "not.db").write_text("this is no database, but long enough to be mistaken for one" * 50)
     with pytest.raises(UserError, match=r"does not answer .*not a database"):
-        check(f"sqlite:///{tmp_path}/not.db")
+        check_tracking_uri(f"sqlite:///{tmp_path}/not.db")
     with pytest.raises(UserError, match="does not answer"):
-        check(f"sqlite:///{tmp_path}/not.db/mlflow.db")
+        check_tracking_uri(f"sqlite:///{tmp_path}/not.db/mlflow.db")
     sqlite3.connect(tmp_path / "good.db").close()
-    check(f"sqlite:///{tmp_path}/good.db")
+    check_tracking_uri(f"sqlite:///{tmp_path}/good.db")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_sqlite_gets_its_folder(tmp_path: Path) -> None:
 @pytest.mark.timeout(60)
 def test_what_does_not_answer_is_said_in_one_line(uri: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected) as caught:
-        check(uri.format(port=free_port()))
+        check_tracking_uri(uri.format(port=free_port()))
     message = str(caught.value)
     assert message.startswith("mlflow.tracking_uri: ")
     assert "\n" not in message
@@ -85,10 +85,10 @@ def test_a_server_must_answer_as_mlflow(status: int, body: str, expected: str | 
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         if expected is None:
-            check(f"http://127.0.0.1:{server.server_port}/")
+            check_tracking_uri(f"http://127.0.0.1:{server.server_port}/")
             return
         with pytest.raises(UserError, match=expected) as caught:
-            check(f"http://127.0.0.1:{server.server_port}/")
+            check_tracking_uri(f"http://127.0.0.1:{server.server_port}/")
         assert "\n" not in str(caught.value)
     finally:
         server.shutdown()
@@ -102,4 +102,4 @@ def test_a_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.Monke
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(UserError, match=r"does not answer .*timed out"):
-            check(f"http://127.0.0.1:{silent.getsockname()[1]}")
+            check_tracking_uri(f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -11,7 +11,7 @@ from tests.unit import tiny
 from tests.unit.stages.test_training_job import job
 from wetakd.config import ModelConfig
 from wetakd.logits import logit_cache
-from wetakd.stages.training_job import run
+from wetakd.stages.training_job import run_job
 from wetakd.storage.store import Store
 from wetakd.training.failures import UserFunctionError, errors_of, user_function
 from wetakd.training.trainer import Diverged
@@ -49,7 +49,7 @@ def failing_job(folder, error):
 
 def test_an_error_of_the_users_model_names_it_with_the_place_and_the_epochs_before(tmp_path):
     with pytest.raises(UserFunctionError) as caught:
-        list(run(failing_job(tmp_path, "bug"), tiny.dataset()))
+        list(run_job(failing_job(tmp_path, "bug"), tiny.dataset()))
     assert str(caught.value).startswith(f"{__name__}:failing raised ValueError: a bug (test_failures.py, line ")
     assert [epoch["epoch"] for epoch in caught.value.epochs] == [1]
     assert Store(str(tmp_path)).find("networks/first") is None
@@ -57,7 +57,7 @@ def test_an_error_of_the_users_model_names_it_with_the_place_and_the_epochs_befo
 
 def test_a_lack_of_memory_in_the_users_model_stays_one(tmp_path):
     with pytest.raises(MemoryError, match="can't allocate memory"):
-        list(run(failing_job(tmp_path, "memory"), tiny.dataset()))
+        list(run_job(failing_job(tmp_path, "memory"), tiny.dataset()))
 
 
 def test_an_error_of_the_users_loss_names_it(tmp_path):
@@ -65,13 +65,13 @@ def test_an_error_of_the_users_loss_names_it(tmp_path):
     distillation = tiny.KD.model_copy(update={"loss": f"{__name__}:failing_loss"})
     taught = job(tmp_path, distillation=distillation, weights_K=(1.0,))
     with pytest.raises(UserFunctionError, match=r":failing_loss raised RuntimeError: .*\(test_failures.py, line"):
-        list(run(taught, data, [logit_cache.compute(tiny.network(1), data, tiny.CLEAN)]))
+        list(run_job(taught, data, [logit_cache.compute(tiny.network(1), data, tiny.CLEAN)]))
 
 
 def test_divergence_carries_the_epochs_before_it(tmp_path):
     wild = job(tmp_path, recipe=tiny.RECIPE.model_copy(update={"lr": 1e30}))
     with pytest.raises(Diverged) as caught:
-        list(run(wild, tiny.dataset()))
+        list(run_job(wild, tiny.dataset()))
     assert len(caught.value.epochs) == caught.value.args[0] - 1
 
 
@@ -79,7 +79,7 @@ def test_a_users_model_learns_what_the_same_model_of_ours_learns(tmp_path):
     """The wrapper that names the user's model changes no number."""
     theirs = dataclasses.replace(job(tmp_path / "theirs"), model=ModelConfig(name=f"{__name__}:plain_2"))
     ours = job(tmp_path / "ours")
-    assert tiny.timeless(run(theirs, tiny.dataset())) == tiny.timeless(run(ours, tiny.dataset()))
+    assert tiny.timeless(run_job(theirs, tiny.dataset())) == tiny.timeless(run_job(ours, tiny.dataset()))
 
 
 def plain_2():

@@ -9,7 +9,7 @@ from torch import nn
 from tests.unit import tiny
 from wetakd.config import ModelConfig
 from wetakd.data.views import Views
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.training.inference import Pixels, predict
 from wetakd.training.train_state import load_state, state_bytes
 
@@ -19,7 +19,7 @@ VIEWS = Views(num=3, flip=True, crop_padding=1, seed=4)
 @pytest.fixture(params=["plain", "resnet"])
 def network(request):
     depth = {"plain": 2, "resnet": 8}[request.param]
-    return build(ModelConfig(name=request.param, options={"depth": depth}), tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
+    return build_model(ModelConfig(name=request.param, options={"depth": depth}), tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
 
 
 def test_logits_are_the_networks_own_on_normalised_images(network):

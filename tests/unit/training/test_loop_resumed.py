@@ -6,7 +6,7 @@ from tests.unit import tiny
 from tests.unit.tiny import CLEAN, KD, RECIPE, Memory, bank, every_step, run, timeless, with_dropout
 from wetakd.config import ModelConfig, RecipeConfig
 from wetakd.data.views import Views
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.storage.store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.training.trainer import (
@@ -46,7 +46,7 @@ def test_a_resumed_resnet_equals_an_uninterrupted_one(precision):
     resnet = ModelConfig(name="resnet", options={"depth": 8})
 
     def new():
-        return build(resnet, tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
+        return build_model(resnet, tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
 
     checkpoints = Memory()
     next(

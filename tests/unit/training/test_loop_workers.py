@@ -10,7 +10,7 @@ from tests.unit import tiny
 from tests.unit.tiny import KD, RECIPE, bank, run
 from wetakd.config import ModelConfig
 from wetakd.data.views import Views
-from wetakd.models.registry import build
+from wetakd.models.registry import build_model
 from wetakd.training.batch_order import World
 from wetakd.training.trainer import Targets, train
 
@@ -23,7 +23,7 @@ def no_statistics(num_classes, in_channels):
 
 
 def without_statistics():
-    return build(ModelConfig(name=f"{__name__}:no_statistics"), tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
+    return build_model(ModelConfig(name=f"{__name__}:no_statistics"), tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
 
 
 def shared_targets():

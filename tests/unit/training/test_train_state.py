@@ -7,8 +7,8 @@ from torch import nn
 from tests.unit import tiny
 from wetakd.common.errors import UserError
 from wetakd.config import ModelConfig
-from wetakd.models.registry import build
-from wetakd.training.train_state import Learner, load_state, state_bytes
+from wetakd.models.registry import build_model
+from wetakd.training.train_state import TrainState, load_state, state_bytes
 
 
 class Tied(nn.Module):
@@ -24,7 +24,7 @@ class Tied(nn.Module):
 
 def learner(model, **options):
     optimizer = torch.optim.AdamW(model.parameters(), **options)
-    return Learner(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+    return TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
 
 
 def test_a_network_comes_back_with_all_its_numbers():
@@ -56,7 +56,7 @@ def test_what_is_no_safetensors_is_refused(state):
 
 
 def test_another_architecture_is_refused_in_one_line():
-    other = build(ModelConfig(name="plain", options={"depth": 4}), tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
+    other = build_model(ModelConfig(name="plain", options={"depth": 4}), tiny.SHAPE, tiny.NUM_CLASSES, seed=0)
     with pytest.raises(UserError) as caught:
         load_state(tiny.network(), state_bytes(other))
     assert "\n" not in str(caught.value)

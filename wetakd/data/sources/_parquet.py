@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from wetakd.common.errors import UserError
-from wetakd.common.redact import scrub, shown, split
+from wetakd.common.redact import redact_line, redacted, split_uri
 from wetakd.config import ParquetData
 from wetakd.data.sources._part import Part, Source
 
@@ -34,11 +34,11 @@ class _File:
 
     @property
     def shown(self) -> str:
-        scheme, _, _, _ = split(self.given)
+        scheme, _, _, _ = split_uri(self.given)
         return f"{scheme}://{self.path}" if scheme else self.path
 
     def error(self, reason: Exception | str) -> UserError:
-        return UserError(f"{self.field}: {self.shown!r} {scrub(str(reason), self.given)}")
+        return UserError(f"{self.field}: {self.shown!r} {redact_line(str(reason), self.given)}")
 
     def open(self) -> pq.ParquetFile:
         try:
@@ -150,9 +150,9 @@ def _expand(field: str, path: str) -> list[_File]:
         kind = filesystem.get_file_info(base).type
         names = [base] if kind == fs.FileType.File else _glob(filesystem, base, kind == fs.FileType.Directory)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{field}: {shown(path)!r} cannot be opened: {scrub(str(error), path)}") from None
+        raise UserError(f"{field}: {redacted(path)!r} cannot be opened: {redact_line(str(error), path)}") from None
     if not names:
-        raise UserError(f"{field}: {shown(path)!r}: no such file")
+        raise UserError(f"{field}: {redacted(path)!r}: no such file")
     return [_File(field, path, filesystem, name) for name in sorted(names)]
 
 
