@@ -171,8 +171,8 @@ class Cluster:
             ) from None
         except (ConnectionError, requests.RequestException, aiohttp.ClientError):
             raise UserError(
-                f"--address: {redacted(self._address)!r} does not answer as Ray's dashboard; start the cluster, or open "
-                "the tunnel to it"
+                f"--address: {redacted(self._address)!r} does not answer as Ray's dashboard; start the cluster, or "
+                "open the tunnel to it"
             ) from None
         except RuntimeError as error:
             if folder and ("status code 413" in str(error) or "exceeds the maximum size" in str(error)):

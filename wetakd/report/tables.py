@@ -166,8 +166,8 @@ def _contributions_table(findings: Findings) -> Table:
     return Table(
         "What each assistant adds",
         "Shapley and leave-one-out: accuracy of the evenly mixed ensemble on `weigh`, in points. Weight: mean under "
-        f"{display_name(findings.main_strategy or 'none')} over the full pool. Last: student test accuracy with it less "
-        "without it, paired by seed.",
+        f"{display_name(findings.main_strategy or 'none')} over the full pool. Last: student test accuracy with it "
+        "less without it, paired by seed.",
         ("assistant", "parameters", "Shapley, points", "leave-one-out, points", "weight", "student needs it, points"),
         tuple(
             (

@@ -134,8 +134,8 @@ def _check_database(tracking_uri: str) -> None:
 def silent(tracking_uri: str, reason: str) -> UserError:
     """What to raise where there is no MLflow, with the `reason` that somebody gave, credentials and all."""
     return UserError(
-        f"{_FIELD}: {redacted(tracking_uri)!r} does not answer as MLflow ({redact_line(reason, tracking_uri)}); start it, "
-        "correct the URI, or set mlflow.enabled: false"
+        f"{_FIELD}: {redacted(tracking_uri)!r} does not answer as MLflow ({redact_line(reason, tracking_uri)}); start "
+        "it, correct the URI, or set mlflow.enabled: false"
     )
 
 

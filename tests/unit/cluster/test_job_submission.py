@@ -166,7 +166,7 @@ def test_ctrl_c_says_how_to_follow_again_and_that_the_job_goes_on(
 def test_status_shows_our_own_complaint_where_there_is_one(
     message: str, shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job_commands._shown(job_submission._state(details(message=message)))
+    job_commands._print_state(job_submission._state(details(message=message)))
     assert capsys.readouterr().out == f"{'digits-1':<32} {'RUNNING':<10} {shown}".rstrip() + "\n"
 
 

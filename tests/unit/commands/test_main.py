@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.unit.results.test_failure_counts import broken as without_networks
 from tests.unit.results.test_failure_counts import shared
-from wetakd.commands import main, run, study_commands
+from wetakd.commands import main, run, validate
 from wetakd.config.study_file import embedded_study, load_study_file
 from wetakd.report.report import build_report
 from wetakd.results.stored_results import Results
@@ -159,7 +159,6 @@ def test_a_thread_that_cannot_be_interrupted_does_not_keep_the_command_alive() -
     code = """
 import threading, time
 from wetakd.commands import main as cli
-from wetakd.commands import study_commands
 def interrupted(**_):
     threading.Thread(target=time.sleep, args=(600,)).start()
     raise KeyboardInterrupt
@@ -176,7 +175,6 @@ def test_a_driver_that_gets_sigterm_ends_though_a_thread_is_blocked() -> None:
     code = """
 import signal, sys, threading, time
 from wetakd.commands import main as cli
-from wetakd.commands import study_commands
 def ended(**_):
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
     threading.Thread(target=time.sleep, args=(600,)).start()
@@ -190,7 +188,7 @@ cli.main()
 
 
 def test_our_own_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(study_commands, "load", lambda *_: 1 / 0)
+    monkeypatch.setattr(validate, "load_study_file", lambda *_: 1 / 0)
     assert call("validate", monkeypatch=monkeypatch) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
 

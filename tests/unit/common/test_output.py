@@ -95,10 +95,10 @@ def test_closed_streams_are_no_error(stored: Path) -> None:
 def test_a_broken_connection_is_not_taken_for_a_reader_that_left(stored: Path) -> None:
     code = """
 from wetakd.commands import main as cli
-from wetakd.commands import study_commands
+from wetakd.commands import validate
 def broken(*_):
     raise BrokenPipeError(32, "connection lost")
-study_commands.load = broken
+validate.load_study_file = broken
 import sys
 sys.argv = ["wetakd", "validate"]
 cli.main()
@@ -109,10 +109,10 @@ cli.main()
 
 
 STUDY = """
-from wetakd import cli, study
-from wetakd.commands import study_commands
+from wetakd import study
+from wetakd.commands import main as cli
 from tests.unit.tables import simulated
-from wetakd.report.report import build
+from wetakd.report.report import build_report
 import sys, time
 
 class Study:
@@ -127,7 +127,7 @@ class Study:
         self.reporter.say('at the end')
         open('finished', 'w').close()
         results = simulated(num_seeds=2)
-        return study.StudyResult(results, build(results), True, 1.0)
+        return study.StudyResult(results, build_report(results), True, 1.0)
 
 study.Study = Study
 sys.argv = ["wetakd", "run"]

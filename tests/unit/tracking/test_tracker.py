@@ -17,7 +17,7 @@ from wetakd.config.study_file import check_tree as check_config
 from wetakd.storage.store import Store
 from wetakd.tracking.event_journal import study_id
 from wetakd.tracking.tracker import MlflowTracker, NullTracker, Tracker, connected, sync
-from wetakd.tracking.tracking_uri import check_tree
+from wetakd.tracking.tracking_uri import check_tracking_uri
 
 FLUSH_S = 60.0
 
@@ -26,7 +26,7 @@ FLUSH_S = 60.0
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One database for the module: MLflow takes seconds to make its tables."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/made/mlflow.db"
-    check_tree(uri)
+    check_tracking_uri(uri)
     return uri
 
 
