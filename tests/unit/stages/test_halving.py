@@ -46,6 +46,7 @@ def sweep():
         "study.seeds=2",
         "study.controls=[none, teacher]",
         "study.strategies=[uniform]",
+        "study.primary=null",
         "study.subsets=[[ta8, ta6, ta4]]",
         "study.sweep={student.recipe.lr: {grid: [0.01, 0.02, 0.03]}}",
         "student.recipe.epochs=8",
