@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import ray
 
 from wetakd.plan.trials import NetworkNode, Student
 from wetakd.storage.manifest import Manifest
 from wetakd.training.epoch import Epoch
+
+if TYPE_CHECKING:
+    import ray
 
 
 def history(manifest: Manifest) -> list[Epoch]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wetakd.cluster import ray_cluster
+from wetakd.cluster import ray_cluster, worker_group_slots
 from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.cluster.task_options import check_placement, task_options
 from wetakd.cluster.worker_group_slots import Slots
@@ -54,8 +54,8 @@ def test_switches_of_the_user_stand(monkeypatch):
 
 @pytest.fixture
 def four_cpus(monkeypatch):
-    monkeypatch.setattr(ray_cluster.ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
-    monkeypatch.setattr(ray_cluster, "is_growing", lambda: False)
+    monkeypatch.setattr(worker_group_slots.ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
+    monkeypatch.setattr(worker_group_slots, "is_growing", lambda: False)
 
 
 def enter(slots, config, entered, leave, stopped=None):

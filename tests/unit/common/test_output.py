@@ -161,7 +161,7 @@ def test_a_report_is_as_wide_as_its_terminal_from_80_to_120_columns(stored: Path
     """Only a terminal's width counts: the stored file and a pipe have 80."""
     code = """
 import fcntl, os, pty, struct, sys, termios
-from wetakd import output
+from wetakd.common import output
 print(output.columns(), file=sys.stderr)  # of a pipe
 for wanted in (40, 100, 300):
     ours, theirs = pty.openpty()

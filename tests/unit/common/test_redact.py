@@ -10,7 +10,10 @@ from wetakd.common.redact import redact_line, redact_uris, redacted
 
 SECRET = st.text("abcdefXYZ0123456789+/%=_", min_size=8, max_size=30)
 # Signs that belong escaped into a URI, and that people leave as they are.
-BOLD_SECRET = st.text("abXY09+/%=_,;!$&'()*[]{}|<>?#@:", min_size=8, max_size=30)
+# One that looks like the start of another URI cannot be told from it.
+BOLD_SECRET = st.text("abXY09+/%=_,;!$&'()*[]{}|<>?#@:", min_size=8, max_size=30).filter(
+    lambda secret: "://" not in f":{secret}"
+)
 
 
 @pytest.mark.parametrize(
