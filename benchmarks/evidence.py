@@ -50,7 +50,7 @@ try:
     from wetakd.report.estimate_format import difference, mean_and_width
     from wetakd.results.statistics import estimate, paired_difference
     from wetakd.stages import training_job
-    from wetakd.stages.searches import SearchFailure, ensemble_problem, run_search
+    from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
     from wetakd.stages.training_job import TrainingJob, network_job, student_job
     from wetakd.storage.manifest import Manifest
     from wetakd.storage.store import Store

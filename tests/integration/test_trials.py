@@ -19,10 +19,11 @@ from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import control_weights
 from wetakd.plan.trials import Student
 from wetakd.stages import training_job
+from wetakd.stages.ensemble_search import ensemble_problem
 from wetakd.stages.evaluation import judge_ensembles
 from wetakd.stages.halving import train_in_rungs
 from wetakd.stages.networks import train_networks
-from wetakd.stages.searches import ensemble_problem, search_weights
+from wetakd.stages.searches import search_weights
 from wetakd.stages.students import _Shared, _StudentTraining, train_students
 from wetakd.stages.training_job import student_job
 from wetakd.storage import failure_records

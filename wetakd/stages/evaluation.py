@@ -25,7 +25,8 @@ from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
 from wetakd.plan.trials import device_of
 from wetakd.results.classification_scores import classification_scores
 from wetakd.stages import training_job
-from wetakd.stages.searches import Pool, ensemble_problem
+from wetakd.stages.ensemble_search import ensemble_problem
+from wetakd.stages.searches import Pool
 from wetakd.storage.manifest import Manifest
 from wetakd.storage.store import Store
 from wetakd.training.inference import predict

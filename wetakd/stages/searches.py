@@ -19,20 +19,17 @@ import ray
 from wetakd.cluster import heartbeat
 from wetakd.cluster.heartbeat import Heartbeat, Voice
 from wetakd.cluster.task_options import task_options
-from wetakd.common.errors import UserError
 from wetakd.config import PlacementConfig, WeightsConfig
 from wetakd.data.splits import SplitLabels
 from wetakd.logits import logit_cache
-from wetakd.logits.logit_cache import Logits
 from wetakd.plan.outcomes import TrainedNetwork
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Search, Trial
+from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
 from wetakd.storage import failure_records
 from wetakd.storage.failure_records import Failure
 from wetakd.storage.store import Store
-from wetakd.training.failures import may_pass
-from wetakd.weights import STRATEGIES, Contributions, Problem, SearchResult, contributions, search_problem
-from wetakd.weights.strategies import strategy_named
+from wetakd.weights import Contributions, Problem, SearchResult, contributions
 
 Pool = tuple[int, tuple[str, ...]]
 
@@ -162,42 +159,3 @@ def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
         return result
     shapley = manifest.facts["shapley"]
     return Contributions(np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley))
-
-
-@dataclass(frozen=True)
-class SearchFailure:
-    """Why a strategy of another package found no weights."""
-
-    reason: str
-    is_recorded: bool
-    """Whether another try would end the same way."""
-
-
-def ensemble_problem(logits: Sequence[Logits], labels: SplitLabels, config: WeightsConfig, split: str) -> Problem:
-    """The networks' logits on one split, ready to be searched or judged."""
-    scores_KNC = np.stack([getattr(network, f"{split}_NC") for network in logits])
-    return Problem(
-        scores_KNC, labels.of(split), scores_are="logits", temperature=config.temperature, mixture=config.mixture
-    )
-
-
-def run_search(problem: Problem, search: Search, config: WeightsConfig) -> SearchResult | SearchFailure:
-    """What a strategy finds; why it failed, where it is another package's: that costs its rows, not the study."""
-    is_there = False
-    try:
-        strategy_named(search.strategy)
-        is_there = True
-        return search_problem(
-            problem,
-            strategy=search.strategy,
-            seed=search.seed,
-            objective=config.objective,
-            engine=config.engine,
-            max_evaluations=config.max_evaluations,
-        )
-    except Exception as error:
-        if search.strategy in STRATEGIES:
-            raise  # ours, with its traceback
-        reason = f"strategy {search.strategy} failed: {type(error).__name__}: {error}".strip().splitlines()[0]
-        # Weights that are not on the simplex are a UserError, and they are the strategy's own.
-        return SearchFailure(reason, is_there and (isinstance(error, UserError) or not may_pass(error)))

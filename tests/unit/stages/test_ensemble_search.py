@@ -11,7 +11,7 @@ from tests.unit.weights.worlds import make_scores
 from wetakd.config import WeightsConfig
 from wetakd.logits.logit_cache import Logits
 from wetakd.plan.trials import Search
-from wetakd.stages.searches import SearchFailure, ensemble_problem, run_search
+from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
 from wetakd.weights import Found, Problem, SearchResult, Strategy
 
 
