@@ -21,7 +21,7 @@ SMALL = {
     "packed": ("--rounds 1 --steps 1", r"P = 8, .*\n.*\n  in turn .* x\d+\.\d\d \(.*\n  side by side .* x\d+\.\d\d \("),
     "scaling": ("", r"1000 nodes, \d+ students: \d+ steps, \d+ min"),
     "study": ("--trials 4 6 --epochs 1", r"one more trial: -?\d+\.\d+ core-seconds beyond its training"),
-    "teachers": ("--rounds 1 --steps 2 --classes 3", r"(?s)on flip and crop.*8 teachers: \d\.\d+ x plain"),
+    "teachers": ("--rounds 1 --steps 2 --classes 3", r"(?s)with flip and crop.*8 teachers: \d\.\d+ x plain"),
     "views": ("--rounds 1 --images 512 --workers 1", r"DataLoader, 1 processes .* \d+\.\dx +\("),
     "weights": ("--quick --sizes 5,10 --rounds 1 --seeds 0", r"(?m)^  a .* us a candidate: x\d+ \("),
     "weights_trained": ("", r"(?s)digits: .*  de .* [+-]\d\.\d\d ± "),
@@ -29,7 +29,8 @@ SMALL = {
 
 
 def test_no_benchmark_is_left_out():
-    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == SMALL.keys()
+    # compare_commits is not a benchmark and has a unit test of its own.
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"compare_commits"} == SMALL.keys()
 
 
 @pytest.mark.parametrize("name", SMALL)

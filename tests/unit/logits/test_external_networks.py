@@ -22,6 +22,7 @@ from wetakd.common.errors import UserError
 from wetakd.config import NetworkConfig, StudyConfig
 from wetakd.config.study_file import check_tree
 from wetakd.logits import external_networks, logit_cache
+from wetakd.models.registry import build_model
 from wetakd.plan.study_plan import Plan
 from wetakd.stages import training_job
 from wetakd.storage.store import Store
@@ -95,7 +96,7 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_checkpoint_that_does_not_fit_is_told_in_one_line(tmp_path: Path) -> None:
-    wide = tiny.build(tiny.PLAIN_2, tiny.SHAPE, 7, 0)
+    wide = build_model(tiny.PLAIN_2, tiny.SHAPE, 7, 0)
     torch.save(wide.state_dict(), tmp_path / "wide.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     for name, says in (
