@@ -2,7 +2,7 @@
 
 | name | options |
 |---|---|
-| `plain_cnn` | `depth` 2, 4, 6, 8 or 10; `widths`: `cifar10` (default) or `cifar100` |
+| `plain` | `depth` 2, 4, 6, 8 or 10; `widths`: `cifar10` (default) or `cifar100` |
 | `resnet` | `depth` 8, 14, 20, 26, 32, 44, 56 or 110 |
 | `wide_resnet` | `depth` 10, 16, 22, 28 or 40; `width` 1 to 16 (default 1) |
 | `torchvision:NAME` | a classifier of torchvision.models, with its own keyword arguments (no text); never pretrained |
