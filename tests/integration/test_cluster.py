@@ -55,8 +55,8 @@ def test_a_driver_that_fails_takes_its_own_placement_groups_along_and_nobody_els
 _JOINS = """
 import ray
 from wetakd.cluster.ray_cluster import joined
-from wetakd.config.study_file import load
-with joined(load(None)):
+from wetakd.config.study_file import load_study_file
+with joined(load_study_file(None)):
     assert ray.get(ray.remote(lambda: 7).remote()) == 7
 """
 
