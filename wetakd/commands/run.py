@@ -80,7 +80,7 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     ]
     if failures := result.report.findings.failures:
         lines.append(f'Failed:  {failures.summary}; see "What failed" above')
-        lines.append("         recorded failures are tried again only by: wetakd run --retry-failed")
+        lines.append("         recorded failures are tried again only with --retry-failed")
     if not result.tracked:
         lines.append(f"MLflow:  does not have all of it yet; send the rest with: {_next('sync', config)}")
     elif config.mlflow.enabled:
