@@ -254,7 +254,7 @@ def fill(family: Family, train_file: str | None, threads: int) -> Bank:
     with Peak() as peak:
         tables = [logit_cache.compute(family.build(depth), dataset, views) for depth in family.teachers]
     seconds = time.perf_counter() - started
-    return Bank(tuple(logit_cache.view(table).fit_VNC for table in tables), seconds, peak.mebibytes)
+    return Bank(tuple(logit_cache.logits_of_table(table).fit_VNC for table in tables), seconds, peak.mebibytes)
 
 
 def measure(

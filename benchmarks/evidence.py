@@ -248,8 +248,8 @@ def train(work: Work, images: str, until: float) -> float | None:
     if manifest is None:
         return None
     model = training_job.load_model(store, manifest, job.model, dataset).to(job.device)
-    if work.bank_key and logit_cache.read(store, work.bank_key) is None:
-        logit_cache.write(store, work.bank_key, logit_cache.compute(model, dataset, job.views, job.device))
+    if work.bank_key and logit_cache.read_cache(store, work.bank_key) is None:
+        logit_cache.write_cache(store, work.bank_key, logit_cache.compute(model, dataset, job.views, job.device))
     logits_NC = predict(model, dataset, dataset.splits.test, device=job.device)
     return float(np.mean(logits_NC.argmax(axis=1) == dataset.labels_N[dataset.splits.test]))
 
@@ -259,7 +259,7 @@ def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifes
     manifest = store.find_intact(work.job.address)
     if manifest is not None or time.time() > until:
         return manifest
-    banks = [table for key in work.teachers if (table := logit_cache.read(store, key)) is not None]
+    banks = [table for key in work.teachers if (table := logit_cache.read_cache(store, key)) is not None]
     assert len(banks) == len(work.teachers), "teachers come first"
     with closing(training_job.run_job(work.job, dataset, banks)) as epochs:
         for _ in epochs:
@@ -343,8 +343,8 @@ def ablated(plans: Mapping[str, Plan], store: Store) -> Comparison:
 
 def works_of(plan: Plan, store: Store, trials: Iterable[Trial]) -> dict[str, dict[int, Work]]:
     """The students of some trials by arm and seed, each under the key that the study itself would give it."""
-    tables = [logit_cache.read(store, plan.node_of[0, name].key) for name in plan.config.pool]
-    logits = [logit_cache.view(table) for table in tables if table is not None]
+    tables = [logit_cache.read_cache(store, plan.node_of[0, name].key) for name in plan.config.pool]
+    logits = [logit_cache.logits_of_table(table) for table in tables if table is not None]
     problem = ensemble_problem(logits, plan.dataset.split_labels, plan.config.weights, "weigh")
     rows: dict[str, dict[int, Work]] = {}
     for trial in trials:

@@ -33,7 +33,7 @@ def plant_networks(
         assert manifest is not None
         network = training_job.load_model(store, manifest, node.config.model, dataset)
         table = logit_cache.compute(network, dataset, Views.of(config.views))
-        logit_cache.write(store, node.key, table)
+        logit_cache.write_cache(store, node.key, table)
         place = (node.replicate, node.name)
         banks[place], planted[place] = table, TrainedNetwork(node, trained=True, manifest=manifest)
     return planted

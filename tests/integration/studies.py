@@ -235,5 +235,5 @@ def trained_here(made: Plan, store: Store, node: NetworkNode, teacher_tables: An
 
 
 def logits(table: Any) -> np.ndarray:
-    rows: np.ndarray = logit_cache.view(table).fit_VNC
+    rows: np.ndarray = logit_cache.logits_of_table(table).fit_VNC
     return rows

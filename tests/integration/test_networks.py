@@ -54,7 +54,9 @@ def test_a_graph_trains_in_order_and_a_second_call_trains_nothing(tmp_path):
     assert not any(network.trained for network in again.values())
     assert heard == []
     assert all(network.manifest == networks[name].manifest for name, network in again.items())
-    assert np.array_equal(*[logit_cache.view(ray.get(found["pupil"].ref)).test_NC for found in (networks, again)])
+    assert np.array_equal(
+        *[logit_cache.logits_of_table(ray.get(found["pupil"].ref)).test_NC for found in (networks, again)]
+    )
 
 
 def test_a_network_that_diverges_costs_itself_and_its_pupils_only(tmp_path):
@@ -67,8 +69,10 @@ def test_a_network_that_diverges_costs_itself_and_its_pupils_only(tmp_path):
     assert networks["calm"].error is None
     assert networks["calm"].trained
     assert store.find(network_address(networks["wild"].node.key)) is None
-    assert failure_records.find(store, network_address(networks["wild"].node.key)).reason == networks["wild"].error
-    assert failure_records.find(store, network_address(networks["pupil"].node.key)) is None
+    assert (
+        failure_records.find_failure(store, network_address(networks["wild"].node.key)).reason == networks["wild"].error
+    )
+    assert failure_records.find_failure(store, network_address(networks["pupil"].node.key)) is None
 
 
 def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_again(tmp_path):
@@ -81,8 +85,8 @@ def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_aga
         assert networks["memory"].error == "out of memory"
         assert networks["teacher"].error is None
     assert {error: len(marker.read_text().split()) for error, marker in markers.items()} == {"bug": 1, "memory": 2}
-    assert failure_records.find(store, network_address(first["memory"].node.key)) is None
-    failure_records.forget(store, [network_address(first["bug"].node.key)])
+    assert failure_records.find_failure(store, network_address(first["memory"].node.key)) is None
+    failure_records.forget_failures_at(store, [network_address(first["bug"].node.key)])
     train(made, store)
     assert len(markers["bug"].read_text().split()) == 2
 
@@ -99,7 +103,7 @@ def test_damaged_weights_and_banks_are_made_again(tmp_path):
     key = before["first"].node.key
     sound = studies.weights(store, before["first"].node, made.dataset)
     damage(next((tmp_path / network_address(key)).glob("weights-*")))
-    damage(next((tmp_path / logit_cache.address(before["teacher"].node.key)).glob("logits-*")))
+    damage(next((tmp_path / logit_cache.logit_cache_address(before["teacher"].node.key)).glob("logits-*")))
     after = train(made, store)
     assert after["first"].trained
     assert not after["teacher"].trained
@@ -128,7 +132,7 @@ def test_a_network_whose_logits_no_bank_can_hold_costs_itself_and_says_so_in_one
     made, store = plan(tmp_path, assistants={"loud": loud, "calm": NET})
     networks = train(made, store)
     assert "float16" in networks["loud"].error
-    recorded = failure_records.find(store, network_address(networks["loud"].node.key))
+    recorded = failure_records.find_failure(store, network_address(networks["loud"].node.key))
     assert recorded.reason == networks["loud"].error
     assert len(recorded.epochs) == RECIPE["epochs"]
     assert train(made, store)["loud"].error == recorded.reason

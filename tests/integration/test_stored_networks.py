@@ -55,7 +55,7 @@ def test_a_network_whose_weights_or_logits_are_lost_needs_its_device_again(kind:
     data = dataset_of(config)
     plant_networks(config, data, ["teacher"])
     key = Plan(config, data).node_of[0, "teacher"].key
-    Store(config.storage).delete(logit_cache.address(key) if kind == "bank" else f"networks/{key}")
+    Store(config.storage).delete(logit_cache.logit_cache_address(key) if kind == "bank" else f"networks/{key}")
     with pytest.raises(UserError, match=r"^teacher\.placement: "):
         Study(config).run()
 

@@ -166,7 +166,7 @@ def test_ensembles_are_searched_and_evaluated_without_the_images(tmp_path, groun
     (result,) = found.results.values()
     mixture = (0, made.config.pool, tuple(result.weights.tolist()))
     scores = judge_ensembles([mixture], networks, made.config, labels_ref)[mixture]
-    logits = [logit_cache.view(ray.get(networks[0, name].ref)) for name in made.config.pool]
+    logits = [logit_cache.logits_of_table(ray.get(networks[0, name].ref)) for name in made.config.pool]
     for split in ("weigh", "choose", "test"):
         problem = ensemble_problem(logits, large.split_labels, made.config.weights, split)
         accuracy, nll = problem.evaluate(result.weights)
@@ -216,7 +216,9 @@ def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_
     made, store = plan(tmp_path, large, study=FEW)
     key, student = next(iter(students_of(made).items()))
     epochs = [Epoch(number, 1.0, 0.1, number / 10, 1.0, 0.1) for number in (1, 2)]
-    failure_records.record(store, student_address(key), Failure("diverged", [epoch.to_dict() for epoch in epochs]))
+    failure_records.record_failure(
+        store, student_address(key), Failure("diverged", [epoch.to_dict() for epoch in epochs])
+    )
     for until, stopped_at, error in ((1, epochs[0], None), (2, epochs[1], None), (3, None, "diverged")):
         outcome = run(made, ground, store, {key: until}, students={key: student})[key]
         assert (outcome.stopped_at, outcome.error) == (stopped_at, error)

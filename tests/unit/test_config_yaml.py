@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import check_text, check_tree, embedded_study, load_study_file, recorded, stamped
-from wetakd.config.yaml_text import read, write
+from wetakd.config.yaml_text import read_yaml, write_yaml
 
 NUMBERS: dict[str, float] = {
     "1e-3": 1e-3,
@@ -53,9 +53,9 @@ def _places(tmp_path: Path, word: str) -> list[Any]:
         from_file["b"][0],
         override.student.model.options["a"][0],
         override.teacher.model.options["b"],
-        read(word),
-        read(f"- {word}")[0],
-        read(f"a: {word}")["a"],
+        read_yaml(word),
+        read_yaml(f"- {word}")[0],
+        read_yaml(f"a: {word}")["a"],
     ]
 
 
@@ -77,8 +77,8 @@ def test_true_false_and_null_are_what_they_are(word: str, tmp_path: Path) -> Non
 
 
 def test_infinity_is_read_and_then_refused() -> None:
-    assert (read(".inf"), read("-.INF")) == (math.inf, -math.inf)
-    assert math.isnan(read(".nan"))
+    assert (read_yaml(".inf"), read_yaml("-.INF")) == (math.inf, -math.inf)
+    assert math.isnan(read_yaml(".nan"))
     with pytest.raises(UserError, match=r"student\.model\.options\.a: must be a finite number, got inf"):
         load_study_file(None, ["student.model.options={a: .inf}"])
 
@@ -128,8 +128,8 @@ plain = st.recursive(
 @settings(derandomize=True, database=None, max_examples=400, deadline=None)
 @given(tree=plain)
 def test_what_is_written_is_read_again_and_by_other_readers_too(tree: Any) -> None:
-    for reader in (read, yaml.safe_load):
-        assert repr(reader(write(tree))) == repr(tree)
+    for reader in (read_yaml, yaml.safe_load):
+        assert repr(reader(write_yaml(tree))) == repr(tree)
 
 
 def test_a_recorded_study_keeps_its_numbers_and_its_text() -> None:

@@ -57,7 +57,7 @@ def store(tmp_path: Path) -> Store:
     """A storage with something of every kind that is ever read back."""
     store = Store(str(tmp_path / "runs"))
     list(training_job.run_job(job(tmp_path / "runs"), tiny.dataset()))
-    logit_cache.write(store, "first", logit_cache.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
+    logit_cache.write_cache(store, "first", logit_cache.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
     StoredCheckpoints.at(store, "students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
     store.commit("judgements/j", {"correct.bits": b"\1"}, {})
@@ -96,7 +96,7 @@ def _read_everything(store: Store) -> None:
         *(lambda address=address: finished(address) for address in ("searches/s", "judgements/j")),
         weights,
         blobs,
-        lambda: logit_cache.read(store, "first"),
+        lambda: logit_cache.read_cache(store, "first"),
         lambda: StoredCheckpoints.at(store, "students/half").load(),
         lambda: stored_results.Results.read(store, "s"),
         lambda: stored_studies.studies(store),
@@ -154,7 +154,7 @@ def _scaler() -> Any:
 def test_an_arrow_table_cannot_smuggle_a_pickled_type_in(store: Store, bomb: bytes, tmp_path: Path) -> None:
     metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": bomb}
     field = pa.field("logits", pa.binary(), metadata=metadata)
-    logit_cache.write(store, "first", pa.table([pa.array([b"x"])], schema=pa.schema([field])))
+    logit_cache.write_cache(store, "first", pa.table([pa.array([b"x"])], schema=pa.schema([field])))
     _read_everything(store)
     assert not (tmp_path / "exploded").exists()
 

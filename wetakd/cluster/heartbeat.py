@@ -25,7 +25,7 @@ from wetakd.common.errors import UserError
 from wetakd.config import LimitsConfig
 
 BEAT_EVERY_S = 2.0
-_POLL_S = 1.0
+_TASK_POLL_S = 1.0
 _LAST_KILLS_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -275,7 +275,7 @@ def results(
                 waiting.append(start(Voice(uid, watch.mailbox)))
                 tasks[waiting[-1]] = uid, name
             while waiting:
-                ready, waiting = ray.wait(waiting, timeout=_POLL_S)
+                ready, waiting = ray.wait(waiting, timeout=_TASK_POLL_S)
                 for task in ready:
                     uid, name = tasks.pop(task)
                     yield name, _result(task, uid, label(name), watch, limits)

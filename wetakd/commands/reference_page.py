@@ -47,7 +47,7 @@ _NAMED = {
     "DistillationConfig": "`distillation` of a taught network",
     "PlacementConfig": "`placement` of any network",
     "StudyBlock": "`study`",
-    "Contrast": "`study.primary`",
+    "ContrastConfig": "`study.primary`",
     "Sweep": "`study.sweep.FIELD`",
     "HalvingConfig": "`study.halving`",
     "DigitsData": "`data` with `source: digits`",

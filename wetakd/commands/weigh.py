@@ -63,7 +63,7 @@ def weigh_files(
 
 def read_scores(path: str) -> tuple[list[str], Array]:
     """The networks' names and their scores [K, N, C]."""
-    arrays = _read(path, wanted="lists")
+    arrays = _read_arrays(path, wanted="lists")
     for name, array in arrays.items():
         if array.ndim == 3 and len(arrays) == 1:
             return [f"network {k}" for k in range(len(array))], array
@@ -79,13 +79,13 @@ def read_scores(path: str) -> tuple[list[str], Array]:
 
 def read_labels(path: str) -> Array:
     """The labels [N]."""
-    arrays = _read(path, wanted="label")
+    arrays = _read_arrays(path, wanted="label")
     if len(arrays) > 1:
         raise UserError(f"{path}: holds {', '.join(arrays)}; labels need one array")
     return next(iter(arrays.values()))
 
 
-def _read(path: str, wanted: str) -> dict[str, Array]:
+def _read_arrays(path: str, wanted: str) -> dict[str, Array]:
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise UserError(f"{path}: {suffix or 'no ending'} is none of {', '.join(FORMATS)}")

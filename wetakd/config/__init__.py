@@ -25,7 +25,15 @@ from wetakd.config._networks import (
     RecipeConfig,
     StudentConfig,
 )
-from wetakd.config._study import Contrast, HalvingConfig, LimitsConfig, MlflowConfig, StudyBlock, Sweep, WeightsConfig
+from wetakd.config._study import (
+    ContrastConfig,
+    HalvingConfig,
+    LimitsConfig,
+    MlflowConfig,
+    StudyBlock,
+    Sweep,
+    WeightsConfig,
+)
 from wetakd.config._sweep import points_of, student_at
 from wetakd.config._whole import STUDENT, TEACHER, StudyConfig, block_of
 
@@ -35,7 +43,7 @@ __all__ = [
     "TEACHER",
     "CallableData",
     "CifarData",
-    "Contrast",
+    "ContrastConfig",
     "DataConfig",
     "DigitsData",
     "DistillationConfig",

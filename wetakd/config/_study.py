@@ -35,7 +35,7 @@ def _show_default_strategies(schema: dict[str, Any]) -> None:
     schema["default"] = list(_default_strategies())
 
 
-Strategy = Annotated[str, AfterValidator(_strategy)]
+StrategyName = Annotated[str, AfterValidator(_strategy)]
 Control = Literal["none", "teacher", "single", "dgkd"]
 _Names = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(named_once)]
 
@@ -65,14 +65,14 @@ class WeightsConfig(Model):
     max_evaluations: Annotated[int, Field(ge=1)] | None = Field(None, description="cap on candidates, for all")
 
 
-class Contrast(Model):
+class ContrastConfig(Model):
     """The one comparison that is declared before the study; over the whole pool."""
 
-    strategy: Strategy = Field("de", description="one of `study.strategies`")
-    against: Strategy = Field("uniform", description="what it is held against")
+    strategy: StrategyName = Field("de", description="one of `study.strategies`")
+    against: StrategyName = Field("uniform", description="what it is held against")
 
     @model_validator(mode="after")
-    def _check(self) -> Contrast:
+    def _check(self) -> ContrastConfig:
         if self.strategy == self.against:
             raise ValueError(f"against: {self.against!r} is the strategy itself; name another")
         return self
@@ -114,7 +114,7 @@ class StudyBlock(Model):
     replicates: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="repeats of teacher, assistants and weights with new seeds"
     )
-    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = Field(
+    strategies: Annotated[tuple[StrategyName, ...], Field(min_length=1)] = Field(
         default_factory=_default_strategies,
         json_schema_extra=_show_default_strategies,
         description="ways to set the weights: built-in ones (also `best_single`), or those of installed packages",
@@ -130,7 +130,7 @@ class StudyBlock(Model):
         ("none", "teacher", "single", "dgkd"),
         description="students without distillation, of the teacher, of each assistant, of teacher and all assistants",
     )
-    primary: Contrast | None = Field(
+    primary: ContrastConfig | None = Field(
         None,
         description="declared before the study; default: `de` against `uniform` where both are in `strategies`",
     )
@@ -162,7 +162,7 @@ class StudyBlock(Model):
         """The declared comparison, a strategy and what it is compared with; None where there is none."""
         if self.primary is not None:
             return self.primary.strategy, self.primary.against
-        default = Contrast()
+        default = ContrastConfig()
         both = (default.strategy, default.against)
         return both if set(both) <= set(self.strategies) else None
 

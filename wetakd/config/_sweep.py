@@ -66,7 +66,7 @@ def check_sweep(study: StudyBlock, student: StudentConfig) -> None:
         known = _BLOCKS[block].model_fields
         if field not in known:
             raise ValueError(f"study.sweep.{path}: is not a known field; {block} has {', '.join(known)}")
-        for place, value in _values(sweep):
+        for place, value in _values_of(sweep):
             if (wrong := _complaint(student, block, {field: value}, alone=True)) is not None:
                 raise ValueError(f"study.sweep.{path}.{place}: {wrong}")
     _check_points(study, student)
@@ -102,7 +102,7 @@ def _complaint(student: StudentConfig, block: str, values: Mapping[str, Any], *,
     return None
 
 
-def _values(sweep: Sweep) -> Iterator[tuple[str, Any]]:
+def _values_of(sweep: Sweep) -> Iterator[tuple[str, Any]]:
     """The values that a sweep names, each with its place: of a distribution its ends."""
     for name in ("grid", "uniform", "loguniform"):
         for place, value in enumerate(getattr(sweep, name) or ()):

@@ -17,8 +17,8 @@ from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, Views
 from wetakd.config._networks import TORCHVISION, NetworkConfig, StudentConfig
 from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
 from wetakd.config._sweep import check_sweep
-from wetakd.config.yaml_text import read as read_yaml
-from wetakd.config.yaml_text import write as write_yaml
+from wetakd.config.yaml_text import read_yaml as read_yaml
+from wetakd.config.yaml_text import write_yaml as write_yaml
 
 TEACHER = "teacher"
 STUDENT = "student"

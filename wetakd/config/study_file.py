@@ -18,7 +18,7 @@ from wetakd.common.errors import UserError
 from wetakd.common.redact import redact_uris
 from wetakd.config import StudyConfig
 from wetakd.config._messages import complaint, is_about_type
-from wetakd.config.yaml_text import read as read_yaml
+from wetakd.config.yaml_text import read_yaml as read_yaml
 
 _MOST_VALUES = 100_000
 _MOST_BITS = 1024
@@ -39,14 +39,14 @@ def load_study_file(path: str | Path | None, overrides: Sequence[str] = ()) -> S
     tree = _parse(path)
     for variable, field in (("WETAKD_STORAGE", "storage"), ("MLFLOW_TRACKING_URI", "mlflow.tracking_uri")):
         if os.environ.get(variable):
-            _set(tree, field, os.environ[variable])
+            _set_field(tree, field, os.environ[variable])
     for override in overrides:
         field, equals, text = override.partition("=")
         if not equals or not field:
             raise UserError(
                 f"--set {redact_uris(override)!r}: must read field=value, such as --set student.recipe.epochs=5"
             )
-        _set(tree, field, _yaml(text, f"--set {field}"))
+        _set_field(tree, field, _yaml(text, f"--set {field}"))
     return check_tree(tree)
 
 
@@ -60,7 +60,7 @@ def check_tree(tree: Any) -> StudyConfig:
     try:
         return StudyConfig.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_one_line(error, tree)) from None
+        raise UserError(_complaint(error, tree)) from None
 
 
 def stamped(text: str) -> bytes:
@@ -129,7 +129,7 @@ def _check_yaml_values(tree: Any, where: str) -> None:
             waiting += value
 
 
-def _set(tree: dict[str, Any], field: str, value: Any) -> None:
+def _set_field(tree: dict[str, Any], field: str, value: Any) -> None:
     *parents, last = field.split(".")
     node = tree
     for parent in parents:
@@ -142,7 +142,7 @@ def _set(tree: dict[str, Any], field: str, value: Any) -> None:
     node[last] = value
 
 
-def _one_line(error: ValidationError, tree: Any) -> str:
+def _complaint(error: ValidationError, tree: Any) -> str:
     """The first complaint, as `field: must be ..., got ...`."""
     found = [(_field(each["loc"], tree, each["type"]), each) for each in error.errors(include_url=False)]
     # Where a field may be of several types, the one that the value is of has more to say.

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-_TAG = "tag:yaml.org,2002:"
+_YAML_TAG = "tag:yaml.org,2002:"
 _DIGITS = "[0-9]+(?:_[0-9]+)*"
 _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
     yaml_constructors = {  # noqa: RUF012 (PyYAML's own name)
         tag: constructor
         for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
-        if tag != f"{_TAG}timestamp"  # of text that is not a date PyYAML raises AttributeError
+        if tag != f"{_YAML_TAG}timestamp"  # of text that is not a date PyYAML raises AttributeError
     }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
+            if isinstance(key, yaml.ScalarNode) and key.tag != f"{_YAML_TAG}merge":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
                         None, None, f"{key.value!r} stands there twice", key.start_mark
@@ -83,19 +83,19 @@ class _Dumper(yaml.SafeDumper):
 
 for _name, _pattern, _first in _WORDS:
     for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(f"{_TAG}{_name}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
-_Loader.add_constructor(f"{_TAG}bool", _Loader.construct_yaml_bool)
-_Loader.add_constructor(f"{_TAG}int", _Loader.construct_yaml_int)
-_Loader.add_constructor(f"{_TAG}float", _Loader.construct_yaml_float)
+        _class.add_implicit_resolver(f"{_YAML_TAG}{_name}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+_Loader.add_constructor(f"{_YAML_TAG}bool", _Loader.construct_yaml_bool)
+_Loader.add_constructor(f"{_YAML_TAG}int", _Loader.construct_yaml_int)
+_Loader.add_constructor(f"{_YAML_TAG}float", _Loader.construct_yaml_float)
 
 
-def read(text: str) -> Any:
+def read_yaml(text: str) -> Any:
     """The plain data that `text` stands for; raises YAMLError, ValueError or RecursionError."""
     return yaml.load(text, _Loader)
 
 
-def write(tree: Any, *, flow_style: bool | None = False) -> str:
-    """`tree` as text that `read` gives back; `flow_style` None: the innermost blocks on one line."""
+def write_yaml(tree: Any, *, flow_style: bool | None = False) -> str:
+    """`tree` as text that `read_yaml` gives back; `flow_style` None: the innermost blocks on one line."""
     text: str = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=100, default_flow_style=flow_style)
     return text
 

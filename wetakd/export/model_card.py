@@ -9,10 +9,10 @@ import pandas as pd
 
 from wetakd.common.number_format import many, number, percent, short, size
 from wetakd.config import STUDENT, StudentConfig, StudyConfig
-from wetakd.config.yaml_text import write as write_yaml
+from wetakd.config.yaml_text import write_yaml as write_yaml
 from wetakd.data.dataset import Dataset
 from wetakd.report.estimate_format import difference, mean_and_width
-from wetakd.results.findings import Findings, Row, find
+from wetakd.results.findings import Findings, Row, find_findings
 from wetakd.results.labels import recipe_label
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import Winner
@@ -51,7 +51,7 @@ def description(
 ) -> str:
     """The card without the code that loads the files beside it."""
     assert results.winner is not None
-    findings = find(results)
+    findings = find_findings(results)
     parts = [
         _head(config.study.name, student, dataset, results.winner),
         _numbers(findings, results.winner, onnx),

@@ -48,7 +48,7 @@ def export_onnx(shipped: ShippedStudent, images_NCHW: np.ndarray, path: Path) ->
     """
     example = torch.from_numpy(np.array(images_NCHW[:2]))
     try:
-        with _silence():
+        with _quiet_export():
             program = torch.onnx.export(
                 shipped,
                 (example,),
@@ -92,7 +92,7 @@ def quantise(path: Path, images_NCHW: np.ndarray, target: Path) -> None:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with _silence(), tempfile.TemporaryDirectory(prefix="wetakd-onnx-") as scratch:
+    with _quiet_export(), tempfile.TemporaryDirectory(prefix="wetakd-onnx-") as scratch:
         prepared = Path(scratch, "prepared.onnx")
         quant_pre_process(path, prepared, skip_symbolic_shape=True)
         quantize_static(
@@ -123,7 +123,7 @@ def _calibration(images_NCHW: np.ndarray) -> Any:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def _quiet_export() -> Iterator[None]:
     """Exporter and quantiser tell their own developers a great deal."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

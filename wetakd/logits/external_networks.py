@@ -65,10 +65,10 @@ def check_external(network: NetworkConfig, dataset: Dataset, num_views: int, nam
 
 def external_digest(network: NetworkConfig, name: str) -> str:
     """SHA-256 of the file that a network from elsewhere is in."""
-    return hashlib.sha256(_read(*_place(network, name))).hexdigest()
+    return hashlib.sha256(_read_file(*_file_and_field(network, name))).hexdigest()
 
 
-def _place(network: NetworkConfig, name: str) -> tuple[str, str]:
+def _file_and_field(network: NetworkConfig, name: str) -> tuple[str, str]:
     """The file, and the field that names it."""
     if network.logits is not None:
         return network.logits, f"{block_of(name)}.logits"
@@ -76,7 +76,7 @@ def _place(network: NetworkConfig, name: str) -> tuple[str, str]:
     return network.checkpoint, f"{block_of(name)}.checkpoint"
 
 
-def _read(path: str, field: str) -> bytes:
+def _read_file(path: str, field: str) -> bytes:
     local = Path(path).expanduser()
     if "://" not in path and local.exists() and not local.is_file():
         raise UserError(f"{field}: {path!r} is no file")  # a pipe would be waited for
@@ -98,11 +98,11 @@ def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.M
     Raises:
         UserError: a file that is missing or no such thing, or weights of another architecture.
     """
-    path, field = _place(network, name)
+    path, field = _file_and_field(network, name)
     model = build_model(
         network.model, input_shape(dataset), dataset.num_classes, seed=0, field=field.replace("checkpoint", "model")
     )
-    state = _state_dict(_read(path, field), f"{field}: {redacted(path)!r}")
+    state = _state_dict(_read_file(path, field), f"{field}: {redacted(path)!r}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -140,9 +140,9 @@ def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name:
     Raises:
         UserError: a file that is missing, damaged or laid out otherwise, logits that are missing or no finite numbers.
     """
-    path, field = _place(network, name)
+    path, field = _file_and_field(network, name)
     where = f"{field}: {redacted(path)!r}"
-    ids_R, views_R, logits_RC = _rows(path, _read(path, field), where)
+    ids_R, views_R, logits_RC = _logit_rows(path, _read_file(path, field), where)
     num, num_classes = len(dataset.labels_N), dataset.num_classes
     if logits_RC.ndim != 2 or logits_RC.shape[1] != num_classes or len(ids_R) != len(logits_RC):
         raise UserError(f"{where} has logits of shape {list(logits_RC.shape)}; {num_classes} a sample are needed")
@@ -170,7 +170,7 @@ def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name:
         raise UserError(f"{where}: {error}") from None
 
 
-def _rows(path: str, data: bytes, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _logit_rows(path: str, data: bytes, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sample id, view and logits of each row."""
     suffix = Path(path).suffix.lower()
     try:

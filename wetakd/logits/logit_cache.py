@@ -70,8 +70,8 @@ def compute(
     """
     from wetakd.training.inference import predict
 
-    def logits_of(sample_ids: np.ndarray, view: int) -> np.ndarray:
-        return predict(model, dataset, sample_ids, views=views, view=view, device=device, on_step=on_step)
+    def logits_of(sample_ids: np.ndarray, logits_of_table: int) -> np.ndarray:
+        return predict(model, dataset, sample_ids, views=views, view=logits_of_table, device=device, on_step=on_step)
 
     return assemble(dataset, views.num, logits_of)
 
@@ -86,14 +86,14 @@ def assemble(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, 
         np.empty((num, num_classes), np.float16),
     )
     start = 0
-    for block_ids, view in _row_blocks(dataset, num_views):
+    for block_ids, logits_of_table in _row_blocks(dataset, num_views):
         for sample_ids in np.array_split(block_ids, max(1, -(-len(block_ids) * 4 * num_classes // _SLICE_BYTES))):
             rows = slice(start, start + len(sample_ids))
             with np.errstate(over="ignore"):  # said below
-                logits_RC[rows] = logits_of(sample_ids, view)
+                logits_RC[rows] = logits_of(sample_ids, logits_of_table)
             if not np.isfinite(logits_RC[rows]).all():
                 raise FloatingPointError("a logit is not finite or beyond the range of float16")
-            ids_R[rows], views_R[rows] = sample_ids, view
+            ids_R[rows], views_R[rows] = sample_ids, logits_of_table
             start = rows.stop
     layout = {"num_views": num_views, **{s: len(getattr(dataset.splits, s)) for s in ("fit", *_CLEAN_SPLITS)}}
     columns = {
@@ -106,13 +106,13 @@ def assemble(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, 
 
 def _row_blocks(dataset: Dataset, num_views: int) -> Iterator[tuple[np.ndarray, int]]:
     """Sample ids and view of each block of rows, in the order of the table."""
-    for view in range(num_views):
-        yield dataset.splits.fit, view
+    for logits_of_table in range(num_views):
+        yield dataset.splits.fit, logits_of_table
     for split in _CLEAN_SPLITS:
         yield getattr(dataset.splits, split), 0
 
 
-def view(table: pa.Table) -> Logits:
+def logits_of_table(table: pa.Table) -> Logits:
     """The logits of a bank table, without a copy."""
     layout = json.loads(table.schema.metadata[b"wetakd"])
     column = table.column("logits").chunk(0)
@@ -143,22 +143,22 @@ def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views) ->
     return worst
 
 
-def address(key: str) -> str:
+def logit_cache_address(key: str) -> str:
     """Where the bank of the network `key` lies on storage."""
     return f"bank/{key}"
 
 
-def write(store: Store, key: str, table: pa.Table) -> Manifest:
+def write_cache(store: Store, key: str, table: pa.Table) -> Manifest:
     """Persist a bank under its network's key, atomically."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    return store.commit(address(key), {_LOGITS_BLOB: sink.getvalue()}, {"rows": table.num_rows})
+    return store.commit(logit_cache_address(key), {_LOGITS_BLOB: sink.getvalue()}, {"rows": table.num_rows})
 
 
-def read(store: Store, key: str) -> pa.Table | None:
+def read_cache(store: Store, key: str) -> pa.Table | None:
     """The bank of the network `key`, or None where it is missing or damaged (and so must be made again)."""
-    manifest = store.find(address(key))
+    manifest = store.find(logit_cache_address(key))
     if manifest is None:
         return None
     try:

@@ -33,8 +33,8 @@ def is_complete(store: Store, plan: Plan) -> bool:
     outcomes = _Outcomes(store, plan, set(pruned))
     if None in outcomes.failed.values():
         return False
-    shown = {_place(row) for row in results.trials[results.trials["error"].notna()].to_dict("records")}
-    return shown == {_place_of(trial) for trial, failed in outcomes.failed.items() if failed}
+    shown = {_place_of_row(row) for row in results.trials[results.trials["error"].notna()].to_dict("records")}
+    return shown == {_place_of_trial(trial) for trial, failed in outcomes.failed.items() if failed}
 
 
 def has_network(store: Store, plan: Plan, name: str) -> bool:
@@ -44,17 +44,17 @@ def has_network(store: Store, plan: Plan, name: str) -> bool:
     """
     keys = [node.key for node in plan.nodes if node.name == name]
     return all(
-        failure_records.find(store, f"networks/{key}") is not None
+        failure_records.find_failure(store, f"networks/{key}") is not None
         or all(store.find_intact(f"{kind}/{key}") is not None for kind in ("networks", "bank"))
         for key in keys
     )
 
 
-def _place(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+def _place_of_row(row: Mapping[Any, Any]) -> tuple[Any, ...]:
     return row["strategy"], tuple(row["assistants"]), row["point"], row["replicate"], row["seed"]
 
 
-def _place_of(trial: Trial) -> tuple[Any, ...]:
+def _place_of_trial(trial: Trial) -> tuple[Any, ...]:
     return trial.arm.strategy, trial.arm.assistants, trial.arm.point, trial.replicate, trial.seed
 
 
@@ -83,12 +83,12 @@ class _Outcomes:
         if key is not None:
             return self._failed(f"students/{key}", f"judgements/{key}")
         search = f"searches/{self._plan.search(trial).key}"
-        return True if failure_records.find(self._store, search) is not None else None
+        return True if failure_records.find_failure(self._store, search) is not None else None
 
     def _failed(self, *addresses: str) -> bool | None:
         """False where all of `addresses` are intact, True where a failure of the first is recorded, else None."""
         if addresses not in self._ended:
             intact = all(self._store.find_intact(address) is not None for address in addresses)
-            known = not intact and failure_records.find(self._store, addresses[0]) is not None
+            known = not intact and failure_records.find_failure(self._store, addresses[0]) is not None
             self._ended[addresses] = known if intact or known else None
         return self._ended[addresses]

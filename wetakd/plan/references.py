@@ -55,7 +55,9 @@ def forget_failures(store: Store, plan: Plan) -> None:
     keys = {student_key(store, plan, trial) for trial in plan.trials} - {None}
     addresses = {f"networks/{node.key}" for node in plan.nodes} | {f"students/{key}" for key in keys}
     addresses |= {f"searches/{plan.search(trial).key}" for trial in plan.trials if trial.arm.is_searched}
-    failure_records.forget(store, sorted(addresses | set(_recorded_references(store, plan.config.study.name) or ())))
+    failure_records.forget_failures_at(
+        store, sorted(addresses | set(_recorded_references(store, plan.config.study.name) or ()))
+    )
 
 
 def _recorded_references(store: Store, study: str) -> list[str] | None:

@@ -27,15 +27,15 @@ def terminal_text(findings: Findings, verdict: Sequence[Statement], width: int =
     """Title, main table and verdict, no line longer than `width` columns (80 to 120)."""
     lines = [*_title(findings, width), "", *_table(findings, width), "", *_legend(findings, width), ""]
     for statement in verdict:
-        lines += [statement.question, *_wrapped(statement.answer, width, indent=2)]
-        lines += [line for item in statement.items for line in _wrapped(f"- {item}", width, indent=2, hanging=4)]
+        lines += [statement.question, *_wrapped_label(statement.answer, width, indent=2)]
+        lines += [line for item in statement.items for line in _wrapped_label(f"- {item}", width, indent=2, hanging=4)]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _title(findings: Findings, width: int) -> list[str]:
     replicates = f", {findings.num_replicates} replicates" if findings.num_replicates > 1 else ""
     shape = f"{many(len(findings.results.trials), 'trial')}, {many(findings.num_seeds, 'seed')}{replicates}"
-    return _wrapped(f"Study {findings.results.study}: {shape}, {findings.results.num_classes} classes", width)
+    return _wrapped_label(f"Study {findings.results.study}: {shape}, {findings.results.num_classes} classes", width)
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def _table(findings: Findings, width: int) -> list[str]:
         _group("strategies over other subsets", others, same_room),
     ]
     widths = _widths([line for group in groups for line in group.lines])
-    text = [line for head in _HEADS for line in _set(_Line("", head), widths, width)] + ["-" * width]
+    text = [line for head in _HEADS for line in _set_line(_Line("", head), widths, width)] + ["-" * width]
     for group in groups:
         if group.lines:
-            text += _wrapped(group.title, width)
-            text += [part for line in group.lines for part in _set(line, widths, width)]
+            text += _wrapped_label(group.title, width)
+            text += [part for line in group.lines for part in _set_line(line, widths, width)]
         if group.num_left:
             text.append(f"  ... {group.num_left} more stand in report.md")
     return text
@@ -111,14 +111,14 @@ def _widths(lines: Sequence[_Line]) -> tuple[int, ...]:
     )
 
 
-def _set(line: _Line, widths: Sequence[int], width: int) -> list[str]:
+def _set_line(line: _Line, widths: Sequence[int], width: int) -> list[str]:
     """A row on one line; where its label does not fit before the numbers, the label has lines of its own above."""
     numbers = "".join(f"{text:>{column}}" for text, column in zip(line.numbers, widths, strict=True))
     room = width - len(numbers)
     if len(line.label) <= room:
         return [f"{line.label:<{room}}{numbers}"]
     mark, label = line.label[:2], line.label[2:]
-    first, *more = _wrapped(label, width, indent=2, hanging=4)
+    first, *more = _wrapped_label(label, width, indent=2, hanging=4)
     return [mark + first[2:], *more, f"{numbers:>{width}}"]
 
 
@@ -134,13 +134,13 @@ def _legend(findings: Findings, width: int) -> list[str]:
     unit = "replicates" if findings.num_replicates > 1 else "seeds"
     spreads = [row.accuracy for row in findings.rows if row.accuracy and row.accuracy.num > 1]
     equal = f" No interval: the very same at all {unit}." if any(found.low is None for found in spreads) else ""
-    return _wrapped(
+    return _wrapped_label(
         f"Means over {unit}, 95 % intervals, differences paired by seed, in percentage points (not corrected here). "
         f"ens.: test accuracy of the ensemble. * winner, chosen on `choose`.{swept}{same}{equal}",
         width,
     )
 
 
-def _wrapped(text: str, width: int, indent: int = 0, hanging: int | None = None) -> list[str]:
+def _wrapped_label(text: str, width: int, indent: int = 0, hanging: int | None = None) -> list[str]:
     later = indent if hanging is None else hanging
     return textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * later)

@@ -12,7 +12,7 @@ from wetakd.report.html_page import html_text
 from wetakd.report.markdown import description_text, markdown_text
 from wetakd.report.plain_text import TERMINAL_WIDTH, WIDEST, terminal_text
 from wetakd.report.statements import Statement, verdict
-from wetakd.results.findings import Findings, find
+from wetakd.results.findings import Findings, find_findings
 from wetakd.results.stored_results import Results
 
 
@@ -92,5 +92,5 @@ class Report:
 
 def build_report(results: Results) -> Report:
     """The report on `results`; needs nothing else."""
-    findings = find(results)
+    findings = find_findings(results)
     return Report(findings, verdict(findings))

@@ -48,7 +48,7 @@ def verdict(findings: Findings) -> tuple[Statement, ...]:
         _search_gain_statement(findings),
         _winner(findings),
         _spending(findings),
-        _failures(findings),
+        _failures_statement(findings),
     )
     return tuple(statement for statement in statements if statement is not None)
 
@@ -305,6 +305,6 @@ def _spending(findings: Findings) -> Statement:
     return Statement("What the study took", " ".join(parts))
 
 
-def _failures(findings: Findings) -> Statement | None:
+def _failures_statement(findings: Findings) -> Statement | None:
     failures = findings.failures
     return Statement("What failed", f"{failures.summary}:", tuple(failures.lines())) if failures else None

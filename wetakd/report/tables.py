@@ -37,7 +37,7 @@ def report_tables(findings: Findings) -> list[Table]:
         _searches(findings),
         _points(findings),
         _networks(findings),
-        _failures(findings),
+        _failures_table(findings),
     ]
     return [sheet for sheet in found if sheet.rows]
 
@@ -284,7 +284,7 @@ def _cell_or_none(value: float | None) -> float | None:
     return None if value is None or value != value else float(value)
 
 
-def _failures(findings: Findings) -> Table:
+def _failures_table(findings: Findings) -> Table:
     failures = findings.failures
     networks = [(f"network {failures.title(n)}", n.error, n.num_trials) for n in failures.networks]
     students = [(many(group.num_students, "student"), group.error, group.num_trials) for group in failures.students]

@@ -109,7 +109,7 @@ def find_failures(trials: pd.DataFrame, networks: pd.DataFrame) -> Failures:
     """Sort the failures of a study's tables by what failed; the order of their rows does not matter."""
     failed = trials[trials["error"].notna() & (trials["error"] != "")]
     causes = _causes(networks)
-    broken = [any((row["replicate"], name) in causes for name in row["assistants"]) for row in _rows(failed)]
+    broken = [any((row["replicate"], name) in causes for name in row["assistants"]) for row in _row_dicts(failed)]
     by_network = failed["student_key"].isna() & pd.Series(broken, index=failed.index, dtype=bool)
     others = failed[~by_network]
     return Failures(
@@ -121,7 +121,7 @@ def find_failures(trials: pd.DataFrame, networks: pd.DataFrame) -> Failures:
     )
 
 
-def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+def _row_dicts(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return table.to_dict("records")
 
 
@@ -131,7 +131,7 @@ Place = tuple[int, str]
 
 def _causes(networks: pd.DataFrame) -> dict[Place, frozenset[Place]]:
     """For every network that failed, the networks that failed for a reason of their own and so took it along."""
-    rows = _rows(networks[networks["error"].notna()])
+    rows = _row_dicts(networks[networks["error"].notna()])
     teachers: Mapping[Place, Sequence[Place]] = {
         (row["replicate"], row["name"]): [(row["replicate"], name) for name in row["taught_by"]] for row in rows
     }
@@ -148,9 +148,9 @@ def _failed_networks(
 ) -> Iterable[FailedNetwork]:
     taken_along = [
         frozenset().union(*(causes.get((row["replicate"], name), frozenset()) for name in row["assistants"]))
-        for row in _rows(trials)
+        for row in _row_dicts(trials)
     ]
-    for row in _rows(networks.sort_values(["replicate", "name"])):
+    for row in _row_dicts(networks.sort_values(["replicate", "name"])):
         place = (row["replicate"], row["name"])
         if place in causes.get(place, ()):
             yield FailedNetwork(row["name"], row["replicate"], row["error"], sum(place in some for some in taken_along))

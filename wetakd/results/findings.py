@@ -168,7 +168,7 @@ class Findings:
         }
 
 
-def find(results: Results) -> Findings:
+def find_findings(results: Results) -> Findings:
     """Work out everything from the tables; the order of their rows does not matter."""
     arms = collect_arms(results.trials)
     sizes = sizes_of(results.networks)

@@ -36,7 +36,7 @@ _STUDENTS_A_TASK = 16
 _CORRECT_BLOB = "correct.bits"
 
 
-def address(key: str) -> str:
+def evaluation_address(key: str) -> str:
     """Where the judgement of the student `key` lies on storage."""
     return f"judgements/{key}"
 
@@ -88,7 +88,7 @@ def _judge_student(
     device: str,
     on_step: Callable[[], None],
 ) -> Mapping[str, float]:
-    found = store.find_intact(address(key))
+    found = store.find_intact(evaluation_address(key))
     if found is not None:
         return found.facts
     network = training_job.load_model(store, manifest, model, dataset)
@@ -102,7 +102,7 @@ def _judge_student(
         "student_test_nll": scores.nll,
     }
     correct_N = logits_NC.argmax(axis=1) == labels_N
-    store.commit(address(key), {_CORRECT_BLOB: np.packbits(correct_N).tobytes()}, facts)
+    store.commit(evaluation_address(key), {_CORRECT_BLOB: np.packbits(correct_N).tobytes()}, facts)
     return facts
 
 
@@ -124,13 +124,13 @@ def judge_ensembles(
 
     judged: dict[Mixture, dict[str, float]] = {}
     starts = {pool: partial(start, pool) for pool in by_pool}
-    for (replicate, names), rows in heartbeat.results(starts, config.limits, _label):
+    for (replicate, names), rows in heartbeat.results(starts, config.limits, _pool_label):
         for weights, row in zip(by_pool[replicate, names], rows, strict=True):
             judged[replicate, names, weights] = row
     return judged
 
 
-def _label(pool: Pool) -> str:
+def _pool_label(pool: Pool) -> str:
     replicate, names = pool
     return f"test of ensembles of {', '.join(names)} (replicate {replicate})"
 
@@ -142,7 +142,7 @@ def _judge_pool(
     labels: SplitLabels,
     config: WeightsConfig,
 ) -> list[dict[str, float]]:
-    logits = [logit_cache.view(table) for table in ray.get(list(bank_refs))]
+    logits = [logit_cache.logits_of_table(table) for table in ray.get(list(bank_refs))]
     rows: list[dict[str, float]] = [{} for _ in all_weights]
     for split in ("weigh", "choose", "test"):
         problem = ensemble_problem(logits, labels, config, split)
@@ -161,7 +161,7 @@ def judge_networks(
     for place, network in networks.items():
         if network.bank_ref is None:
             continue
-        logits = logit_cache.view(ray.get(network.bank_ref))
+        logits = logit_cache.logits_of_table(ray.get(network.bank_ref))
         on_choose = classification_scores(logits.choose_NC, dataset.labels_N[dataset.splits.choose])
         on_test = classification_scores(logits.test_NC, dataset.labels_N[dataset.splits.test])
         scores[place] = {

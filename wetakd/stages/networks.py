@@ -210,7 +210,7 @@ class _NetworkRunner:
             address = network_address(node.key)
             manifest = self._store.find(address)
             epochs = manifest.facts["epochs"] if manifest else getattr(error, "epochs", ())
-            failure_records.record(self._store, address, Failure(reason, epochs))
+            failure_records.record_failure(self._store, address, Failure(reason, epochs))
         return TrainedNetwork(node, error=reason)
 
     async def _ensure(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
@@ -223,7 +223,7 @@ class _NetworkRunner:
                 await self._fill_bank(node, manifest)
                 continue
             # A bank speaks for the very weights that it was computed from.
-            await self._on_storage(self._store.delete, logit_cache.address(node.key))
+            await self._on_storage(self._store.delete, logit_cache.logit_cache_address(node.key))
             await self._train(node, teacher_banks)
             trained = not node.config.is_imported
         raise UserError(
@@ -234,12 +234,12 @@ class _NetworkRunner:
     def _stored(self, node: NetworkNode) -> tuple[Manifest | None, TrainedNetwork | None]:
         """What storage has of a node: its manifest, and the network if it is finished or failed before. In a thread."""
         manifest = self._store.find_intact(network_address(node.key))
-        table = logit_cache.read(self._store, node.key) if manifest is not None else None
+        table = logit_cache.read_cache(self._store, node.key) if manifest is not None else None
         if table is not None:
             # The driver owns what students read, so no worker's or node's death can take it away, and no node that
             # trained an assistant is kept alive for its sake.
             return manifest, TrainedNetwork(node, manifest=manifest, bank_ref=ray.put(table))
-        known = failure_records.find(self._store, network_address(node.key))
+        known = failure_records.find_failure(self._store, network_address(node.key))
         return manifest, TrainedNetwork(node, error=known.reason) if known else None
 
     async def _train(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> None:
@@ -298,7 +298,7 @@ class _NetworkRunner:
     def _copy_logits(self, node: NetworkNode) -> None:
         dataset = ray.get(self._dataset_ref)
         table = external_networks.logits_table(node.config, dataset, self._config.views.num, node.name)
-        logit_cache.write(self._store, node.key, table)
+        logit_cache.write_cache(self._store, node.key, table)
 
     def _options(self, node: NetworkNode) -> Mapping[str, Any]:
         return task_options(node.config.placement, self._config.limits.retries) | {"name": node.uid}
@@ -335,7 +335,7 @@ def _fill_bank(
         network = training_job.load_model(store, manifest, model, dataset)
         with errors_of(user_function(model.name)):
             table = logit_cache.compute(network, dataset, views, device, heartbeat.beat)
-        logit_cache.write(store, key, table)
+        logit_cache.write_cache(store, key, table)
 
 
 def _user_error(error: Exception) -> UserFunctionError | None:

@@ -54,7 +54,7 @@ class TrialWeights:
     errors: Mapping[Trial, str]
 
 
-def address(key: str) -> str:
+def search_address(key: str) -> str:
     """Where the search `key` lies on storage."""
     return f"searches/{key}"
 
@@ -100,7 +100,7 @@ def search_weights(
     num_new = 0
     watch(0, len(by_pool))
     starts = {pool: partial(start, pool) for pool in by_pool}
-    finished = heartbeat.results(starts, plan.config.limits, _label)
+    finished = heartbeat.results(starts, plan.config.limits, _search_label)
     for done, (pool, told) in enumerate(finished, start=1):
         found, failed, new, contribution = told
         results |= found
@@ -112,7 +112,7 @@ def search_weights(
     return Searches(results, errors, added, num_new)
 
 
-def _label(pool: Pool) -> str:
+def _search_label(pool: Pool) -> str:
     replicate, names = pool
     return f"weight searches over {', '.join(names)} (replicate {replicate})"
 
@@ -127,35 +127,37 @@ def _search_pool(
     contributions_key: str | None,
 ) -> tuple[dict[str, SearchResult], dict[str, str], int, Contributions | None]:
     store = Store(store_uri)
-    problem = ensemble_problem([logit_cache.view(table) for table in ray.get(list(bank_refs))], labels, config, "weigh")
+    problem = ensemble_problem(
+        [logit_cache.logits_of_table(table) for table in ray.get(list(bank_refs))], labels, config, "weigh"
+    )
     found: dict[str, SearchResult] = {}
     failed: dict[str, str] = {}
     num_new = 0
     for search in searches:
         heartbeat.beat()
-        manifest = store.find(address(search.key))
+        manifest = store.find(search_address(search.key))
         if manifest is not None:
             found[search.key] = SearchResult.from_dict(dict(manifest.facts))
             continue
-        known = failure_records.find(store, address(search.key))
+        known = failure_records.find_failure(store, search_address(search.key))
         result = SearchFailure(known.reason, is_recorded=False) if known else run_search(problem, search, config)
         if isinstance(result, SearchFailure):
             failed[search.key] = result.reason
             if result.is_recorded:
-                failure_records.record(store, address(search.key), Failure(result.reason))
+                failure_records.record_failure(store, search_address(search.key), Failure(result.reason))
             continue
         found[search.key] = result
-        store.commit(address(search.key), {}, result.to_dict())
+        store.commit(search_address(search.key), {}, result.to_dict())
         num_new += 1
     return found, failed, num_new, _contributions(store, problem, contributions_key) if contributions_key else None
 
 
 def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
-    manifest = store.find(address(key))
+    manifest = store.find(search_address(key))
     if manifest is None:
         result = contributions(problem)
         shapley = None if result.shapley_K is None else result.shapley_K.tolist()
-        store.commit(address(key), {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley})
+        store.commit(search_address(key), {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley})
         return result
     shapley = manifest.facts["shapley"]
     return Contributions(np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley))

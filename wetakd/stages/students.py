@@ -40,7 +40,7 @@ from wetakd.training.failures import RECORDED
 
 # A trial reports when this long has passed and an epoch is done: often enough to be followed, too rarely to cost.
 REPORT_EVERY_S = 1.0
-_POLL_S = 1.0
+_STUDENT_POLL_S = 1.0
 
 # What Tune does beside training, and nobody here needs: log files, experiment snapshots, its own progress, its own
 # way with Ctrl-C (which would end the experiment as if it were done).
@@ -87,7 +87,9 @@ def train_students(
     trained. A trial whose heartbeat stops is killed and retried.
     """
     absent = [key for key in students if store.find_intact(student_address(key)) is None]
-    known = {key: found for key in absent if (found := failure_records.find(store, student_address(key))) is not None}
+    known = {
+        key: found for key in absent if (found := failure_records.find_failure(store, student_address(key))) is not None
+    }
     missing = [students[key] for key in absent if key not in known]
     for key in students.keys() - {student.key for student in missing}:
         on_found(key)
@@ -95,7 +97,7 @@ def train_students(
         [student.key for student in missing],
         watch,
         config.limits,
-        lambda key, failure: failure_records.record(store, student_address(key), failure),
+        lambda key, failure: failure_records.record_failure(store, student_address(key), failure),
     )
     if missing:
         shared = _Shared(
@@ -269,7 +271,7 @@ class _Collector(tune.Callback):
         """Look at the heartbeats now and then: killed processes are dead actors to Tune, which then tries again."""
         if self._heartbeats is not None and time.monotonic() >= self._next_poll:
             self._heartbeats.hear()
-            self._next_poll = time.monotonic() + _POLL_S
+            self._next_poll = time.monotonic() + _STUDENT_POLL_S
 
     def _kill_reason(self, index: int) -> str | None:
         return self._heartbeats.kill_reason(str(index)) if self._heartbeats is not None else None

@@ -137,7 +137,7 @@ def with_epochs(done: Sequence[Epoch]) -> Iterator[None]:
 
 
 def _targets(job: TrainingJob, banks: Sequence[pa.Table]) -> Targets | None:
-    logits = tuple(logit_cache.view(table).fit_VNC for table in banks)
+    logits = tuple(logit_cache.logits_of_table(table).fit_VNC for table in banks)
     return Targets(logits, job.weights_K, job.mixture) if logits else None
 
 

@@ -27,18 +27,18 @@ def record_address(address: str) -> str:
     return f"{FOLDER}/{address}"
 
 
-def record(store: Store, address: str, failure: Failure) -> None:
+def record_failure(store: Store, address: str, failure: Failure) -> None:
     """Record that there will be no result at `address`."""
     store.commit(record_address(address), {}, {"reason": failure.reason, "epochs": list(failure.epochs)})
 
 
-def find(store: Store, address: str) -> Failure | None:
+def find_failure(store: Store, address: str) -> Failure | None:
     """The recorded failure of what belongs at `address`; None where there is none, or it is damaged."""
     manifest = store.find(record_address(address))
     return None if manifest is None else Failure(manifest.facts["reason"], manifest.facts["epochs"])
 
 
-def forget(store: Store, addresses: Iterable[str]) -> None:
+def forget_failures_at(store: Store, addresses: Iterable[str]) -> None:
     """Remove the records of `addresses`, so that the next run tries again."""
     for address in addresses:
         store.delete(record_address(address))

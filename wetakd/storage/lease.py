@@ -142,7 +142,7 @@ class Lease:
         return holder if holder is not None and holder.owner != self._owner else None
 
     def _read(self) -> Holder | None:
-        return _read(self._store, self._path)
+        return _read_holder(self._store, self._path)
 
     def _write(self) -> None:
         self._beats += 1
@@ -158,7 +158,7 @@ def live_since(store: Store, path: str) -> float | None:
 
     Nobody waits for a sign of life here: a holder on another machine counts as live for an hour after the last one.
     """
-    holder = _read(store, path)
+    holder = _read_holder(store, path)
     if holder is None or holder.is_dead:
         return None
     beat_s = store.changed_at(path)
@@ -168,7 +168,7 @@ def live_since(store: Store, path: str) -> float | None:
     return -math.inf if since_s is None else since_s
 
 
-def _read(store: Store, path: str) -> Holder | None:
+def _read_holder(store: Store, path: str) -> Holder | None:
     raw = store.read_file(path)
     try:
         return None if raw is None else Holder(**json.loads(raw))

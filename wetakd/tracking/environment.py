@@ -20,13 +20,13 @@ def environment() -> dict[str, str]:
         "platform": platform.platform(),
         "cpus": f"{os.cpu_count()} x {platform.machine()}",
         "memory": f"{memory_gb:.0f} GB",
-        **{name: _version(name) for name in _PACKAGES},
+        **{name: _package_version(name) for name in _PACKAGES},
     }
 
 
 def code_version() -> dict[str, str]:
     """Tags that say which code ran: wetakd's version, and the commit of the folder that the study was started in."""
-    tags = {"wetakd.version": _version("wetakd")}
+    tags = {"wetakd.version": _package_version("wetakd")}
     try:
         told = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -34,7 +34,7 @@ def code_version() -> dict[str, str]:
     return tags | {"mlflow.source.git.commit": told.stdout.strip()}
 
 
-def _version(package: str) -> str:
+def _package_version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:

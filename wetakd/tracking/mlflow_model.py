@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
-_TAG = "wetakd.model"
+_MODEL_TAG = "wetakd.model"
 
 
 def send_model(
@@ -29,7 +29,7 @@ def send_model(
 
     model = _find(client, experiment_id, run_id, digest)
     if model is None:
-        tags = {_TAG: digest, MLFLOW_RUN_NOTE: description}
+        tags = {_MODEL_TAG: digest, MLFLOW_RUN_NOTE: description}
         model = client.create_logged_model(experiment_id, name, source_run_id=run_id, tags=tags)
     if model.status != LoggedModelStatus.READY:
         _name_model_and_run(folder, model.model_id, run_id)
@@ -43,7 +43,7 @@ def send_model(
 
 
 def _find(client: MlflowClient, experiment_id: str, run_id: str, digest: str) -> LoggedModel | None:
-    found = client.search_logged_models([experiment_id], filter_string=f"tags.`{_TAG}` = '{digest}'")
+    found = client.search_logged_models([experiment_id], filter_string=f"tags.`{_MODEL_TAG}` = '{digest}'")
     return next((model for model in found if model.source_run_id == run_id), None)
 
 
@@ -60,7 +60,7 @@ def _register(
     client: MlflowClient, model: LoggedModel, run_id: str, digest: str, description: str, register_as: str
 ) -> None:
     versions = client.search_model_versions(f"name = '{register_as}'")
-    if any(version.tags.get(_TAG) == digest and version.run_id == run_id for version in versions):
+    if any(version.tags.get(_MODEL_TAG) == digest and version.run_id == run_id for version in versions):
         return
     if not client.search_registered_models(f"name = '{register_as}'"):
         client.create_registered_model(register_as)
@@ -71,7 +71,7 @@ def _register(
         register_as,
         source,
         run_id=run_id,
-        tags={_TAG: digest},
+        tags={_MODEL_TAG: digest},
         description=description,
         model_id=model.model_id,
         await_creation_for=0,

@@ -134,7 +134,7 @@ class MlflowWriter:
         with self._progress:
             if self._stop.is_set():  # the run is over: leave the loggers of this process alone
                 return
-            _silence()
+            _quiet_mlflow()
         self.experiment_id = _find_or_create_experiment(client, self._experiment, self._uri)
         self.run_ids = self._find_runs(client)
         if not self.run_ids:
@@ -325,7 +325,7 @@ class _NoRun(LookupError):
 def connect(tracking_uri: str) -> MlflowClient:
     """A client that is quiet and tries nothing twice."""
     client = _client(tracking_uri)
-    _silence()
+    _quiet_mlflow()
     return client
 
 
@@ -336,7 +336,7 @@ def _client(tracking_uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
-def _silence() -> None:
+def _quiet_mlflow() -> None:
     """What MLflow would log, wetakd raises or logs itself."""
     for name in ("mlflow", "mlflow.store", "alembic"):
         set_level(name, logging.CRITICAL)

@@ -67,10 +67,10 @@ def errors_of(function: str | None) -> Iterator[None]:
             raise
         text = " ".join(str(error).split())[:300]
         what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        raise UserFunctionError(f"{function} raised {what} ({_place(error)})") from error
+        raise UserFunctionError(f"{function} raised {what} ({_raised_at(error)})") from error
 
 
-def _place(error: Exception) -> str:
+def _raised_at(error: Exception) -> str:
     """File and line that raised; where torch raised, of the last call into it."""
     frames = traceback.extract_tb(error.__traceback__)
     last = next((frame for frame in reversed(frames) if "/torch/" not in frame.filename), frames[-1])

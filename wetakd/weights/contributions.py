@@ -30,12 +30,12 @@ def contributions(problem: Problem) -> Contributions:
     v(no networks) is the share of the majority class.
     """
     everyone_K = np.ones(problem.num_networks, dtype=np.intp)
-    value, *without_K = _values(problem, np.vstack([everyone_K, 1 - np.eye(len(everyone_K), dtype=np.intp)]))
+    value, *without_K = _coalition_values(problem, np.vstack([everyone_K, 1 - np.eye(len(everyone_K), dtype=np.intp)]))
     shapley_K = _shapley(problem) if problem.num_networks <= MAX_SHAPLEY_NETWORKS else None
     return Contributions(value - np.array(without_K), shapley_K)
 
 
-def _values(problem: Problem, members_SK: Integers) -> Floats:
+def _coalition_values(problem: Problem, members_SK: Integers) -> Floats:
     """v(S) of each coalition; a 1 says that the network belongs."""
     majority = np.bincount(problem.scores.labels_N).max() / problem.num_samples
     with one_blas_thread():
@@ -50,5 +50,5 @@ def _shapley(problem: Problem) -> Floats:
     members_SK = np.arange(2**problem.num_networks)[:, None] >> everyone_K & 1
     share_of_orders = 1.0 / (problem.num_networks * comb(problem.num_networks - 1, everyone_K))
     others_SK = members_SK.sum(axis=1, keepdims=True) - members_SK
-    shapley_K: Floats = _values(problem, members_SK) @ ((2 * members_SK - 1) * share_of_orders[others_SK])
+    shapley_K: Floats = _coalition_values(problem, members_SK) @ ((2 * members_SK - 1) * share_of_orders[others_SK])
     return shapley_K

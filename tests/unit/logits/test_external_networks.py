@@ -136,7 +136,7 @@ def write_logits(kind: str, path: Path, values_VNC: np.ndarray) -> Path:
 def test_logits_are_found_by_sample_id_and_view_whatever_their_order(kind: str, num_views: int, tmp_path: Path) -> None:
     given = logits(num_views)
     network = from_logits(write_logits(kind, tmp_path, given))
-    found = logit_cache.view(external_networks.logits_table(network, DATA, num_views, "teacher"))
+    found = logit_cache.logits_of_table(external_networks.logits_table(network, DATA, num_views, "teacher"))
     half = given.astype(np.float16)
     np.testing.assert_array_equal(found.fit_VNC, half[:, DATA.splits.fit])
     for split in ("weigh", "choose", "test"):

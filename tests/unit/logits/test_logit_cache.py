@@ -34,7 +34,7 @@ def table(data, network):
 
 
 def test_every_sample_and_view_has_the_logits_of_its_very_pixels(data, network, table):
-    found = logit_cache.view(table)
+    found = logit_cache.logits_of_table(table)
     assert found.fit_VNC.shape == (3, 40, 3)
     assert found.fit_VNC.dtype == np.float16
     for number in range(3):
@@ -92,7 +92,7 @@ def test_logits_that_float16_cannot_hold_are_refused(data, value):
 
 
 def test_views_of_a_table_share_its_memory_and_are_read_only(table):
-    found = logit_cache.view(table)
+    found = logit_cache.logits_of_table(table)
     assert not found.fit_VNC.flags.writeable
     assert not found.fit_VNC.flags.owndata
     buffer = table.column("logits").chunk(0).flatten().buffers()[1]
@@ -102,29 +102,29 @@ def test_views_of_a_table_share_its_memory_and_are_read_only(table):
 
 def test_a_stored_bank_reads_back_equal_and_without_a_copy(table, tmp_path):
     store = Store(str(tmp_path))
-    assert logit_cache.read(store, "key") is None
-    logit_cache.write(store, "key", table)
+    assert logit_cache.read_cache(store, "key") is None
+    logit_cache.write_cache(store, "key", table)
     before = pa.total_allocated_bytes()
-    found = logit_cache.read(store, "key")
+    found = logit_cache.read_cache(store, "key")
     assert found.equals(table)
     assert found.schema.metadata == table.schema.metadata
     assert pa.total_allocated_bytes() - before < table.nbytes / 2
-    assert np.array_equal(logit_cache.view(found).choose_NC, logit_cache.view(table).choose_NC)
+    assert np.array_equal(logit_cache.logits_of_table(found).choose_NC, logit_cache.logits_of_table(table).choose_NC)
 
 
 def test_a_flipped_bit_or_a_missing_end_is_noticed(table, tmp_path):
     store = Store(str(tmp_path))
     for change in (lambda raw: raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:], lambda raw: raw[:-5], lambda raw: b""):
-        manifest = logit_cache.write(store, "key", table)
+        manifest = logit_cache.write_cache(store, "key", table)
         (blob,) = manifest.blobs.values()
-        path = tmp_path / logit_cache.address("key") / blob.path
+        path = tmp_path / logit_cache.logit_cache_address("key") / blob.path
         path.write_bytes(change(path.read_bytes()))
-        assert logit_cache.read(store, "key") is None
+        assert logit_cache.read_cache(store, "key") is None
 
 
 def test_verify_tells_a_sound_bank_from_one_of_other_pixels(data, network, table):
     sound = logit_cache.verify(table, network, data, VIEWS)
-    assert sound <= 1e-3 * np.abs(logit_cache.view(table).fit_VNC).max()
+    assert sound <= 1e-3 * np.abs(logit_cache.logits_of_table(table).fit_VNC).max()
     other_views = Views(num=3, flip=True, crop_padding=1, seed=5)
     assert logit_cache.verify(table, network, data, other_views) > 10 * max(sound, 1e-3)
     assert logit_cache.verify(table, tiny.network(seed=9), data, VIEWS) > 10 * max(sound, 1e-3)
@@ -146,7 +146,7 @@ def test_a_bank_is_filled_in_place_slice_by_slice(data, monkeypatch):
     tracemalloc.stop()
     assert max(asked) <= 8
     assert peak < 1.5 * table.nbytes
-    found = logit_cache.view(table)
+    found = logit_cache.logits_of_table(table)
     expected = np.stack([rows[data.splits.fit] + view for view in range(3)]).astype(np.float16)
     assert np.array_equal(found.fit_VNC, expected)
     assert np.array_equal(found.test_NC, rows[data.splits.test].astype(np.float16))

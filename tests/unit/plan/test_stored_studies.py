@@ -15,7 +15,7 @@ from wetakd.plan.orphans import find_orphans
 from wetakd.plan.references import record_references
 from wetakd.plan.stored_studies import config_of, studies
 from wetakd.plan.study_plan import Plan, control_weights
-from wetakd.results.findings import find
+from wetakd.results.findings import find_findings
 from wetakd.storage.lease import Lease
 from wetakd.storage.store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
@@ -205,4 +205,4 @@ def test_a_finished_study_names_its_winner_as_its_report_does(tmp_path: Path) ->
     results.write(store)
     (entry,) = studies(store)
     assert entry.state == "done"
-    assert [entry.winner] == [row.arm.label for row in find(results).rows if row.is_winner]
+    assert [entry.winner] == [row.arm.label for row in find_findings(results).rows if row.is_winner]

@@ -13,11 +13,11 @@ from tests.unit.tables import simulated
 from wetakd.common.number_format import percent
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.plain_text import MOST_ROWS, TERMINAL_WIDTH, WIDEST, terminal_text
-from wetakd.results.findings import Findings, Row, find
+from wetakd.results.findings import Findings, Row, find_findings
 from wetakd.results.labels import display_name
 from wetakd.results.statistics import Estimate
 
-FOUND = find(simulated(num_seeds=2, subsets=[("ta8", "ta6", "ta4"), ("ta8", "ta6")]))
+FOUND = find_findings(simulated(num_seeds=2, subsets=[("ta8", "ta6", "ta4"), ("ta8", "ta6")]))
 LONG = "a-strategy-with-a-very-long-name"
 
 

@@ -9,17 +9,17 @@ import pytest
 
 from tests.unit.tables import point, replaced, simulated
 from wetakd.report.statements import gain_in_words, verdict
-from wetakd.results.findings import find
+from wetakd.results.findings import find_findings
 from wetakd.results.stored_results import Results
 
 
 def said(results: Results) -> dict[str, str]:
     """Answers with their items by question."""
-    return {s.question: " ".join([s.answer, *s.items]) for s in verdict(find(results))}
+    return {s.question: " ".join([s.answer, *s.items]) for s in verdict(find_findings(results))}
 
 
 def test_the_declared_contrast_comes_first() -> None:
-    statements = verdict(find(simulated()))
+    statements = verdict(find_findings(simulated()))
     assert statements[0].question == "The declared contrast"
     assert statements[0].answer.startswith("DE against uniform over ta8+ta6+ta4: ")
 

@@ -11,7 +11,7 @@ from tests.unit.tables import replaced, simulated
 from wetakd.report.report import build_report
 from wetakd.report.statements import verdict
 from wetakd.results.failure_counts import FailedNetwork, FailedSearches, FailedStudents
-from wetakd.results.findings import find
+from wetakd.results.findings import find_findings
 from wetakd.results.stored_results import Results
 
 POOL = ("ta8", "ta6", "ta4")
@@ -50,13 +50,13 @@ def broken(errors: Mapping[str, str], *, replicates: int = 1, in_replicate: int 
 
 def said(results: Results) -> str:
     """The statement on failures, with its items."""
-    (statement,) = [s for s in verdict(find(results)) if s.question == "What failed"]
+    (statement,) = [s for s in verdict(find_findings(results)) if s.question == "What failed"]
     return " ".join([statement.answer, *statement.items])
 
 
 def test_a_student_that_three_rows_share_failed_once() -> None:
     results = shared()
-    found = find(results).failures
+    found = find_findings(results).failures
     assert found.students == (FailedStudents("the loss is nan", num_students=1, num_trials=3),)
     assert (found.num_students, found.num_trials, found.networks) == (1, 3, ())
     assert said(results) == (
@@ -67,7 +67,7 @@ def test_a_student_that_three_rows_share_failed_once() -> None:
 def test_a_failed_network_is_named_once_with_its_reason_and_no_student_failed() -> None:
     results = broken({"ta6": "training diverged in epoch 2"})
     num = results.trials["assistants"].map(lambda names: "ta6" in names).sum()
-    found = find(results).failures
+    found = find_findings(results).failures
     assert found.networks == (FailedNetwork("ta6", 0, "training diverged in epoch 2", num),)
     assert (found.num_students, found.num_trials) == (0, num)
     assert said(results) == (
@@ -80,13 +80,13 @@ def test_a_failed_teacher_is_the_cause_for_the_assistants_that_it_did_not_teach(
     errors = {"teacher": "out of memory"} | dict.fromkeys(POOL, "its teacher teacher failed")
     results = broken(errors)
     num = (results.trials["strategy"] != "none").sum()
-    assert find(results).failures.networks == (FailedNetwork("teacher", 0, "out of memory", num),)
+    assert find_findings(results).failures.networks == (FailedNetwork("teacher", 0, "out of memory", num),)
     assert "its teacher" not in said(results)
 
 
 def test_two_failed_networks_are_both_named_and_their_trials_are_counted_once_in_all() -> None:
     results = broken({"ta8": "diverged", "ta6": "out of memory"})
-    found = find(results).failures
+    found = find_findings(results).failures
     assert {network.name: network.error for network in found.networks} == {"ta8": "diverged", "ta6": "out of memory"}
     assert sum(network.num_trials for network in found.networks) > found.num_trials
     assert found.num_trials == results.trials["error"].notna().sum()
@@ -112,7 +112,7 @@ def test_a_strategy_that_found_no_weights_is_neither_a_network_nor_a_student() -
     error = "strategy greedy failed: ValueError: no"
     trials = results.trials.assign(error=lost.map({True: error, False: None}))
     trials.loc[lost, "student_key"] = None
-    found = find(replaced(results, trials)).failures
+    found = find_findings(replaced(results, trials)).failures
     assert found.searches == (FailedSearches(error, lost.sum()),)
     assert (found.num_students, found.networks) == (0, ())
 
@@ -132,12 +132,15 @@ def test_all_renderings_count_alike_and_json_counts_trials_under_its_old_key() -
 
 def test_a_study_without_failures_says_nothing() -> None:
     results = simulated(num_seeds=2)
-    assert not find(results).failures
-    assert "What failed" not in {statement.question for statement in verdict(find(results))}
+    assert not find_findings(results).failures
+    assert "What failed" not in {statement.question for statement in verdict(find_findings(results))}
 
 
 def test_row_order_does_not_matter() -> None:
     results = broken({"ta6": "diverged"})
     shuffled = replaced(results, results.trials.sample(frac=1, random_state=5))
     networks: pd.DataFrame = results.networks.sample(frac=1, random_state=5)
-    assert find(Results(**{**shuffled.__dict__, "networks": networks})).failures == find(results).failures
+    assert (
+        find_findings(Results(**{**shuffled.__dict__, "networks": networks})).failures
+        == find_findings(results).failures
+    )

@@ -160,7 +160,7 @@ def test_pupils_learn_from_banks(tmp_path, mixture):
     taught = {"distillation": tiny.KD, "weights_K": (0.25, 0.75), "mixture": mixture}
     list(run_job(job(tmp_path / "taught", **taught), data, tables))
     list(run_job(job(tmp_path / "alone"), data))
-    logits = tuple(logit_cache.view(table).fit_VNC for table in tables)
+    logits = tuple(logit_cache.logits_of_table(table).fit_VNC for table in tables)
     targets = training_job.Targets(logits, (0.25, 0.75), mixture)
     model = registry.new_model(tiny.PLAIN_2, data, 3)
     expected, _ = tiny.run(model, data, seed=3, distillation=tiny.KD, targets=targets)

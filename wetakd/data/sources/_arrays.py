@@ -53,7 +53,7 @@ def open_callable(data: CallableData) -> Source:
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(f"data.callable: {data.callable!r} raised {_one_line(error)}") from error
+        raise UserError(f"data.callable: {data.callable!r} raised {_exception_line(error)}") from error
     if not isinstance(found, tuple | list) or len(found) not in (2, 4):
         raise UserError(
             f"data.callable: {data.callable!r} must return (images, labels) or (images, labels, test_images, "
@@ -72,7 +72,7 @@ def _checked_arrays(callable_name: str, name: str, images: Any, labels: Any) -> 
     try:
         images, labels = np.asarray(images), np.asarray(labels)
     except Exception as error:  # whatever conversion the object brings along
-        raise UserError(f"{prefix}images or labels that are no array: {_one_line(error)}") from error
+        raise UserError(f"{prefix}images or labels that are no array: {_exception_line(error)}") from error
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
         raise UserError(f"{prefix}images as {_described(images)}; uint8 of shape NCHW, NHWC or NHW is needed")
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images):
@@ -97,16 +97,16 @@ def find_callable(name: str, field: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         raise UserError(f"{field}: {name!r} not found: no module {error.name!r} on PYTHONPATH") from error
     except AttributeError as error:
-        raise UserError(f"{field}: {name!r} not found: {_one_line(error)}") from error
+        raise UserError(f"{field}: {name!r} not found: {_exception_line(error)}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"{field}: importing {module!r} raised {_one_line(error)}") from error
+        raise UserError(f"{field}: importing {module!r} raised {_exception_line(error)}") from error
     if not callable(found):
         raise UserError(f"{field}: {name!r} is {_described(found)}, not a function")
     function: Callable[..., Any] = found
     return function
 
 
-def _one_line(error: BaseException) -> str:
+def _exception_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
