@@ -21,6 +21,7 @@ from tests.integration.small import results, study, tree
 from tests.integration.studies import NET
 from wetakd import Study, UserError
 from wetakd.common.progress import QuietReporter, Stage
+from wetakd.storage.lease import Lease
 from wetakd.storage.store import Store
 
 pytestmark = pytest.mark.timeout(600)
@@ -353,7 +354,10 @@ def test_a_run_removes_the_temporary_folders_of_killed_drivers_of_its_study(fini
     left = folder / "runs/studies/small/tmp/wetakd-killed"
     left.mkdir(parents=True)
     (left / "model.safetensors").write_bytes(b"torn")
-    with Store(str(folder / "runs")).lease("studies/small/lease.json"), pytest.raises(UserError, match="is running it"):
+    with (
+        Lease(Store(str(folder / "runs")), "studies/small/lease.json"),
+        pytest.raises(UserError, match="is running it"),
+    ):
         Study(study(folder)).run()
     assert left.exists()  # another driver may be using it
     Study(study(folder)).run()
