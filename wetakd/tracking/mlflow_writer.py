@@ -130,11 +130,12 @@ class MlflowWriter:
 
     def _connect(self) -> None:
         """Experiment, and the runs of this study that are there already."""
-        client = _client(self._uri)
+        _import_mlflow()
         with self._progress:
             if self._stop.is_set():  # the run is over: leave the loggers of this process alone
                 return
             _quiet_mlflow()
+        client = _client(self._uri)
         self.experiment_id = _find_or_create_experiment(client, self._experiment, self._uri)
         self.run_ids = self._find_runs(client)
         if not self.run_ids:
@@ -324,13 +325,19 @@ class _NoRun(LookupError):
 
 def connect(tracking_uri: str) -> MlflowClient:
     """A client that is quiet and tries nothing twice."""
-    client = _client(tracking_uri)
+    _import_mlflow()
     _quiet_mlflow()
-    return client
+    return _client(tracking_uri)
+
+
+def _import_mlflow() -> None:
+    """An import sets the levels of MLflow's loggers, so it comes before `_quiet_mlflow`."""
+    set_default_variables(_QUIET)  # MLflow reads some of them when it is imported
+    import mlflow  # noqa: F401
 
 
 def _client(tracking_uri: str) -> MlflowClient:
-    set_default_variables(_QUIET)  # MLflow reads some of them when it is imported
+    """Over a new SQLite file this creates its tables, which MLflow logs."""
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
