@@ -23,6 +23,14 @@ def task_options(placement: PlacementConfig, retries: int) -> dict[str, Any]:
     }
 
 
+def ensemble_placement(student: PlacementConfig) -> PlacementConfig:
+    """One CPU on a node for students: for weight searches and evaluations of ensembles, which belong to no network.
+
+    Without it, an autoscaler would start nodes of any kind for them.
+    """
+    return student.model_copy(update={"cpus": 1.0, "gpus": 0.0})
+
+
 @ray.remote
 def _nothing() -> None:
     pass

@@ -16,8 +16,8 @@ import ray
 
 from wetakd.cluster import heartbeat
 from wetakd.cluster.heartbeat import Heartbeat, Voice
-from wetakd.cluster.task_options import task_options
-from wetakd.config import ModelConfig, PlacementConfig, StudyConfig, WeightsConfig
+from wetakd.cluster.task_options import ensemble_placement, task_options
+from wetakd.config import ModelConfig, StudyConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.splits import SplitLabels
 from wetakd.logits import logit_cache
@@ -119,7 +119,7 @@ def judge_ensembles(
 
     def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
         refs = [networks[pool[0], name].ref for name in pool[1]]
-        options = task_options(PlacementConfig(), config.limits.retries)
+        options = task_options(ensemble_placement(config.student.placement), config.limits.retries)
         return voice.begin(options, _judge_pool, refs, by_pool[pool], labels_ref, config.weights)
 
     judged: dict[Mixture, dict[str, float]] = {}

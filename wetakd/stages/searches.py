@@ -18,8 +18,8 @@ import ray
 
 from wetakd.cluster import heartbeat
 from wetakd.cluster.heartbeat import Heartbeat, Voice
-from wetakd.cluster.task_options import task_options
-from wetakd.config import PlacementConfig, WeightsConfig
+from wetakd.cluster.task_options import ensemble_placement, task_options
+from wetakd.config import WeightsConfig
 from wetakd.data.splits import SplitLabels
 from wetakd.logits import logit_cache
 from wetakd.plan.outcomes import TrainedNetwork
@@ -84,7 +84,7 @@ def search_weights(
     def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
         replicate, names = pool
         return voice.begin(
-            task_options(PlacementConfig(), plan.config.limits.retries),
+            task_options(ensemble_placement(plan.config.student.placement), plan.config.limits.retries),
             _search_pool,
             store.uri,
             list(by_pool[pool].values()),

@@ -9,7 +9,7 @@ import pytest
 
 from wetakd.cluster import ray_cluster, worker_group_slots
 from wetakd.cluster.capacity import num_workers, worker_resources
-from wetakd.cluster.task_options import check_placement, task_options
+from wetakd.cluster.task_options import check_placement, ensemble_placement, task_options
 from wetakd.cluster.worker_group_slots import Slots
 from wetakd.common.errors import UserError
 from wetakd.config import ModelConfig, NetworkConfig, PlacementConfig
@@ -31,6 +31,12 @@ def test_a_placement_in_rays_names():
     assert options["label_selector"] == {"zone": "a"}
     assert options["max_retries"] == 4
     assert task_options(PlacementConfig(), 0)["label_selector"] is None
+
+
+def test_ensembles_are_searched_and_evaluated_with_one_cpu_on_the_nodes_of_the_students():
+    students = PlacementConfig(cpus=4, gpus=1, resources={"spot": 1}, labels={"pool": "students"})
+    expected = PlacementConfig(cpus=1, resources={"spot": 1}, labels={"pool": "students"})
+    assert ensemble_placement(students) == expected
 
 
 @pytest.mark.parametrize(("workers", "expected"), [(0, 1), (1, 1), (3, 3), ((2, 5), 2)])
