@@ -35,9 +35,10 @@ from wetakd.storage.addresses import student_address
 from wetakd.storage.lease import Lease
 from wetakd.storage.scratch import empty_scratch
 from wetakd.storage.store import Store
-from wetakd.tracking import system_metrics
+from wetakd.tracking.mlflow_tracker import open_tracker
 from wetakd.tracking.study_logger import STUDY_RUN, StudyLogger
-from wetakd.tracking.tracker import Tracker, connected
+from wetakd.tracking.system_metrics import log_system_metrics
+from wetakd.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Study:
 
     def _run(self) -> StudyResult:
         started = time.monotonic()
-        with self._claimed() as lease, connected(self.config, self.store) as tracker:
+        with self._claimed() as lease, open_tracker(self.config, self.store) as tracker:
             dataset = steps.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if self._retry_failed:
@@ -176,11 +177,11 @@ class Study:
                 self.store.delete(f"{self._folder}/{SUMMARY}")
             references.record_references(self.store, plan, replace=self._revised)
             self._record()
-            book = StudyLogger(tracker, self.config)
-            stack.push(lambda kind, *_: book.abandon() if kind else None)
-            book.begin(plan.dataset)
+            study_logger = StudyLogger(tracker, self.config)
+            stack.push(lambda kind, *_: study_logger.end_killed_runs() if kind else None)
+            study_logger.log_study(plan.dataset)
             if self.config.mlflow.system_metrics:
-                stack.enter_context(system_metrics.sampled(tracker, STUDY_RUN))
+                stack.enter_context(log_system_metrics(tracker, STUDY_RUN))
             yield Ground(
                 self.config,
                 self.store,
@@ -190,7 +191,7 @@ class Study:
                 ray.put(plan.dataset.split_labels),
                 plan,
                 tracker,
-                book,
+                study_logger,
                 self._reporter,
             )
 

@@ -15,7 +15,8 @@ import pytest
 from tests.mlflow_server import MlflowServer
 from wetakd.common.errors import UserError
 from wetakd.storage.store import Store
-from wetakd.tracking.tracker import MlflowTracker, Tracker
+from wetakd.tracking.mlflow_tracker import MlflowTracker
+from wetakd.tracking.tracker import Tracker
 from wetakd.tracking.tracking_uri import check_tracking_uri
 
 FLUSH_S = 90.0
@@ -54,13 +55,13 @@ def steps(uri: str, run: Any, key: str) -> list[int]:
 
 
 def tell(tracker: Tracker, trials: range, num_epochs: int = 4) -> None:
-    tracker.open("study", name="digits", tags={"kind": "study"})
+    tracker.start_run("study", name="digits", tags={"kind": "study"})
     for trial in trials:
         uid = f"trial:{trial}"
-        tracker.open(uid, name=uid, parent="study", params={"lr": 0.1}, tags={"kind": "trial"})
+        tracker.start_run(uid, name=uid, parent="study", params={"lr": 0.1}, tags={"kind": "trial"})
         for epoch in range(1, num_epochs + 1):
-            tracker.metrics(uid, {"loss": 1 / (epoch + trial), "accuracy": epoch / 10}, step=epoch)
-        tracker.close(uid, "FAILED" if trial == 1 else "FINISHED")
+            tracker.log_metrics(uid, {"loss": 1 / (epoch + trial), "accuracy": epoch / 10}, step=epoch)
+        tracker.end_run(uid, "FAILED" if trial == 1 else "FINISHED")
 
 
 def forget_what_was_sent(store: Store, study: str) -> None:
@@ -75,10 +76,10 @@ def test_runs_nest_and_a_journal_sent_twice_doubles_nothing(server: MlflowServer
         forget_what_was_sent(store, "nest")
         tracker = MlflowTracker(store, "nest", server.uri, "nest", "asked")
         tell(tracker, range(3))
-        tracker.dataset("study", name="digits", digest="f" * 64, source="digits", profile={"fit": 1000})
-        tracker.artifact("study", "tables/trials.csv", b"a,b")
-        tracker.metrics("study", {"nan": float("nan"), "inf": float("inf")})
-        tracker.close("study", "FINISHED")
+        tracker.log_dataset("study", name="digits", digest="f" * 64, source="digits", profile={"fit": 1000})
+        tracker.log_artifact("study", "tables/trials.csv", b"a,b")
+        tracker.log_metrics("study", {"nan": float("nan"), "inf": float("inf")})
+        tracker.end_run("study", "FINISHED")
         assert tracker.flush(FLUSH_S), tracker.problem
         tracker.stop()
     found = runs(server.uri, "nest")
@@ -110,7 +111,7 @@ def test_a_server_that_dies_in_mid_study_stops_nothing_and_misses_nothing(server
         check_tracking_uri(server.uri)
     server.start()
     tell(tracker, range(30, 40))
-    tracker.close("study", "FINISHED")
+    tracker.end_run("study", "FINISHED")
     assert tracker.flush(FLUSH_S), tracker.problem
     assert tracker.problem is None
     tracker.stop()
@@ -125,8 +126,8 @@ def test_a_server_away_for_good_is_synced_by_another_process(server: MlflowServe
     try:
         tracker = MlflowTracker(store, "late", server.uri, "late", "asked")
         tell(tracker, range(3))
-        tracker.artifact("study", "study.yaml", b"study: {}")
-        tracker.close("study", "FINISHED")
+        tracker.log_artifact("study", "study.yaml", b"study: {}")
+        tracker.end_run("study", "FINISHED")
         assert not tracker.flush(1.0)
         tracker.stop()
     finally:
@@ -134,7 +135,7 @@ def test_a_server_away_for_good_is_synced_by_another_process(server: MlflowServe
     script = (
         "import sys\n"
         "from wetakd.storage.store import Store\n"
-        "from wetakd.tracking.tracker import MlflowTracker\n"
+        "from wetakd.tracking.mlflow_tracker import MlflowTracker\n"
         "tracker = MlflowTracker(Store(sys.argv[1]), 'late', sys.argv[2], 'late', 'asked')\n"
         "assert tracker.num_unsent > 0 and tracker.flush(60) and tracker.num_unsent == 0\n"
         "tracker.stop()\n"
@@ -158,13 +159,13 @@ LOG_MODEL = (
     "import logging, sys\n"
     "logging.basicConfig(level=logging.INFO)\n"
     "from wetakd.storage.store import Store\n"
-    "from wetakd.tracking.tracker import MlflowTracker\n"
+    "from wetakd.tracking.mlflow_tracker import MlflowTracker\n"
     "from wetakd.tracking.tracking_uri import check_tracking_uri\n"
     "check_tracking_uri(sys.argv[2])\n"
     "tracker = MlflowTracker(Store(sys.argv[1]), 's', sys.argv[2], 'models', 'asked')\n"
-    "tracker.open('study', name='s')\n"
-    "tracker.model('study', sys.argv[3], name='student', description='# A card', register_as='shipped')\n"
-    "tracker.close('study', 'FINISHED')\n"
+    "tracker.start_run('study', name='s')\n"
+    "tracker.log_model('study', sys.argv[3], name='student', description='# A card', register_as='shipped')\n"
+    "tracker.end_run('study', 'FINISHED')\n"
     "assert tracker.flush(90), tracker.problem\n"
     "tracker.stop()\n"
 )

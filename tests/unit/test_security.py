@@ -33,7 +33,7 @@ from wetakd.storage.lease import Lease
 from wetakd.storage.manifest import inside
 from wetakd.storage.store import Damaged, Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
-from wetakd.tracking.event_journal import Journal
+from wetakd.tracking.event_journal import EventJournal
 from wetakd.training.train_state import TrainState
 
 ADDRESS = "networks/first"
@@ -61,7 +61,7 @@ def store(tmp_path: Path) -> Store:
     StoredCheckpoints.at(store, "students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
     store.commit("judgements/j", {"correct.bits": b"\1"}, {})
-    journal = Journal(store, "s")
+    journal = EventJournal(store, "s")
     journal.append("open", "study", {"name": "s", "blob": journal.put_blob(b"file")})
     journal.acknowledge("mlflow", 1)
     journal.close()
@@ -87,7 +87,7 @@ def _read_everything(store: Store) -> None:
             training_job.load_model(store, manifest, tiny.PLAIN_2, tiny.dataset())
 
     def blobs() -> None:
-        journal = Journal(store, "s")
+        journal = EventJournal(store, "s")
         with contextlib.closing(journal):
             for event in journal.read():
                 journal.blob(event.data["blob"])

@@ -27,7 +27,7 @@ from wetakd.export.shipped_student import DESCRIPTION, save_mlflow_model, save_s
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
 from wetakd.storage.store import Store
-from wetakd.tracking.tracker import connected
+from wetakd.tracking.mlflow_tracker import open_tracker
 
 _MODULE = """
 from pathlib import Path
@@ -214,10 +214,10 @@ def test_a_planted_copy_of_the_mlflow_model_is_sent_and_not_loaded(tmp_path: Pat
     (folder / "MLmodel").write_text(yaml.safe_dump(described))
     store = Store(str(tmp_path / "runs"))
     config = check_tree(BASE | {"study": {"name": "s"}, "storage": store.uri, "mlflow": {"enabled": True}})
-    with connected(config, store) as tracker:
-        tracker.open("study", name="s")
-        tracker.model("study", str(folder), name="student", description="", register_as=None)
-        tracker.close("study", "FINISHED")
+    with open_tracker(config, store) as tracker:
+        tracker.start_run("study", name="s")
+        tracker.log_model("study", str(folder), name="student", description="", register_as=None)
+        tracker.end_run("study", "FINISHED")
         assert tracker.flush(60.0)
     assert not marker.exists()
     sent = list((tmp_path / "runs").rglob("MLmodel"))

@@ -24,8 +24,9 @@ from wetakd.commands.options import (
 )
 from wetakd.common.errors import UserError
 from wetakd.common.redact import redacted
-from wetakd.tracking.mlflow_writer import QUESTION_TAG, STUDY_ID_TAG, connect
-from wetakd.tracking.tracking_uri import cause, check_tracking_uri, silent
+from wetakd.tracking.mlflow_client import connect
+from wetakd.tracking.run_identity import QUESTION_TAG, STUDY_ID_TAG
+from wetakd.tracking.tracking_uri import check_tracking_uri, innermost_reason, unreachable
 
 if TYPE_CHECKING:
     pass
@@ -112,7 +113,7 @@ def _experiment_id(tracking_uri: str, experiment: str) -> str:
     try:
         found = connect(tracking_uri).get_experiment_by_name(experiment)
     except Exception as error:  # whatever MLflow raises: its traceback would show the URI
-        raise silent(tracking_uri, cause(error)) from None
+        raise unreachable(tracking_uri, innermost_reason(error)) from None
     if found is None:
         raise UserError(f"mlflow.experiment: {experiment!r} is not there yet; run the study first, or wetakd sync")
     return str(found.experiment_id)
@@ -134,11 +135,11 @@ def ui(study: str, storage: str | None, port: int) -> None:
     from wetakd.commands import ui as pages
     from wetakd.plan.stored_studies import config_of
     from wetakd.tracking.event_journal import study_id
-    from wetakd.tracking.tracking_uri import tracking_uri_of
+    from wetakd.tracking.tracking_uri import resolve_tracking_uri
 
     store = storage_at(storage)
     config = config_of(store, study)
-    tracking_uri = tracking_uri_of(config.mlflow.tracking_uri, store)
+    tracking_uri = resolve_tracking_uri(config.mlflow.tracking_uri, store)
     if not config.mlflow.enabled:
         raise UserError(f"study {study!r}: was run with mlflow.enabled false, so there is nothing to open")
     identity = study_id(store, study)

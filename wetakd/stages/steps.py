@@ -1,4 +1,4 @@
-"""The stages of a study, each shown to whoever watches and told to the logbook."""
+"""The stages of a study, each shown to whoever watches and logged."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Ground:
     labels_ref: ray.ObjectRef[SplitLabels]
     plan: Plan
     tracker: Tracker
-    book: StudyLogger
+    study_logger: StudyLogger
     reporter: Reporter
 
     def stage(self, name: str, total: float) -> AbstractContextManager[Stage]:
@@ -93,7 +93,7 @@ def train_networks(ground: Ground) -> dict[tuple[int, str], TrainedNetwork]:
 
         def watch(uid: str, epoch: Epoch) -> None:
             node = nodes[uid]
-            ground.book.network_epoch(node, epoch)
+            ground.study_logger.log_network_epoch(node, epoch)
             counter.heard(uid, node.name, epoch, node.config.recipe.epochs)
 
         def done(network: TrainedNetwork) -> None:
@@ -102,7 +102,7 @@ def train_networks(ground: Ground) -> dict[tuple[int, str], TrainedNetwork]:
 
         networks = network_room.train_networks(ground.plan, ground.store, ground.dataset_ref, watch, done)
     for network in networks.values():
-        ground.book.network_done(network)
+        ground.study_logger.log_network_end(network)
         if network.error:
             ground.reporter.say(f"failed    {network.node.uid}: {network.error}")
     return networks
@@ -140,7 +140,7 @@ def train_students(ground: Ground, networks: Networks, weighed: TrialWeights) ->
     """The student of every trial that has weights; equal students are trained once."""
     students = {trial: ground.plan.student(trial, weights) for trial, weights in weighed.weights.items()}
     references.record_references(ground.store, ground.plan, {student.key for student in students.values()})
-    ground.book.expect({trial: student.key for trial, student in students.items()})
+    ground.study_logger.set_students({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
     label = {
         student.key: f"{recipe_label(trial.arm.strategy, trial.arm.assistants, trial.arm.point)}, seed {trial.seed}"
@@ -151,7 +151,7 @@ def train_students(ground: Ground, networks: Networks, weighed: TrialWeights) ->
 
         def watch(key: str, epoch: Epoch) -> None:
             num_epochs = by_key[key].config.recipe.epochs
-            ground.book.student_epoch(key, epoch, num_epochs)
+            ground.study_logger.log_student_epoch(key, epoch, num_epochs)
             counter.heard(key, label[key], epoch, num_epochs)
 
         def finish(key: str) -> None:
@@ -170,7 +170,7 @@ def train_students(ground: Ground, networks: Networks, weighed: TrialWeights) ->
         halving = ground.config.study.halving
         outcomes = train_in_rungs(students, halving, train) if halving else train(by_key, {})
     for outcome in outcomes.values():
-        ground.book.student_done(outcome)
+        ground.study_logger.log_student_end(outcome)
     return {trial: outcomes[student.key] for trial, student in students.items()}
 
 
@@ -228,13 +228,15 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
     with ground.stage("report", 1.0):
         report = build_report(results)
         files = report.files()
-        ground.book.networks_judged(networks, results.networks)
-        ground.book.trials_judged(results.trials, ground.plan.trials)
+        ground.study_logger.log_networks(networks, results.networks)
+        ground.study_logger.log_trials(results.trials, ground.plan.trials)
         shown = files | {"trials.csv": results.trials.drop(columns="mlflow_run_id").to_csv(index=False).encode()}
-        ground.book.end(report.description, shown, report.headline(), int(results.trials["error"].isna().sum()))
+        ground.study_logger.log_report(
+            report.description, shown, report.headline(), int(results.trials["error"].isna().sum())
+        )
         _ship(ground, results)
         failed = bool(results.trials["error"].notna().any())
-        ground.book.close(failed)
+        ground.study_logger.end_study(failed)
         tracked = ground.tracker.flush(TRACKING_S)
         run_ids = [ground.tracker.run_id(trial.uid) for trial in ground.plan.trials]
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
@@ -274,7 +276,7 @@ def _ship(ground: Ground, results: Results) -> None:
     text = description(ground.config, block, ground.dataset, results)
     with scratch(ground.store, results.study, session=session_folder()) as folder:
         save_mlflow_model(student, ground.dataset, folder / MODEL_NAME)
-        ground.tracker.model(
+        ground.tracker.log_model(
             STUDY_RUN,
             str(folder / MODEL_NAME),
             name=MODEL_NAME,

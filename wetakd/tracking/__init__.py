@@ -1,1 +1,1 @@
-"""What MLflow gets, by one writer behind a durable journal."""
+"""MLflow: what a study logs, the journal that keeps it, and the thread that sends the journal."""

@@ -87,7 +87,7 @@ def _content(store: Store, path: str) -> dict[str, Any]:
         return {}
 
 
-class Journal:
+class EventJournal:
     """Appends return at once; a thread writes what is new every `flush_s` seconds. One process writes at a time."""
 
     def __init__(self, store: Store, study: str, flush_s: float = FLUSH_S) -> None:
@@ -106,7 +106,7 @@ class Journal:
         """Numbers of the events that were lost before this driver began."""
         self._last = self.durable
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="wetakd-journal", daemon=True)
+        self._thread = threading.Thread(target=self._keep_flushing, name="wetakd-journal", daemon=True)
         self._thread.start()
 
     @property
@@ -166,7 +166,7 @@ class Journal:
         """Paths of the segments that can hold an event above `after`, in order."""
         with self._writing:  # a folder that changes while it is listed may show neither the old tail nor the new
             paths = self._store.list(f"{self._folder}/segments")
-        first_of = {path: _first(path) for path in paths}
+        first_of = {path: _first_number(path) for path in paths}
         begun = [first for first in first_of.values() if first <= after + 1]
         return [path for path, first in first_of.items() if not begun or first >= max(begun)]
 
@@ -204,13 +204,13 @@ class Journal:
         self._thread.join()
         self.flush()
 
-    def _keep(self) -> None:
+    def _keep_flushing(self) -> None:
         while not self._closed.wait(self._flush_s):
             with contextlib.suppress(OSError):  # the storage is away for now; the next round tries again
                 self.flush()
 
 
-def _first(path: str) -> int:
+def _first_number(path: str) -> int:
     """Number of the first event of a segment, from its name; 0 where the name is not ours."""
     number = PurePosixPath(path).name.partition("-")[0]
     return int(number) if number.isdecimal() else 0

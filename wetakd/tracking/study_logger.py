@@ -1,7 +1,7 @@
-"""What MLflow shows of a study: which runs there are, and what stands in each.
+"""Turns the events of a study into calls of the tracker: which runs MLflow shows, and what is in each.
 
-One parent run a study; below it one run a network and one a trial. The logbook only says what happened; the tracker
-behind it journals, sends and never doubles anything.
+One parent run a study; below it one run a network and one a trial. The tracker journals the calls, sends them, and
+never doubles anything.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ STUDY_RUN = "study"
 
 
 class StudyLogger:
-    """Tells a tracker the story of one study."""
+    """Logs the runs of one study to a tracker."""
 
     def __init__(self, tracker: Tracker, config: StudyConfig) -> None:
         self._tracker = tracker
         self._config = config
-        self._open: set[str] = set()
+        self._started: set[str] = set()
         self._running: set[str] = set()
         self._curves: set[str] = set()
         self._parameters: dict[tuple[int, str], int] = {}
         self._trials_of: dict[str, list[Trial]] = defaultdict(list)
 
-    def begin(self, dataset: Dataset) -> None:
+    def log_study(self, dataset: Dataset) -> None:
         """Open the parent run."""
         config = self._config
         params = {
@@ -53,111 +53,115 @@ class StudyLogger:
             "temperature": config.student.distillation.temperature,
             "views": config.views.num,
         }
-        self._start(STUDY_RUN, config.study.name, params=params, tags={"kind": "study", **code_version()}, parent=None)
+        self._start_run(
+            STUDY_RUN, config.study.name, params=params, tags={"kind": "study", **code_version()}, parent=None
+        )
         profile = {split: len(getattr(dataset.splits, split)) for split in ("fit", "weigh", "choose", "test")}
-        self._tracker.dataset(
+        self._tracker.log_dataset(
             STUDY_RUN,
             name=config.data.source,
             digest=dataset.fingerprint[:12],
             source=config.data.source,
             profile=profile,
         )
-        self._tracker.artifact(STUDY_RUN, "study.yaml", config.to_yaml().encode())
-        self._tracker.artifact(STUDY_RUN, "environment.json", json.dumps(environment(), indent=2).encode())
+        self._tracker.log_artifact(STUDY_RUN, "study.yaml", config.to_yaml().encode())
+        self._tracker.log_artifact(STUDY_RUN, "environment.json", json.dumps(environment(), indent=2).encode())
 
-    def network_epoch(self, node: NetworkNode, epoch: Epoch) -> None:
+    def log_network_epoch(self, node: NetworkNode, epoch: Epoch) -> None:
         """One epoch of a teacher or an assistant."""
-        self._open_network(node)
-        self._epoch(node.uid, epoch)
+        self._start_network_run(node)
+        self._log_epoch(node.uid, epoch)
 
-    def network_done(self, network: TrainedNetwork) -> None:
+    def log_network_end(self, network: TrainedNetwork) -> None:
         """A network is finished or has failed: complete its curve."""
         node = network.node
-        self._open_network(node)
+        self._start_network_run(node)
         for epoch in history(network.manifest) if network.manifest else ():
-            self._epoch(node.uid, epoch)
+            self._log_epoch(node.uid, epoch)
         if network.manifest and network.manifest.facts["parameters"] is not None:
             self._parameters[node.replicate, node.name] = network.manifest.facts["parameters"]
         if network.error:
-            self._tracker.tags(network.node.uid, {"error": network.error})
-            self._close(network.node.uid, "FAILED")
+            self._tracker.set_tags(network.node.uid, {"error": network.error})
+            self._end_run(network.node.uid, "FAILED")
 
-    def networks_judged(self, networks: Mapping[tuple[int, str], TrainedNetwork], table: pd.DataFrame) -> None:
+    def log_networks(self, networks: Mapping[tuple[int, str], TrainedNetwork], table: pd.DataFrame) -> None:
         """Final numbers of every network (one row each, in order), and the end of its run."""
         for row, network in zip(table.to_dict("records"), networks.values(), strict=True):
             if network.error is None:
-                self._tracker.metrics(network.node.uid, _finite_metrics(row, _NETWORK_METRICS))
-                self._close(network.node.uid, "FINISHED")
+                self._tracker.log_metrics(network.node.uid, _finite_metrics(row, _NETWORK_METRICS))
+                self._end_run(network.node.uid, "FINISHED")
 
-    def expect(self, trials: Mapping[Trial, str]) -> None:
+    def set_students(self, trials: Mapping[Trial, str]) -> None:
         """Which student (by key) each trial trains; several trials may share one."""
         self._trials_of.clear()
         for trial, student_key in trials.items():
             self._trials_of[student_key].append(trial)
 
-    def student_epoch(self, student_key: str, epoch: Epoch, num_epochs: int) -> None:
+    def log_student_epoch(self, student_key: str, epoch: Epoch, num_epochs: int) -> None:
         """One epoch of `num_epochs` of a student, in the run of every trial that it serves; the last one ends it.
 
         What is found out later, the test set above all, MLflow takes in a run that has ended, too.
         """
         for trial in self._trials_of[student_key]:
-            self._open_trial(trial)
-            self._epoch(trial.uid, epoch, "student_")
+            self._start_trial_run(trial)
+            self._log_epoch(trial.uid, epoch, "student_")
             if epoch.epoch == num_epochs:
-                self._close(trial.uid, "FINISHED")
+                self._end_run(trial.uid, "FINISHED")
 
-    def student_done(self, outcome: TrainedStudent) -> None:
+    def log_student_end(self, outcome: TrainedStudent) -> None:
         """A student is finished, stopped or has failed: complete its curves, and end its runs."""
         for trial in self._trials_of[outcome.student.key]:
-            self._open_trial(trial)
+            self._start_trial_run(trial)
             for epoch in history(outcome.manifest) if outcome.manifest else ():
-                self._epoch(trial.uid, epoch, "student_")
-            self._close(trial.uid, _status(failed=outcome.error is not None, stopped=outcome.stopped_at is not None))
+                self._log_epoch(trial.uid, epoch, "student_")
+            self._end_run(trial.uid, _status(failed=outcome.error is not None, stopped=outcome.stopped_at is not None))
 
-    def trials_judged(self, table: pd.DataFrame, trials: Sequence[Trial]) -> None:
+    def log_trials(self, table: pd.DataFrame, trials: Sequence[Trial]) -> None:
         """Final numbers of every trial (one row each, in order), and the end of its run where it had no student."""
         for row, trial in zip(table.to_dict("records"), trials, strict=True):
-            self._open_trial(trial)
+            self._start_trial_run(trial)
             # A number without steps is a bar in MLflow; what has a curve ends where its curve does.
             names = [name for name in _TRIAL_METRICS if name != _HEADLINE or trial.uid not in self._curves]
-            self._tracker.metrics(
+            self._tracker.log_metrics(
                 trial.uid, {_metric_name(name): value for name, value in _finite_metrics(row, names).items()}
             )
-            self._tracker.tags(trial.uid, _trial_tags(row))
-            self._close(trial.uid, _status(failed=bool(row["error"]), stopped=not pd.isna(row["stopped_at_epoch"])))
+            self._tracker.set_tags(trial.uid, _trial_tags(row))
+            self._end_run(trial.uid, _status(failed=bool(row["error"]), stopped=not pd.isna(row["stopped_at_epoch"])))
 
-    def end(self, description: str, files: Mapping[str, bytes], summary: Mapping[str, float], num_done: int) -> None:
+    def log_report(
+        self, description: str, files: Mapping[str, bytes], summary: Mapping[str, float], num_done: int
+    ) -> None:
         """The verdict, the table and the figures; the parent run stays open for the winner.
 
         `num_done`: how many trials the summary rests on. A study that lacked some, and is run again, says it anew.
         """
-        self._tracker.tags(STUDY_RUN, {"mlflow.note.content": description})
-        self._tracker.metrics(STUDY_RUN, summary, step=num_done)
+        self._tracker.set_tags(STUDY_RUN, {"mlflow.note.content": description})
+        self._tracker.log_metrics(STUDY_RUN, summary, step=num_done)
         for path, data in files.items():
-            self._tracker.artifact(STUDY_RUN, path, data)
+            self._tracker.log_artifact(STUDY_RUN, path, data)
 
-    def close(self, failed: bool) -> None:
+    def end_study(self, failed: bool) -> None:
         """The study is over."""
-        self._close(STUDY_RUN, "FAILED" if failed else "FINISHED")
+        self._end_run(STUDY_RUN, "FAILED" if failed else "FINISHED")
 
-    def abandon(self) -> None:
+    def end_killed_runs(self) -> None:
         """The driver is stopping before the end: nothing is left running. The study comes first: time may be short."""
         for uid in sorted(self._running, key=lambda uid: (uid != STUDY_RUN, uid)):
-            self._close(uid, "KILLED")
+            self._end_run(uid, "KILLED")
 
-    def _epoch(self, uid: str, epoch: Epoch, whose: str = "") -> None:
+    def _log_epoch(self, uid: str, epoch: Epoch, prefix: str = "") -> None:
         """The accuracy comes first: MLflow's compare page opens with the metric that was noted first."""
         values = {
-            f"{whose}choose_accuracy": epoch.choose_accuracy,
-            f"{whose}choose_nll": epoch.choose_nll,
+            f"{prefix}choose_accuracy": epoch.choose_accuracy,
+            f"{prefix}choose_nll": epoch.choose_nll,
             "loss": epoch.loss,
             "lr": epoch.lr,
         }
         self._curves.add(uid)
-        self._tracker.metrics(uid, values, step=epoch.epoch)
+        self._tracker.log_metrics(uid, values, step=epoch.epoch)
 
-    def _open_network(self, node: NetworkNode) -> None:
-        if node.uid in self._open:
+    def _start_network_run(self, node: NetworkNode) -> None:
+        if node.uid in self._started:
             return
         kind = "teacher" if node.name == TEACHER else "assistant"
         params = {
@@ -170,10 +174,10 @@ class StudyLogger:
         }
         tags = {"kind": kind, "replicate": str(node.replicate), "seed": str(node.seed), "key": node.key}
         name = node.name if self._config.study.replicates == 1 else f"{node.name} r{node.replicate}"
-        self._start(node.uid, name, params=params, tags=tags)
+        self._start_run(node.uid, name, params=params, tags=tags)
 
-    def _open_trial(self, trial: Trial) -> None:
-        if trial.uid in self._open:
+    def _start_trial_run(self, trial: Trial) -> None:
+        if trial.uid in self._started:
             return
         arm = trial.arm
         sizes = [self._parameters.get((trial.replicate, name)) for name in arm.assistants]
@@ -197,18 +201,18 @@ class StudyLogger:
             "assistant_parameters": "+".join(str(size or "?") for size in sizes) or "none",
         }
         name = f"{recipe_label(arm.strategy, arm.assistants, arm.point)} s{trial.seed}"
-        self._start(trial.uid, name, params=params, tags=tags)
+        self._start_run(trial.uid, name, params=params, tags=tags)
 
-    def _start(
+    def _start_run(
         self, uid: str, name: str, *, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = STUDY_RUN
     ) -> None:
-        self._open.add(uid)
+        self._started.add(uid)
         self._running.add(uid)
-        self._tracker.open(uid, name=name, parent=parent, params=params, tags=tags)
+        self._tracker.start_run(uid, name=name, parent=parent, params=params, tags=tags)
 
-    def _close(self, uid: str, status: Status) -> None:
+    def _end_run(self, uid: str, status: Status) -> None:
         self._running.discard(uid)
-        self._tracker.close(uid, status)
+        self._tracker.end_run(uid, status)
 
 
 def _status(*, failed: bool, stopped: bool) -> Status:
@@ -240,7 +244,7 @@ _TRIAL_METRICS = (
 
 
 def _metric_name(name: str) -> str:
-    """A trial's metric at MLflow, whose charts stand by name: first the student and its curves, then its weights."""
+    """A trial's metric at MLflow, prefix charts stand by name: first the student and its curves, then its weights."""
     return name if name.startswith(("student_", "train_")) else f"weights_{name}"
 
 

@@ -20,19 +20,19 @@ _METRIC_PREFIX = "system/"
 
 
 @contextmanager
-def sampled(tracker: Tracker, uid: str) -> Iterator[None]:
-    """Note `sample()` in run `uid` every `EVERY_S` seconds, going on after the steps of an earlier driver."""
+def log_system_metrics(tracker: Tracker, uid: str) -> Iterator[None]:
+    """Note `sample_machine()` in run `uid` every `EVERY_S` seconds, going on after the steps of an earlier driver."""
     over = threading.Event()
 
     def keep_sampling() -> None:
         step = tracker.next_step(uid, f"{_METRIC_PREFIX}cluster_nodes")
         while not over.wait(EVERY_S):
             try:
-                values = sample()
+                values = sample_machine()
             except (ray.exceptions.RayError, ConnectionError) as error:  # the study itself says what is wrong
                 log.debug("no sample: %s", error)
                 continue
-            tracker.metrics(uid, {_METRIC_PREFIX + name: value for name, value in values.items()}, step=step)
+            tracker.log_metrics(uid, {_METRIC_PREFIX + name: value for name, value in values.items()}, step=step)
             step += 1
 
     thread = threading.Thread(target=keep_sampling, name="wetakd-system-metrics", daemon=True)
@@ -44,7 +44,7 @@ def sampled(tracker: Tracker, uid: str) -> Iterator[None]:
         thread.join(timeout=2.0)
 
 
-def sample() -> dict[str, float]:
+def sample_machine() -> dict[str, float]:
     """The driver's machine in MLflow's own names, and what of the cluster is claimed; needs a joined cluster."""
     memory = psutil.virtual_memory()
     total, free = ray.cluster_resources(), ray.available_resources()

@@ -19,7 +19,7 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _PROBE = "/api/2.0/mlflow/experiments/search"
 
 
-def tracking_uri_of(tracking_uri: str | None, store: Store) -> str:
+def resolve_tracking_uri(tracking_uri: str | None, store: Store) -> str:
     """`tracking_uri`, or SQLite beside a local storage; raises UserError where the storage is not local."""
     if tracking_uri:
         return tracking_uri
@@ -62,7 +62,7 @@ def check_tracking_uri(tracking_uri: str) -> None:
         )
 
 
-def cause(error: BaseException) -> str:
+def innermost_reason(error: BaseException) -> str:
     """The innermost reason of a chain such as requests raises, without object addresses and pool jargon."""
     while (inner := getattr(error, "reason", None) or error.__cause__ or error.__context__) is not None:
         if not isinstance(inner, BaseException):
@@ -89,14 +89,14 @@ def _check_server(tracking_uri: str) -> None:
             verify=secure,
         )
     except (requests.RequestException, ValueError) as error:
-        raise silent(tracking_uri, cause(error)) from None
+        raise unreachable(tracking_uri, innermost_reason(error)) from None
     if answer.status_code in (401, 403):
         raise UserError(
             f"{_FIELD}: {redacted(tracking_uri)!r} refuses us ({answer.status_code} {_excerpt(answer.text)}); set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the server's --allowed-hosts"
         )
     if answer.status_code != 200 or not answer.text.lstrip().startswith("{"):
-        raise silent(tracking_uri, f"{answer.status_code} {answer.reason}")
+        raise unreachable(tracking_uri, f"{answer.status_code} {answer.reason}")
 
 
 def _check_sqlite(tracking_uri: str) -> None:
@@ -112,7 +112,7 @@ def _check_sqlite(tracking_uri: str) -> None:
         finally:
             connection.close()
     except (OSError, sqlite3.Error) as error:
-        raise silent(tracking_uri, str(error)) from None
+        raise unreachable(tracking_uri, str(error)) from None
 
 
 def _check_database(tracking_uri: str) -> None:
@@ -122,16 +122,16 @@ def _check_database(tracking_uri: str) -> None:
         address = (parts.hostname or "localhost", parts.port or _PORTS[kind])
         socket.create_connection(address, timeout=_TIMEOUT_S).close()
     except (OSError, ValueError) as error:
-        raise silent(tracking_uri, str(error)) from None
+        raise unreachable(tracking_uri, str(error)) from None
     import sqlalchemy
 
     try:
         sqlalchemy.create_engine(tracking_uri).connect().close()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        raise silent(tracking_uri, str(error)) from None
+        raise unreachable(tracking_uri, str(error)) from None
 
 
-def silent(tracking_uri: str, reason: str) -> UserError:
+def unreachable(tracking_uri: str, reason: str) -> UserError:
     """What to raise where there is no MLflow, with the `reason` that somebody gave, credentials and all."""
     return UserError(
         f"{_FIELD}: {redacted(tracking_uri)!r} does not answer as MLflow ({redact_line(reason, tracking_uri)}); start "

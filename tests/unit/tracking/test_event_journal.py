@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from wetakd.storage.store import Damaged, Store
 from wetakd.tracking import event_journal as journal_module
-from wetakd.tracking.event_journal import Event, Journal, study_id
+from wetakd.tracking.event_journal import Event, EventJournal, study_id
 
 NEVER_S = 3600.0
 
@@ -27,8 +27,8 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def journal(store: Store) -> Iterator[Journal]:
-    journal = Journal(store, "s", flush_s=NEVER_S)
+def journal(store: Store) -> Iterator[EventJournal]:
+    journal = EventJournal(store, "s", flush_s=NEVER_S)
     yield journal
     journal._closed.set()
 
@@ -37,16 +37,16 @@ def segments(store: Store) -> list[str]:
     return store.list("studies/s/journal/segments")
 
 
-def numbers(journal: Journal, after: int = 0) -> list[int]:
+def numbers(journal: EventJournal, after: int = 0) -> list[int]:
     return [event.seq for event in journal.read(after)]
 
 
-def test_events_come_back_in_order_with_their_time(journal: Journal, store: Store) -> None:
+def test_events_come_back_in_order_with_their_time(journal: EventJournal, store: Store) -> None:
     begin = time.time() * 1000
     said = [journal.append("metrics", f"run {n}", {"values": {"x": n / 3}, "step": n}) for n in range(5)]
     assert numbers(journal) == [], "not durable before the flush"
     journal.flush()
-    assert list(Journal(store, "s", flush_s=NEVER_S).read()) == said
+    assert list(EventJournal(store, "s", flush_s=NEVER_S).read()) == said
     assert [event.seq for event in said] == [1, 2, 3, 4, 5]
     assert begin - 2 <= said[0].ms <= said[-1].ms <= time.time() * 1000 + 2
     assert numbers(journal, after=3) == [4, 5]
@@ -54,39 +54,39 @@ def test_events_come_back_in_order_with_their_time(journal: Journal, store: Stor
 
 def test_a_study_has_one_id_which_only_its_driver_makes(store: Store) -> None:
     assert study_id(store, "s") is None
-    first = Journal(store, "s", flush_s=NEVER_S).study_id
-    assert first == Journal(store, "s", flush_s=NEVER_S).study_id == study_id(store, "s")
-    assert first != Journal(store, "other", flush_s=NEVER_S).study_id
+    first = EventJournal(store, "s", flush_s=NEVER_S).study_id
+    assert first == EventJournal(store, "s", flush_s=NEVER_S).study_id == study_id(store, "s")
+    assert first != EventJournal(store, "other", flush_s=NEVER_S).study_id
     whole = store.read_file("studies/s/journal/id") or b""
     for torn in (b"", b"'", b"\xff" * 32, whole.replace(first.encode(), b"0" * 32)):
         store.write("studies/s/journal/id", torn)
         assert study_id(store, "s") is None
-        assert Journal(store, "s", flush_s=NEVER_S).study_id == study_id(store, "s") != first
+        assert EventJournal(store, "s", flush_s=NEVER_S).study_id == study_id(store, "s") != first
 
 
-def test_an_id_that_was_lost_stands_in_the_acknowledgements(store: Store, journal: Journal) -> None:
+def test_an_id_that_was_lost_stands_in_the_acknowledgements(store: Store, journal: EventJournal) -> None:
     journal.acknowledge("server", 1)
     store.delete("studies/s/journal/id")
-    assert study_id(store, "s") == Journal(store, "s", flush_s=NEVER_S).study_id == journal.study_id
+    assert study_id(store, "s") == EventJournal(store, "s", flush_s=NEVER_S).study_id == journal.study_id
     store.delete("studies/s/journal/sent-server.json")
     assert study_id(store, "s") == journal.study_id, "the next driver wrote it down again"
 
 
-def test_a_journal_knows_which_events_were_lost(store: Store, journal: Journal) -> None:
+def test_a_journal_knows_which_events_were_lost(store: Store, journal: EventJournal) -> None:
     for _ in range(3):
         journal.append("tags", "r", {})
     journal.flush()
     journal.acknowledge("server", 3)
     assert not journal.lost
-    assert not Journal(store, "s", flush_s=NEVER_S).lost
+    assert not EventJournal(store, "s", flush_s=NEVER_S).lost
     (segment,) = segments(store)
     raw = store.read_file(segment) or b""
     for damaged, lost in ((raw.replace(b'"r"', b'"x"', 1), {1}), (raw[:-9], {3}), (b"", {1, 2, 3})):
         store.write(segment, damaged)
-        assert Journal(store, "s", flush_s=NEVER_S).lost == lost
+        assert EventJournal(store, "s", flush_s=NEVER_S).lost == lost
 
 
-def test_numbers_that_are_not_finite_survive(journal: Journal) -> None:
+def test_numbers_that_are_not_finite_survive(journal: EventJournal) -> None:
     journal.append("metrics", "r", {"values": {"nan": float("nan"), "inf": float("inf")}, "step": 1})
     journal.flush()
     (event,) = journal.read()
@@ -94,7 +94,7 @@ def test_numbers_that_are_not_finite_survive(journal: Journal) -> None:
     assert event.data["values"]["nan"] != event.data["values"]["nan"]
 
 
-def test_thousands_of_events_cost_few_files(store: Store, journal: Journal) -> None:
+def test_thousands_of_events_cost_few_files(store: Store, journal: EventJournal) -> None:
     for flush in range(60):
         for n in range(100):
             journal.append("metrics", f"trial:{n}", {"values": {"loss": 0.123456789, "accuracy": 0.5}, "step": flush})
@@ -106,7 +106,7 @@ def test_thousands_of_events_cost_few_files(store: Store, journal: Journal) -> N
 
 
 def test_a_thread_makes_events_durable(store: Store) -> None:
-    journal = Journal(store, "s", flush_s=0.05)
+    journal = EventJournal(store, "s", flush_s=0.05)
     journal.append("tags", "r", {})
     deadline = time.monotonic() + 5
     while not segments(store) and time.monotonic() < deadline:
@@ -120,7 +120,7 @@ def test_a_thread_makes_events_durable(store: Store) -> None:
 
 def test_a_new_driver_counts_on(store: Store) -> None:
     for first in (1, 3, 5):
-        journal = Journal(store, "s", flush_s=NEVER_S)
+        journal = EventJournal(store, "s", flush_s=NEVER_S)
         assert [journal.append("tags", "r", {}).seq for _ in range(2)] == [first, first + 1]
         journal.close()
     assert numbers(journal) == [1, 2, 3, 4, 5, 6]
@@ -130,15 +130,15 @@ def test_a_killed_driver_loses_nothing_that_was_flushed(store: Store) -> None:
     script = (
         "import sys, os\n"
         "from wetakd.storage.store import Store\n"
-        "from wetakd.tracking.event_journal import Journal\n"
-        "journal = Journal(Store(sys.argv[1]), 's', flush_s=3600)\n"
+        "from wetakd.tracking.event_journal import EventJournal\n"
+        "journal = EventJournal(Store(sys.argv[1]), 's', flush_s=3600)\n"
         "for n in range(10): journal.append('tags', 'r', {})\n"
         "journal.flush()\n"
         "journal.append('tags', 'r', {})\n"
         "os._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", script, store.uri], check=False)
-    journal = Journal(store, "s", flush_s=NEVER_S)
+    journal = EventJournal(store, "s", flush_s=NEVER_S)
     assert numbers(journal) == list(range(1, 11))
     assert journal.append("tags", "r", {}).seq == 11
 
@@ -148,20 +148,20 @@ def test_a_killed_driver_loses_nothing_that_was_flushed(store: Store) -> None:
 def test_a_torn_segment_gives_what_is_whole_and_nothing_else(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        journal = Journal(store, "s", flush_s=NEVER_S)
+        journal = EventJournal(store, "s", flush_s=NEVER_S)
         said = {}
         for part in range(2):
             for n in range(4):
                 event = journal.append("metrics", f"run {part}", {"values": {"x": n}, "step": n})
                 said[event.seq] = event
             journal.close()
-            journal = Journal(store, "s", flush_s=NEVER_S)
+            journal = EventJournal(store, "s", flush_s=NEVER_S)
         last = segments(store)[-1]
         raw = store.read_file(last) or b""
         at = data.draw(st.integers(0, len(raw) - 1))
         flip = raw[:at] + bytes([raw[at] ^ data.draw(st.integers(1, 255))]) + raw[at + 1 :]
         store.write(last, data.draw(st.sampled_from([raw[:at], flip])))
-        after = Journal(store, "s", flush_s=NEVER_S)
+        after = EventJournal(store, "s", flush_s=NEVER_S)
         found = list(after.read())
         assert [said[event.seq] for event in found] == found
         assert [event.seq for event in found][:4] == [1, 2, 3, 4]
@@ -176,7 +176,7 @@ def test_a_line_holds_any_text(kind: str, uid: str, data: dict[str, object]) -> 
     assert Event.from_line(line.rstrip(b"\n")) == event
 
 
-def test_a_leftover_of_the_tail_changes_nothing(store: Store, journal: Journal) -> None:
+def test_a_leftover_of_the_tail_changes_nothing(store: Store, journal: EventJournal) -> None:
     journal.append("tags", "r", {})
     journal.flush()
     (shorter,) = segments(store)
@@ -189,7 +189,7 @@ def test_a_leftover_of_the_tail_changes_nothing(store: Store, journal: Journal) 
     assert numbers(journal, after=1) == [2]
 
 
-def test_reading_while_the_tail_is_replaced(store: Store, journal: Journal) -> None:
+def test_reading_while_the_tail_is_replaced(store: Store, journal: EventJournal) -> None:
     stop = threading.Event()
 
     def write() -> None:
@@ -214,7 +214,7 @@ def test_reading_while_the_tail_is_replaced(store: Store, journal: Journal) -> N
     assert seen > 50
 
 
-def test_a_storage_that_is_away_loses_nothing(store: Store, journal: Journal) -> None:
+def test_a_storage_that_is_away_loses_nothing(store: Store, journal: EventJournal) -> None:
     journal.append("tags", "r", {})
     studies = Path(store.uri, "studies")
     studies.rename(studies.with_name("away"))
@@ -228,20 +228,20 @@ def test_a_storage_that_is_away_loses_nothing(store: Store, journal: Journal) ->
     assert numbers(journal) == [1, 2]
 
 
-def test_an_acknowledged_number_is_never_used_again(store: Store, journal: Journal) -> None:
+def test_an_acknowledged_number_is_never_used_again(store: Store, journal: EventJournal) -> None:
     journal.acknowledge("server", 40)
     assert journal.acknowledged("server") == 40
     assert journal.acknowledged("other") == 0
-    assert Journal(store, "s", flush_s=NEVER_S).append("tags", "r", {}).seq == 41
+    assert EventJournal(store, "s", flush_s=NEVER_S).append("tags", "r", {}).seq == 41
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b'{"seq": 9}', b"\x80\x04N."])
-def test_a_torn_acknowledgement_means_from_the_beginning(store: Store, journal: Journal, raw: bytes) -> None:
+def test_a_torn_acknowledgement_means_from_the_beginning(store: Store, journal: EventJournal, raw: bytes) -> None:
     store.write("studies/s/journal/sent-server.json", raw)
     assert journal.acknowledged("server") == 0
 
 
-def test_blobs_are_checked(store: Store, journal: Journal) -> None:
+def test_blobs_are_checked(store: Store, journal: EventJournal) -> None:
     name = journal.put_blob(b"content")
     assert journal.put_blob(b"content") == name
     assert journal.blob(name) == b"content"

@@ -1,4 +1,4 @@
-"""The logbook, on a real SQLite store: every run ends as what it was, also where the driver is broken off."""
+"""The study logger, on a real SQLite store: every run ends as what it was, also where the driver is broken off."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from wetakd.config.study_file import check_tree
 from wetakd.plan.outcomes import TrainedStudent
 from wetakd.plan.trials import Arm, Student, Trial
 from wetakd.storage.store import Store
-from wetakd.tracking.event_journal import Event, Journal
-from wetakd.tracking.mlflow_writer import asked_by
+from wetakd.tracking.event_journal import Event, EventJournal
+from wetakd.tracking.mlflow_tracker import open_tracker
+from wetakd.tracking.run_identity import split_run_key
 from wetakd.tracking.study_logger import _TRIAL_METRICS, STUDY_RUN, StudyLogger
-from wetakd.tracking.tracker import Tracker, connected
+from wetakd.tracking.tracker import Tracker
 from wetakd.training.epoch import Epoch
 
 FLUSH_S = 240.0
@@ -38,15 +39,15 @@ def trials(num: int) -> list[Trial]:
 
 
 def began(tracker: Tracker, config: StudyConfig, num: int) -> StudyLogger:
-    """A logbook over trials with a student each, all of which have done one epoch."""
-    tracker.open(STUDY_RUN, name="s", tags={"kind": "study"})
-    book = StudyLogger(tracker, config)
-    book._open.add(STUDY_RUN)
-    book._running.add(STUDY_RUN)
-    book.expect({trial: str(trial.seed) for trial in trials(num)})
+    """A study logger over trials with a student each, all of which have done one epoch."""
+    tracker.start_run(STUDY_RUN, name="s", tags={"kind": "study"})
+    study_logger = StudyLogger(tracker, config)
+    study_logger._started.add(STUDY_RUN)
+    study_logger._running.add(STUDY_RUN)
+    study_logger.set_students({trial: str(trial.seed) for trial in trials(num)})
     for trial in trials(num):
-        book.student_epoch(str(trial.seed), epoch(1), NUM_EPOCHS)
-    return book
+        study_logger.log_student_epoch(str(trial.seed), epoch(1), NUM_EPOCHS)
+    return study_logger
 
 
 def epoch(number: int) -> Epoch:
@@ -66,22 +67,22 @@ def statuses(config: StudyConfig) -> dict[str, str]:
 
 def events(config: StudyConfig) -> list[Event]:
     """What stands in the journal."""
-    with contextlib.closing(Journal(Store(config.storage), "s")) as journal:
+    with contextlib.closing(EventJournal(Store(config.storage), "s")) as journal:
         return list(journal.read())
 
 
 def test_a_trials_run_ends_with_its_student(config: StudyConfig) -> None:
     uids = [trial.uid for trial in trials(4)]
-    with connected(config, Store(config.storage)) as tracker:
-        book = began(tracker, config, num=4)
+    with open_tracker(config, Store(config.storage)) as tracker:
+        study_logger = began(tracker, config, num=4)
         for key in ("0", "1"):
-            book.student_epoch(key, epoch(NUM_EPOCHS), NUM_EPOCHS)
+            study_logger.log_student_epoch(key, epoch(NUM_EPOCHS), NUM_EPOCHS)
         assert tracker.flush(FLUSH_S)
         running = dict.fromkeys(uids[2:], "RUNNING")
         assert statuses(config) == {STUDY_RUN: "RUNNING", uids[0]: "FINISHED", uids[1]: "FINISHED", **running}
-        book.student_done(outcome("1", config, error="its weights could not be written"))
-        book.student_done(outcome("2", config, stopped_at=epoch(1)))
-        book.student_done(outcome("3", config, error="the loss is no number"))
+        study_logger.log_student_end(outcome("1", config, error="its weights could not be written"))
+        study_logger.log_student_end(outcome("2", config, stopped_at=epoch(1)))
+        study_logger.log_student_end(outcome("3", config, error="the loss is no number"))
         ended = ["FINISHED", "FAILED", "KILLED", "FAILED"]
         table = [
             dict.fromkeys(_TRIAL_METRICS, 0.5)
@@ -89,8 +90,8 @@ def test_a_trials_run_ends_with_its_student(config: StudyConfig) -> None:
             | {"stopped_at_epoch": 1 if status == "KILLED" else np.nan}
             for place, status in enumerate(ended)
         ]
-        book.trials_judged(pd.DataFrame(table, dtype=object), trials(4))
-        book.abandon()
+        study_logger.log_trials(pd.DataFrame(table, dtype=object), trials(4))
+        study_logger.end_killed_runs()
     kinds = [event.kind for event in events(config)]
     assert (kinds.count("open"), kinds.count("close")) == (5, 6), "only the second was closed twice"
     assert statuses(config) == {STUDY_RUN: "KILLED", **dict(zip(uids, ended, strict=True))}
@@ -105,15 +106,15 @@ def break_off(config: StudyConfig, num: int) -> None:
     first, *others = [trial.uid for trial in trials(num)]
 
     def drive() -> None:
-        with connected(config, Store(config.storage)) as tracker:
-            book = began(tracker, config, num)
-            book.student_epoch("0", epoch(NUM_EPOCHS), NUM_EPOCHS)
+        with open_tracker(config, Store(config.storage)) as tracker:
+            study_logger = began(tracker, config, num)
+            study_logger.log_student_epoch("0", epoch(NUM_EPOCHS), NUM_EPOCHS)
             assert tracker.flush(FLUSH_S)
-            book.abandon()
+            study_logger.end_killed_runs()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         drive()
-    closed = [asked_by(event.uid)[0] for event in events(config) if event.kind == "close"]
+    closed = [split_run_key(event.uid)[0] for event in events(config) if event.kind == "close"]
     assert closed[:2] == [first, STUDY_RUN], "the run that stands for all comes first, should time be short"
     assert statuses(config) == {STUDY_RUN: "KILLED", first: "FINISHED"} | dict.fromkeys(others, "KILLED")

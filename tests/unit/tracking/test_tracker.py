@@ -16,7 +16,8 @@ from tests.ports import free_port
 from wetakd.config.study_file import check_tree as check_config
 from wetakd.storage.store import Store
 from wetakd.tracking.event_journal import study_id
-from wetakd.tracking.tracker import MlflowTracker, NullTracker, Tracker, connected, sync
+from wetakd.tracking.mlflow_tracker import MlflowTracker, open_tracker, send_journal
+from wetakd.tracking.tracker import NullTracker, Tracker
 from wetakd.tracking.tracking_uri import check_tracking_uri
 
 FLUSH_S = 60.0
@@ -50,18 +51,18 @@ def tracker(store: Store, study: str, uri: str) -> Iterator[MlflowTracker]:
 
 def tell(tracker: Tracker, num_epochs: int = 3, num_trials: int = 2) -> None:
     """A small study, from its beginning to its end."""
-    tracker.open("study", name="digits", params={"num_seeds": 2}, tags={"kind": "study"})
-    tracker.dataset("study", name="digits", digest="f" * 64, source="digits", profile={"fit": 1000})
+    tracker.start_run("study", name="digits", params={"num_seeds": 2}, tags={"kind": "study"})
+    tracker.log_dataset("study", name="digits", digest="f" * 64, source="digits", profile={"fit": 1000})
     for trial in range(num_trials):
         uid = f"trial:{trial}"
-        tracker.open(uid, name=f"de s{trial}", parent="study", params={"lr": 0.1}, tags={"kind": "trial"})
+        tracker.start_run(uid, name=f"de s{trial}", parent="study", params={"lr": 0.1}, tags={"kind": "trial"})
         for epoch in range(1, num_epochs + 1):
-            tracker.metrics(uid, {"loss": 1 / (epoch + trial), "accuracy": epoch / 10}, step=epoch)
-        tracker.metrics(uid, {"test_accuracy": 0.5})
-        tracker.close(uid, "FAILED" if trial == 1 else "FINISHED")
-    tracker.artifact("study", "tables/trials.csv", b"a,b")
-    tracker.artifact("study", "study.yaml", b"study: {}")
-    tracker.close("study", "FINISHED")
+            tracker.log_metrics(uid, {"loss": 1 / (epoch + trial), "accuracy": epoch / 10}, step=epoch)
+        tracker.log_metrics(uid, {"test_accuracy": 0.5})
+        tracker.end_run(uid, "FAILED" if trial == 1 else "FINISHED")
+    tracker.log_artifact("study", "tables/trials.csv", b"a,b")
+    tracker.log_artifact("study", "study.yaml", b"study: {}")
+    tracker.end_run("study", "FINISHED")
 
 
 def client(uri: str) -> Any:
@@ -129,7 +130,7 @@ def test_the_journal_sent_twice_doubles_nothing(store: Store, study: str, uri: s
         forget_what_was_sent(store, study)
         tracker = MlflowTracker(store, study, uri, study, "asked")
         tell(tracker)
-        tracker.metrics("study", {"nan": float("nan"), "inf": float("inf"), "small": 5e-324}, step=1)
+        tracker.log_metrics("study", {"nan": float("nan"), "inf": float("inf"), "small": 5e-324}, step=1)
         assert tracker.flush(FLUSH_S)
         tracker.stop()
     found = runs(uri, study)
@@ -143,19 +144,19 @@ def test_the_journal_sent_twice_doubles_nothing(store: Store, study: str, uri: s
 
 def test_a_second_driver_goes_on_with_the_same_runs(store: Store, study: str, uri: str) -> None:
     first = MlflowTracker(store, study, uri, study, "asked")
-    first.open("study", name="digits", params={"num_seeds": 2})
-    first.metrics("study", {"loss": 1.0}, step=1)
+    first.start_run("study", name="digits", params={"num_seeds": 2})
+    first.log_metrics("study", {"loss": 1.0}, step=1)
     assert first.flush(FLUSH_S)
-    first.close("study", "KILLED")
+    first.end_run("study", "KILLED")
     first.stop()
     second = MlflowTracker(store, study, uri, study, "asked")
-    second.open("study", name="digits", params={"num_seeds": 2})
+    second.start_run("study", name="digits", params={"num_seeds": 2})
     assert second.flush(FLUSH_S)
     assert runs(uri, study)["study"].info.status == "RUNNING"
     assert (second.next_step("study", "loss"), second.next_step("study", "never noted")) == (2, 0)
     tell(second, num_epochs=5)
-    second.metrics("study", {"loss": 99.0}, step=1)
-    second.metrics("study", {"loss": 0.5}, step=2)
+    second.log_metrics("study", {"loss": 99.0}, step=1)
+    second.log_metrics("study", {"loss": 0.5}, step=2)
     assert second.flush(FLUSH_S)
     second.stop()
     found = runs(uri, study)
@@ -168,7 +169,7 @@ def test_what_a_damaged_journal_makes_us_say_again_stands_once(store: Store, stu
     for _ in range(2):
         tracker = MlflowTracker(store, study, uri, study, "asked")
         tell(tracker)
-        tracker.metrics("trial:0", {"loss": 9.0}, step=4)
+        tracker.log_metrics("trial:0", {"loss": 9.0}, step=4)
         assert tracker.flush(FLUSH_S)
         tracker.stop()
         for path in store.list(f"studies/{study}/journal"):
@@ -217,14 +218,14 @@ def test_a_gap_that_no_server_saw_is_no_end(store: Store, study: str, uri: str) 
 
 def test_another_question_has_runs_of_its_own_and_ends_those_of_the_last(store: Store, study: str, uri: str) -> None:
     first = MlflowTracker(store, study, uri, study, "old")
-    first.open("study", name="digits", params={"num_seeds": 2})
-    first.metrics("study", {"loss": 1.0})
+    first.start_run("study", name="digits", params={"num_seeds": 2})
+    first.log_metrics("study", {"loss": 1.0})
     first.stop()  # as a driver that was killed: nothing is closed
     second = MlflowTracker(store, study, uri, study, "new")
-    second.open("study", name="digits", params={"num_seeds": 3})
-    second.open("trial:0", name="t", parent="study")
-    second.metrics("study", {"loss": 0.5})
-    second.close("study", "FINISHED")
+    second.start_run("study", name="digits", params={"num_seeds": 3})
+    second.start_run("trial:0", name="t", parent="study")
+    second.log_metrics("study", {"loss": 0.5})
+    second.end_run("study", "FINISHED")
     assert second.flush(FLUSH_S)
     second.stop()
     experiment = client(uri).get_experiment_by_name(study)
@@ -242,23 +243,23 @@ def test_another_question_has_runs_of_its_own_and_ends_those_of_the_last(store: 
 def test_saying_it_again_costs_nothing(tracker: MlflowTracker, store: Store, study: str) -> None:
     tell(tracker)
     last = tracker._journal.last
-    tracker.open("study", name="digits", params={"num_seeds": 2}, tags={"kind": "study"})
+    tracker.start_run("study", name="digits", params={"num_seeds": 2}, tags={"kind": "study"})
     assert tracker._journal.last == last + 1, "only the reopening"
-    tracker.dataset("study", name="digits", digest="f" * 64, source="digits", profile={"fit": 1000})
-    tracker.metrics("trial:0", {"loss": 7.0, "accuracy": 7.0}, step=2)
-    tracker.tags("study", {"kind": "study"})
-    tracker.artifact("study", "study.yaml", b"study: {}")
+    tracker.log_dataset("study", name="digits", digest="f" * 64, source="digits", profile={"fit": 1000})
+    tracker.log_metrics("trial:0", {"loss": 7.0, "accuracy": 7.0}, step=2)
+    tracker.set_tags("study", {"kind": "study"})
+    tracker.log_artifact("study", "study.yaml", b"study: {}")
     assert tracker._journal.last == last + 1
-    tracker.artifact("study", "study.yaml", b"study: {name: new}")
-    tracker.tags("study", {"kind": "other"})
-    tracker.metrics("trial:0", {"loss": 7.0, "new": 7.0}, step=2)
+    tracker.log_artifact("study", "study.yaml", b"study: {name: new}")
+    tracker.set_tags("study", {"kind": "other"})
+    tracker.log_metrics("trial:0", {"loss": 7.0, "new": 7.0}, step=2)
     assert tracker._journal.last == last + 4
 
 
 def test_a_changed_param_is_tagged_and_breaks_nothing(tracker: MlflowTracker, study: str, uri: str) -> None:
-    tracker.open("study", name="s", params={"lr": 0.1, "epochs": 3})
-    tracker.open("study", name="s", params={"lr": 0.2, "epochs": 3, "new": "x"})
-    tracker.metrics("study", {"loss": 1.0})
+    tracker.start_run("study", name="s", params={"lr": 0.1, "epochs": 3})
+    tracker.start_run("study", name="s", params={"lr": 0.2, "epochs": 3, "new": "x"})
+    tracker.log_metrics("study", {"loss": 1.0})
     assert tracker.flush(FLUSH_S)
     run = runs(uri, study)["study"]
     assert run.data.params == {"lr": "0.1", "epochs": "3", "new": "x"}
@@ -269,12 +270,12 @@ def test_a_changed_param_is_tagged_and_breaks_nothing(tracker: MlflowTracker, st
 def test_what_mlflow_refuses_does_not_hold_up_the_rest(
     tracker: MlflowTracker, study: str, uri: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tracker.open("study", name="s")
-    tracker.open("trial:0", name="t", parent="study", params={"bad@name": 1})
-    tracker.tags("study", {"bad@name": "x"})
-    tracker.artifact("study", "../escape", b"x")
-    tracker.metrics("study", {"loss": 1.0})
-    tracker.open("trial:1", name="t", parent="study")
+    tracker.start_run("study", name="s")
+    tracker.start_run("trial:0", name="t", parent="study", params={"bad@name": 1})
+    tracker.set_tags("study", {"bad@name": "x"})
+    tracker.log_artifact("study", "../escape", b"x")
+    tracker.log_metrics("study", {"loss": 1.0})
+    tracker.start_run("trial:1", name="t", parent="study")
     assert tracker.flush(FLUSH_S)
     found = runs(uri, study)
     assert found["study"].data.metrics == {"loss": 1.0}
@@ -283,12 +284,12 @@ def test_what_mlflow_refuses_does_not_hold_up_the_rest(
 
 
 def test_a_run_that_somebody_deleted_is_passed_over(tracker: MlflowTracker, study: str, uri: str) -> None:
-    tracker.open("study", name="s")
-    tracker.open("trial:0", name="t", parent="study")
+    tracker.start_run("study", name="s")
+    tracker.start_run("trial:0", name="t", parent="study")
     assert tracker.flush(FLUSH_S)
     client(uri).delete_run(tracker.run_id("trial:0"))
-    tracker.metrics("trial:0", {"loss": 1.0})
-    tracker.metrics("study", {"loss": 2.0})
+    tracker.log_metrics("trial:0", {"loss": 1.0})
+    tracker.log_metrics("study", {"loss": 2.0})
     assert tracker.flush(FLUSH_S)
     assert runs(uri, study)["study"].data.metrics == {"loss": 2.0}
 
@@ -311,7 +312,7 @@ def test_two_studies_of_one_name_have_runs_of_their_own(tmp_path: Path, study: s
     for folder in ("mine", "yours"):
         tracker = MlflowTracker(Store(str(tmp_path / folder)), study, uri, study, "asked")
         tell(tracker)
-        tracker.tags("study", {"folder": folder})
+        tracker.set_tags("study", {"folder": folder})
         assert tracker.flush(FLUSH_S)
         tracker.stop()
     experiment = client(uri).get_experiment_by_name(study)
@@ -329,9 +330,9 @@ def test_two_studies_of_one_name_have_runs_of_their_own(tmp_path: Path, study: s
 
 
 def test_thousands_of_metrics_arrive(tracker: MlflowTracker, study: str, uri: str, store: Store) -> None:
-    tracker.open("study", name="s")
+    tracker.start_run("study", name="s")
     for step in range(1500):
-        tracker.metrics("study", {"a": step / 7, "b": -step}, step=step)
+        tracker.log_metrics("study", {"a": step / 7, "b": -step}, step=step)
     assert tracker.flush(FLUSH_S)
     run = runs(uri, study)["study"]
     assert curve(uri, run, "a") == [(step, step / 7) for step in range(1500)]
@@ -339,7 +340,7 @@ def test_thousands_of_metrics_arrive(tracker: MlflowTracker, study: str, uri: st
 
 
 def test_a_run_must_be_opened_first(tracker: MlflowTracker) -> None:
-    for say in (lambda: tracker.metrics("x", {"a": 1.0}), lambda: tracker.close("x", "FINISHED")):
+    for say in (lambda: tracker.log_metrics("x", {"a": 1.0}), lambda: tracker.end_run("x", "FINISHED")):
         with pytest.raises(KeyError, match="never opened"):
             say()
 
@@ -361,8 +362,8 @@ def test_a_server_that_is_away_stops_nothing_and_loses_nothing(store: Store, stu
     assert tracker.run_id("study") is None
     tracker.stop()
     config = config_of(store, uri, study)
-    assert sync(config, store, FLUSH_S)
-    assert sync(config, store, FLUSH_S)
+    assert send_journal(config, store, FLUSH_S)
+    assert send_journal(config, store, FLUSH_S)
     found = runs(uri, study)
     assert len(found) == 3
     assert len(curve(uri, found["trial:1"], "loss")) == 3
@@ -386,10 +387,10 @@ def config_of(store: Store, uri: str | None, study: str, enabled: bool = True) -
 
 
 def test_disabled_means_nothing_is_shown(store: Store, study: str) -> None:
-    with connected(config_of(store, "http://127.0.0.1:1", study, enabled=False), store) as tracker:
+    with open_tracker(config_of(store, "http://127.0.0.1:1", study, enabled=False), store) as tracker:
         assert isinstance(tracker, NullTracker)
         tell(tracker)
-        tracker.model("study", "nowhere", name="student", description="", register_as=None)
+        tracker.log_model("study", "nowhere", name="student", description="", register_as=None)
         assert tracker.flush(0)
         assert tracker.run_id("study") is None
         assert tracker.problem is None
@@ -398,10 +399,10 @@ def test_disabled_means_nothing_is_shown(store: Store, study: str) -> None:
 
 def test_a_driver_that_raises_still_sends_its_last_words(store: Store, study: str, uri: str) -> None:
     def drive() -> None:
-        with connected(config_of(store, uri, study), store) as tracker:
-            tracker.open("study", name="s")
+        with open_tracker(config_of(store, uri, study), store) as tracker:
+            tracker.start_run("study", name="s")
             tracker.flush(FLUSH_S)
-            tracker.close("study", "KILLED")
+            tracker.end_run("study", "KILLED")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -421,9 +422,9 @@ def test_credentials_reach_neither_the_journal_nor_mlflow(
     tracker: MlflowTracker, store: Store, study: str, uri: str
 ) -> None:
     secret = "s3://AKIA1:s3cr3t@bucket/x?region=us-east-1"
-    tracker.open("study", name="s", params={"data": secret, "files": [secret, "plain"]}, tags={"t": secret})
-    tracker.tags("study", {"u": f"read from {secret}, then trained"})
-    tracker.dataset("study", name="d", digest="d", source=secret, profile={})
+    tracker.start_run("study", name="s", params={"data": secret, "files": [secret, "plain"]}, tags={"t": secret})
+    tracker.set_tags("study", {"u": f"read from {secret}, then trained"})
+    tracker.log_dataset("study", name="d", digest="d", source=secret, profile={})
     assert tracker.flush(FLUSH_S)
     run = runs(uri, study)["study"]
     assert run.data.params["data"] == "s3://bucket/x?region=us-east-1"

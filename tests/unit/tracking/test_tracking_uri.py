@@ -13,15 +13,15 @@ import pytest
 from tests.ports import free_port
 from wetakd.common.errors import UserError
 from wetakd.storage.store import Store
-from wetakd.tracking.tracking_uri import check_tracking_uri, tracking_uri_of
+from wetakd.tracking.tracking_uri import check_tracking_uri, resolve_tracking_uri
 
 
 def test_the_default_is_sqlite_beside_a_local_storage(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    assert tracking_uri_of(None, store) == f"sqlite:///{store.uri}/mlflow.db"
-    assert tracking_uri_of("http://host:5000", store) == "http://host:5000"
+    assert resolve_tracking_uri(None, store) == f"sqlite:///{store.uri}/mlflow.db"
+    assert resolve_tracking_uri("http://host:5000", store) == "http://host:5000"
     with pytest.raises(UserError, match=r"mlflow\.tracking_uri: is not set") as caught:
-        tracking_uri_of(None, Store("s3://a:s3cr3t@bucket/x?region=us-east-1"))
+        resolve_tracking_uri(None, Store("s3://a:s3cr3t@bucket/x?region=us-east-1"))
     assert "s3cr3t" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""The one writer to MLflow: a daemon thread that sends the journal, in order, as often as it takes.
+"""Sends the events of the journal to MLflow, in order, from a daemon thread, as often as it takes.
 
 Sending an event twice changes nothing: runs are found again by their tags, metrics carry the time at which they were
 noted (MLflow's store ignores an identical one), models carry a digest. So after any failure the thread waits, looks
@@ -20,45 +20,36 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from wetakd.common.errors import UserError
-from wetakd.common.process_state import set_default_variables, set_level
 from wetakd.common.redact import redact_line, redacted
 from wetakd.storage.manifest import inside
 from wetakd.storage.scratch import scratch
 from wetakd.storage.store import Damaged, Store
-from wetakd.tracking.event_journal import Event, Journal
-from wetakd.tracking.tracking_uri import cause, sqlite_file
+from wetakd.tracking.event_journal import Event, EventJournal
+from wetakd.tracking.mlflow_client import (
+    find_or_create_experiment,
+    import_mlflow,
+    is_final,
+    new_client,
+    silence_mlflow,
+)
+from wetakd.tracking.run_identity import QUESTION_TAG, STUDY_ID_TAG, STUDY_TAG, UID_TAG, run_key, split_run_key
+from wetakd.tracking.tracking_uri import innermost_reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
-    from mlflow.exceptions import MlflowException
 
-_What = TypeVar("_What")
+_ItemT = TypeVar("_ItemT")
 log = logging.getLogger("wetakd.tracking")
 
-# A study's name is for people: others may have one of the same name at the same server.
-UID_TAG, STUDY_TAG, STUDY_ID_TAG = "wetakd.uid", "wetakd.study", "wetakd.study_id"
-# Another question under the same name (`--revise`) has runs of its own.
-QUESTION_TAG = "wetakd.question"
 _POLL_S, _LONGEST_WAIT_S = 0.5, 30.0
 _EVENTS_A_BATCH, _METRICS_A_CALL, _PARAMS_A_CALL = 1000, 1000, 100
-# Answers that would come again however often we ask: a run that somebody deleted, a value that MLflow refuses.
-_FINAL_CODES = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
-_QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Its own retries repeat a creation that may have happened; ours look first.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
-}
 
 
-class MlflowWriter:
+class MlflowSender:
     """Sends a journal to one experiment of one MLflow. Read `problem` for why it cannot, at the moment."""
 
-    def __init__(self, journal: Journal, store: Store, study: str, tracking_uri: str, experiment: str) -> None:
+    def __init__(self, journal: EventJournal, store: Store, study: str, tracking_uri: str, experiment: str) -> None:
         self._journal, self._study, self._uri, self._experiment = journal, study, tracking_uri, experiment
         self._store = store
         self._destination = hashlib.sha256(f"{redacted(tracking_uri)}\n{experiment}".encode()).hexdigest()[:16]
@@ -69,7 +60,7 @@ class MlflowWriter:
         self.problem: str | None = None
         self._is_well = False
         self._refused: set[str] = set()
-        self._there: dict[tuple[str, str], set[int]] = {}
+        self._known_steps: dict[tuple[str, str], set[int]] = {}
         self._created: set[str] = set()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._progress = threading.Condition()
@@ -95,17 +86,17 @@ class MlflowWriter:
         delay_s = _POLL_S
         while not self._stop.is_set():
             try:
-                self._send()
-                self._report(None)
+                self._send_journal()
+                self._set_problem(None)
                 delay_s = _POLL_S
             except Exception as error:  # whatever MLflow raises, the study goes on and the journal keeps
                 self._client = None
-                self._report(redact_line(cause(error), self._uri))
+                self._set_problem(redact_line(innermost_reason(error), self._uri))
                 delay_s = min(2 * delay_s, _LONGEST_WAIT_S)
             self._wake.wait(delay_s)
             self._wake.clear()
 
-    def _report(self, problem: str | None) -> None:
+    def _set_problem(self, problem: str | None) -> None:
         """Say a change once, and wake who waits for the end."""
         if problem and not self.problem:
             log.warning("MLflow at %s cannot be written, retrying: %s", redacted(self._uri), problem)
@@ -115,7 +106,7 @@ class MlflowWriter:
             self.problem, self._is_well = problem, problem is None
             self._progress.notify_all()
 
-    def _send(self) -> None:
+    def _send_journal(self) -> None:
         if self._client is None:
             self._connect()
         while self._journal.durable > self.sent and not self._stop.is_set():
@@ -123,20 +114,20 @@ class MlflowWriter:
             if not batch:  # the segment was torn: those events are gone
                 batch_end = self._journal.durable
             else:
-                self._apply(batch)
+                self._send_events(batch)
                 batch_end = batch[-1].seq
             self._journal.acknowledge(self._destination, batch_end)
             self.sent = batch_end
 
     def _connect(self) -> None:
         """Experiment, and the runs of this study that are there already."""
-        _import_mlflow()
+        import_mlflow()
         with self._progress:
             if self._stop.is_set():  # the run is over: leave the loggers of this process alone
                 return
-            _quiet_mlflow()
-        client = _client(self._uri)
-        self.experiment_id = _find_or_create_experiment(client, self._experiment, self._uri)
+            silence_mlflow()
+        client = new_client(self._uri)
+        self.experiment_id = find_or_create_experiment(client, self._experiment, self._uri)
         self.run_ids = self._find_runs(client)
         if not self.run_ids:
             self.sent = 0  # nothing of us is here (a new or emptied server), whatever was acknowledged
@@ -154,12 +145,12 @@ class MlflowWriter:
             )
             for run in page:
                 tags = run.data.tags
-                found.setdefault(f"{tags.get(UID_TAG)}@{tags.get(QUESTION_TAG)}", run.info.run_id)
+                found.setdefault(run_key(str(tags.get(UID_TAG)), str(tags.get(QUESTION_TAG))), run.info.run_id)
             token = page.token
             if not token:
                 return found
 
-    def _apply(self, events: Iterable[Event]) -> None:
+    def _send_events(self, events: Iterable[Event]) -> None:
         """Send `events`; the order holds within each run, and metrics of a run travel together."""
         waiting: dict[str, list[Event]] = defaultdict(list)
         for event in events:
@@ -167,7 +158,7 @@ class MlflowWriter:
                 waiting[event.uid].append(event)
                 continue
             self._send_metrics(event.uid, waiting.pop(event.uid, []))
-            self._tolerate(event.uid, partial(_SENDERS[event.kind], self), event)
+            self._send_or_skip(event.uid, partial(_SENDERS[event.kind], self), event)
         for uid, metrics in waiting.items():
             self._send_metrics(uid, metrics)
 
@@ -180,65 +171,67 @@ class MlflowWriter:
             for key, value in event.data["values"].items()
         ]
         for begin in range(0, len(metrics), _METRICS_A_CALL):
-            self._tolerate(uid, partial(self._log_metrics, uid), metrics[begin : begin + _METRICS_A_CALL])
+            self._send_or_skip(uid, partial(self._log_metrics, uid), metrics[begin : begin + _METRICS_A_CALL])
 
     def _log_metrics(self, uid: str, metrics: list[Metric]) -> None:
         if self._journal.lost:  # what was lost there is said again, at another time, and would stand twice
-            metrics = [metric for metric in metrics if metric.step not in self._steps_there(uid, metric.key)]
-        self._mlflow.log_batch(self._run(uid), metrics=metrics, synchronous=True)
+            metrics = [metric for metric in metrics if metric.step not in self._steps_at_server(uid, metric.key)]
+        self._mlflow.log_batch(self._run_id(uid), metrics=metrics, synchronous=True)
 
-    def _steps_there(self, uid: str, key: str) -> set[int]:
+    def _steps_at_server(self, uid: str, key: str) -> set[int]:
         """Steps of a metric that the server had when it was first asked; of a run that we made just now, none."""
         if uid in self._created:
             return set()
-        if (uid, key) not in self._there:
-            history = self._mlflow.get_metric_history(self._run(uid), key)
-            self._there[uid, key] = {metric.step for metric in history}
-        return self._there[uid, key]
+        if (uid, key) not in self._known_steps:
+            history = self._mlflow.get_metric_history(self._run_id(uid), key)
+            self._known_steps[uid, key] = {metric.step for metric in history}
+        return self._known_steps[uid, key]
 
-    def _tolerate(self, uid: str, send: Callable[[_What], None], what: _What) -> None:
+    def _send_or_skip(self, uid: str, send: Callable[[_ItemT], None], item: _ItemT) -> None:
         """Send it, and pass over what can never be sent: one bad value must not hold up the rest."""
         from mlflow.exceptions import MlflowException
 
         try:
-            send(what)
-        except (MlflowException, Damaged, UserError, _NoRun) as error:
-            if isinstance(error, MlflowException) and not _is_final(error, self._uri):
+            send(item)
+        except (MlflowException, Damaged, UserError, _RunMissing) as error:
+            if isinstance(error, MlflowException) and not is_final(error, self._uri):
                 raise
             if uid not in self._refused:
                 self._refused.add(uid)
-                log.warning("MLflow refuses part of run %s: %s", asked_by(uid)[0], redact_line(str(error), self._uri))
+                log.warning(
+                    "MLflow refuses part of run %s: %s", split_run_key(uid)[0], redact_line(str(error), self._uri)
+                )
 
     @property
     def _mlflow(self) -> MlflowClient:
         assert self._client is not None
         return self._client
 
-    def _run(self, uid: str) -> str:
+    def _run_id(self, uid: str) -> str:
         if uid not in self.run_ids:
-            raise _NoRun(f"run {uid!r} is not at the server")
+            raise _RunMissing(f"run {uid!r} is not at the server")
         return self.run_ids[uid]
 
     # ---------------------------------------------------------------------------------------------- the events
 
-    def _open(self, event: Event) -> None:
+    def _start_run(self, event: Event) -> None:
         from mlflow.entities import Param, RunTag
 
         tags, params = dict(event.data["tags"]), dict(event.data["params"])
         if event.uid in self.run_ids:
-            self._mlflow.update_run(self._run(event.uid), status="RUNNING")
+            self._mlflow.update_run(self._run_id(event.uid), status="RUNNING")
         else:
-            self.run_ids[event.uid] = self._create(event)
+            self.run_ids[event.uid] = self._create_run(event)
             self._created.add(event.uid)
-        run_id = self._run(event.uid)
+        run_id = self._run_id(event.uid)
         if tags:
             self._mlflow.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()], synchronous=True)
         entries = [Param(*param) for param in params.items()]
         for begin in range(0, len(entries), _PARAMS_A_CALL):
             self._mlflow.log_batch(run_id, params=entries[begin : begin + _PARAMS_A_CALL], synchronous=True)
 
-    def _create(self, event: Event) -> str:
-        uid, question = asked_by(event.uid)
+    def _create_run(self, event: Event) -> str:
+        uid, question = split_run_key(event.uid)
         tags = {UID_TAG: uid, QUESTION_TAG: question, STUDY_TAG: self._study, STUDY_ID_TAG: self._journal.study_id}
         tags["mlflow.source.name"] = "wetakd"
         parent = self.run_ids.get(event.data["parent"] or "")
@@ -249,30 +242,30 @@ class MlflowWriter:
         )
         return str(run.info.run_id)
 
-    def _tags(self, event: Event) -> None:
+    def _set_tags(self, event: Event) -> None:
         from mlflow.entities import RunTag
 
         tags = [RunTag(*tag) for tag in event.data["tags"].items()]
-        self._mlflow.log_batch(self._run(event.uid), tags=tags, synchronous=True)
+        self._mlflow.log_batch(self._run_id(event.uid), tags=tags, synchronous=True)
 
-    def _dataset(self, event: Event) -> None:
+    def _log_dataset(self, event: Event) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         data = event.data
         source, profile = json.dumps({"uri": data["source"]}), json.dumps(data["profile"])
         dataset = Dataset(data["name"], data["digest"], "local", source, profile=profile)
         tag = InputTag("mlflow.data.context", "training")
-        self._mlflow.log_inputs(self._run(event.uid), [DatasetInput(dataset, [tag])])
+        self._mlflow.log_inputs(self._run_id(event.uid), [DatasetInput(dataset, [tag])])
 
-    def _artifact(self, event: Event) -> None:
+    def _log_artifact(self, event: Event) -> None:
         path = PurePosixPath(inside(event.data["path"]))
         parent = str(path.parent) if path.parent.name else None
         with scratch(self._store, self._study) as folder:
             file = folder / path.name
             file.write_bytes(self._journal.blob(event.data["blob"]))
-            self._mlflow.log_artifact(self._run(event.uid), str(file), parent)
+            self._mlflow.log_artifact(self._run_id(event.uid), str(file), parent)
 
-    def _model(self, event: Event) -> None:
+    def _log_model(self, event: Event) -> None:
         from wetakd.tracking.mlflow_model import send_model
 
         with scratch(self._store, self._study) as folder:
@@ -284,78 +277,26 @@ class MlflowWriter:
                 self._mlflow,
                 folder,
                 experiment_id=str(self.experiment_id),
-                run_id=self._run(event.uid),
+                run_id=self._run_id(event.uid),
                 name=event.data["name"],
                 digest=event.data["digest"],
                 description=event.data.get("description", ""),
                 register_as=event.data["register_as"],
             )
 
-    def _close(self, event: Event) -> None:
-        self._mlflow.set_terminated(self._run(event.uid), event.data["status"], end_time=event.ms)
+    def _end_run(self, event: Event) -> None:
+        self._mlflow.set_terminated(self._run_id(event.uid), event.data["status"], end_time=event.ms)
 
 
-_SENDERS: dict[str, Callable[[MlflowWriter, Event], None]] = {
-    "open": MlflowWriter._open,
-    "tags": MlflowWriter._tags,
-    "dataset": MlflowWriter._dataset,
-    "artifact": MlflowWriter._artifact,
-    "model": MlflowWriter._model,
-    "close": MlflowWriter._close,
+_SENDERS: dict[str, Callable[[MlflowSender, Event], None]] = {
+    "open": MlflowSender._start_run,
+    "tags": MlflowSender._set_tags,
+    "dataset": MlflowSender._log_dataset,
+    "artifact": MlflowSender._log_artifact,
+    "model": MlflowSender._log_model,
+    "close": MlflowSender._end_run,
 }
 
 
-def asked_by(uid: str) -> tuple[str, str]:
-    """A journal's `uid@question` in its parts."""
-    name, _, question = uid.rpartition("@")
-    return name, question
-
-
-def _is_final(error: MlflowException, tracking_uri: str) -> bool:
-    """Whether the answer is MLflow's own (a proxy may say 404 for a minute, too) and would always be the same."""
-    from mlflow.exceptions import RestException
-
-    own = isinstance(error, RestException) or not tracking_uri.startswith("http")
-    return error.error_code == "INVALID_PARAMETER_VALUE" or (own and error.error_code in _FINAL_CODES)
-
-
-class _NoRun(LookupError):
+class _RunMissing(LookupError):
     """An event of a run that could not be created."""
-
-
-def connect(tracking_uri: str) -> MlflowClient:
-    """A client that is quiet and tries nothing twice."""
-    _import_mlflow()
-    _quiet_mlflow()
-    return _client(tracking_uri)
-
-
-def _import_mlflow() -> None:
-    """An import sets the levels of MLflow's loggers, so it comes before `_quiet_mlflow`."""
-    set_default_variables(_QUIET)  # MLflow reads some of them when it is imported
-    import mlflow  # noqa: F401
-
-
-def _client(tracking_uri: str) -> MlflowClient:
-    """Over a new SQLite file this creates its tables, which MLflow logs."""
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-
-
-def _quiet_mlflow() -> None:
-    """What MLflow would log, wetakd raises or logs itself."""
-    for name in ("mlflow", "mlflow.store", "alembic"):
-        set_level(name, logging.CRITICAL)
-
-
-def _find_or_create_experiment(client: MlflowClient, name: str, tracking_uri: str) -> str:
-    """Find or make the experiment; the artifacts of a SQLite store lie beside its file."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        database = sqlite_file(tracking_uri)
-        root = (database.parent / "mlartifacts").as_uri() if database else None
-        return str(client.create_experiment(name, artifact_location=root))
-    if found.lifecycle_stage != "active":
-        raise RuntimeError(f"experiment {name!r} was deleted: restore it, or choose another mlflow.experiment")
-    return str(found.experiment_id)
