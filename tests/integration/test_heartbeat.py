@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from tests.integration import studies, tasks
-from wetakd.cluster.heartbeat import Heartbeat, Voice, Watch, results
+from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress, HeartbeatMonitor, results
 from wetakd.common.errors import UserError
 from wetakd.config import LimitsConfig
 
@@ -28,8 +28,10 @@ def test_a_stopped_task_is_retried_and_a_busy_one_is_not_disturbed(tmp_path: Pat
     # Each takes all CPUs at some time, so one of them waits for longer than a heartbeat may.
     got = found(
         {
-            "stops": lambda voice: voice.begin({"num_cpus": 1, "max_retries": 1}, tasks.stops_once, str(marker)),
-            "steps": lambda voice: voice.begin(
+            "stops": lambda address: address.start_task(
+                {"num_cpus": 1, "max_retries": 1}, tasks.stops_once, str(marker)
+            ),
+            "steps": lambda address: address.start_task(
                 {"num_cpus": 2, "max_retries": 0}, tasks.steps, 24, LIMITS.silent_s / 16
             ),
         }
@@ -47,7 +49,7 @@ def test_a_task_that_always_hangs_is_logged_once_a_try_and_the_error_names_the_f
         caplog.at_level(logging.WARNING),
         pytest.raises(UserError, match=r"^task one: worker lost more than 1 times; killed at .* limits\.silent_s"),
     ):
-        found({"one": lambda voice: voice.begin({"max_retries": 1}, tasks.stops)})
+        found({"one": lambda address: address.start_task({"max_retries": 1}, tasks.stops)})
     lines = [record.message for record in caplog.records]
     assert len(lines) == 2
     for line in lines:
@@ -56,7 +58,7 @@ def test_a_task_that_always_hangs_is_logged_once_a_try_and_the_error_names_the_f
 
 
 def test_a_slow_start_is_judged_by_its_own_limit() -> None:
-    slow = {"one": lambda voice: voice.begin({"max_retries": 0}, tasks.prepares, LIMITS.silent_s + 4)}
+    slow = {"one": lambda address: address.start_task({"max_retries": 0}, tasks.prepares, LIMITS.silent_s + 4)}
     assert found(slow) == {"one": "done"}
     with pytest.raises(UserError, match=r"no first step within 3 s .* raise limits\.first_step_s"):
         found(slow, LimitsConfig(silent_s=1000, first_step_s=3, retries=0))
@@ -65,29 +67,33 @@ def test_a_slow_start_is_judged_by_its_own_limit() -> None:
 def test_a_task_that_hangs_before_it_works_is_retried(tmp_path: Path) -> None:
     marker = str(tmp_path / "stopped")
     limits = LimitsConfig(silent_s=1000, first_step_s=8)
-    starts = {"one": lambda voice: voice.begin({"max_retries": 1}, tasks.echoes, tasks.Hanging(marker))}
+    starts = {"one": lambda address: address.start_task({"max_retries": 1}, tasks.echoes, tasks.Hanging(marker))}
     assert found(starts, limits) == {"one": marker}
     assert not psutil.pid_exists(int(Path(marker).read_text()))
 
 
 def test_many_steps_send_few_messages() -> None:
-    watch = Watch(LIMITS)
+    monitor = HeartbeatMonitor(LIMITS)
     try:
-        heartbeat = Heartbeat(Voice("here", watch.mailbox))
+        heartbeat = Heartbeat(HeartbeatAddress("here", monitor.mailbox))
         for _ in range(10_000):
             heartbeat.beat()
-        messages = ray.get(watch.mailbox.drain.remote())
+        messages = ray.get(monitor.mailbox.drain.remote())
     finally:
-        watch.close()
+        monitor.close()
     assert 1 <= len(messages) <= 3
 
 
 def test_an_error_of_a_task_cancels_the_others(tmp_path: Path) -> None:
     started, done = str(tmp_path / "started"), tmp_path / "done"
     starts = {
-        "fails": lambda voice: voice.begin({"num_cpus": 1, "max_retries": 0}, tasks.fails_after, started),
-        "runs": lambda voice: voice.begin({"num_cpus": 1, "max_retries": 3}, tasks.marks, started, str(done), 20.0),
-        "waits": lambda voice: voice.begin({"num_cpus": 2, "max_retries": 3}, tasks.marks, started, str(done), 0.0),
+        "fails": lambda address: address.start_task({"num_cpus": 1, "max_retries": 0}, tasks.fails_after, started),
+        "runs": lambda address: address.start_task(
+            {"num_cpus": 1, "max_retries": 3}, tasks.marks, started, str(done), 20.0
+        ),
+        "waits": lambda address: address.start_task(
+            {"num_cpus": 2, "max_retries": 3}, tasks.marks, started, str(done), 0.0
+        ),
     }
     with pytest.raises(ValueError, match="no"):
         found(starts)
@@ -98,5 +104,5 @@ def test_an_error_of_a_task_cancels_the_others(tmp_path: Path) -> None:
 
 def test_an_error_of_a_task_is_raised_and_nothing_to_do_is_done() -> None:
     with pytest.raises(ValueError, match="no"):
-        found({"one": lambda voice: voice.begin({"max_retries": 0}, tasks.fails)})
+        found({"one": lambda address: address.start_task({"max_retries": 0}, tasks.fails)})
     assert found({}) == {}

@@ -10,7 +10,7 @@ import ray
 
 from tests.integration.studies import NET, plan
 from tests.unit import tiny
-from wetakd.cluster.heartbeat import Voice
+from wetakd.cluster.heartbeat import HeartbeatAddress
 from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
 from wetakd.plan.outcomes import TrainedNetwork
@@ -54,20 +54,20 @@ def sizes(side: int, folder: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list
         )
         networks[node.replicate, node.name] = TrainedNetwork(node, bank_ref=ray.put(table))
     received = []
-    begin = Voice.begin
+    start_task = HeartbeatAddress.start_task
 
-    def counting(self: Voice, options: Any, function: Any, *arguments: Any) -> Any:
+    def counting(self: HeartbeatAddress, options: Any, function: Any, *arguments: Any) -> Any:
         received.append(len(pickle.dumps([_values(argument) for argument in arguments])))
-        return begin(self, options, function, *arguments)
+        return start_task(self, options, function, *arguments)
 
-    monkeypatch.setattr(Voice, "begin", counting)
+    monkeypatch.setattr(HeartbeatAddress, "start_task", counting)
     labels_ref = ray.put(data.split_labels)
     trials: list[Trial] = [trial for trial in made.trials if trial.arm.is_searched]
     found = search_weights(made, trials, networks, store, labels_ref, lambda *_: None)
     weights = {trial: tuple(found.results[made.search(trial).key].weights.tolist()) for trial in trials}
     mixtures = [(trial.replicate, trial.arm.assistants, weights[trial]) for trial in trials]
     judged = judge_ensembles(mixtures, networks, made.config, labels_ref)
-    monkeypatch.setattr(Voice, "begin", begin)
+    monkeypatch.setattr(HeartbeatAddress, "start_task", start_task)
     assert received
     return received, (weights, judged, judge_networks(networks, data))
 

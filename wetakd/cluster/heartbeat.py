@@ -62,7 +62,7 @@ def _kill(process: Process) -> bool:
     return False
 
 
-Kind = Literal["start", "beat", "epoch", "end"]
+MessageKind = Literal["start", "beat", "epoch", "end"]
 
 
 class Message(NamedTuple):
@@ -70,7 +70,7 @@ class Message(NamedTuple):
 
     uid: str
     process: Process
-    kind: Kind
+    kind: MessageKind
     epoch: Mapping[str, Any] | None = None
 
 
@@ -93,13 +93,13 @@ class _Deadline:
     """Processes that work for one object, and when they must send the next message."""
 
     label: str
-    heard_at: float
+    received_at: float
     has_stepped: bool = False
     processes: set[Process] = field(default_factory=set)
     kill_reason: str | None = None
 
     def update(self, message: Message) -> None:
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
         if message.kind == "end":
             self.processes.discard(message.process)
             return
@@ -110,7 +110,7 @@ class _Deadline:
             self.has_stepped = True
 
 
-class Watch:
+class HeartbeatMonitor:
     """Driver side: collects messages, and kills the processes of whoever sends none for too long."""
 
     def __init__(self, limits: LimitsConfig) -> None:
@@ -122,7 +122,7 @@ class Watch:
         self.mailbox = mailbox.options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
 
     @contextmanager
-    def over(self, uid: str, label: str) -> Iterator[None]:
+    def watch(self, uid: str, label: str) -> Iterator[None]:
         """During the block, the processes of `uid` must send messages from their start to their end.
 
         `label`: what messages call the object, such as "network teacher".
@@ -133,7 +133,7 @@ class Watch:
         finally:
             del self._deadlines[uid]
 
-    def hear(self) -> list[tuple[str, Mapping[str, Any]]]:
+    def poll(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The epochs reported since the last call; kills workers that are past their deadline."""
         try:
             messages: list[Message] = ray.get(self.mailbox.drain.remote())
@@ -153,7 +153,7 @@ class Watch:
 
     def _kill_if_late(self, deadline: _Deadline) -> None:
         limit_s = self._limits.silent_s if deadline.has_stepped else self._limits.first_step_s
-        if not deadline.processes or time.monotonic() - deadline.heard_at <= limit_s:
+        if not deadline.processes or time.monotonic() - deadline.received_at <= limit_s:
             return
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         if deadline.has_stepped:
@@ -190,27 +190,29 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Voice:
+class HeartbeatAddress:
     """The address of one object's heartbeat: give it to the workers, which make a `Heartbeat` of it."""
 
     uid: str
     mailbox: Any
 
-    def begin(self, options: Mapping[str, Any], function: Callable[..., Any], *arguments: Any) -> ray.ObjectRef[Any]:
+    def start_task(
+        self, options: Mapping[str, Any], function: Callable[..., Any], *arguments: Any
+    ) -> ray.ObjectRef[Any]:
         """Start a Ray task that sends `start`, calls `function(heartbeat, *arguments)` and sends `end`.
 
         References among `arguments` come as their values. What the function needs, torch above all, is imported after
         `start`, because an import takes seconds and may hang, too.
         """
         work = ray.put((function, arguments))
-        return _begin.options(**{"name": function.__name__, **options}).remote(self, [work])
+        return _run_task.options(**{"name": function.__name__, **options}).remote(self, [work])
 
 
 class Heartbeat:
     """Worker side. Give `beat` as `on_step` to what computes; it costs a look at the clock."""
 
-    def __init__(self, voice: Voice) -> None:
-        self._voice = voice
+    def __init__(self, address: HeartbeatAddress) -> None:
+        self._address = address
         self._process = Process.here()
         self._due = 0.0
 
@@ -233,13 +235,13 @@ class Heartbeat:
         """Nothing more will come from this process."""
         self._send("end")
 
-    def _send(self, kind: Kind, epoch: Mapping[str, Any] | None = None) -> Any:
-        return self._voice.mailbox.push.remote(Message(self._voice.uid, self._process, kind, epoch))
+    def _send(self, kind: MessageKind, epoch: Mapping[str, Any] | None = None) -> Any:
+        return self._address.mailbox.push.remote(Message(self._address.uid, self._process, kind, epoch))
 
 
 @ray.remote
-def _begin(voice: Voice, work: Sequence[ray.ObjectRef[Any]]) -> Any:
-    heartbeat = Heartbeat(voice)
+def _run_task(address: HeartbeatAddress, work: Sequence[ray.ObjectRef[Any]]) -> Any:
+    heartbeat = Heartbeat(address)
     heartbeat.start()
     try:
         function, arguments = ray.get(work[0])
@@ -250,13 +252,13 @@ def _begin(voice: Voice, work: Sequence[ray.ObjectRef[Any]]) -> Any:
         heartbeat.end()
 
 
-_Start = Callable[[Voice], "ray.ObjectRef[Any]"]
+_Start = Callable[[HeartbeatAddress], "ray.ObjectRef[Any]"]
 
 
 def results(
     starts: Mapping[Any, _Start], limits: LimitsConfig, label: Callable[[Any], str]
 ) -> Iterator[tuple[Any, Any]]:
-    """Start tasks, each with a voice of its own, and give (name, result) as they finish.
+    """Start tasks, each with an address of its own, and give (name, result) as they finish.
 
     A task whose heartbeat stops is killed, and Ray retries it. An error of one task is raised, and the others are
     cancelled. `label(name)` is what messages call a task.
@@ -264,35 +266,35 @@ def results(
     Raises:
         UserError: a task whose last try was killed.
     """
-    watch = Watch(limits)
+    monitor = HeartbeatMonitor(limits)
     waiting: list[ray.ObjectRef[Any]] = []
     tasks = {}
     try:
         with ExitStack() as deadlines:
             for number, (name, start) in enumerate(starts.items()):
                 uid = str(number)
-                deadlines.enter_context(watch.over(uid, label(name)))
-                waiting.append(start(Voice(uid, watch.mailbox)))
+                deadlines.enter_context(monitor.watch(uid, label(name)))
+                waiting.append(start(HeartbeatAddress(uid, monitor.mailbox)))
                 tasks[waiting[-1]] = uid, name
             while waiting:
                 ready, waiting = ray.wait(waiting, timeout=_TASK_POLL_S)
                 for task in ready:
                     uid, name = tasks.pop(task)
-                    yield name, _result(task, uid, label(name), watch, limits)
-                watch.hear()
+                    yield name, _result(task, uid, label(name), monitor, limits)
+                monitor.poll()
     finally:
         # Something was raised, here or by the caller: nobody will want the other results.
         for task in waiting:
             ray.cancel(task, force=True)
-        watch.close()
+        monitor.close()
 
 
-def _result(task: ray.ObjectRef[Any], uid: str, label: str, watch: Watch, limits: LimitsConfig) -> Any:
+def _result(task: ray.ObjectRef[Any], uid: str, label: str, monitor: HeartbeatMonitor, limits: LimitsConfig) -> Any:
     try:
         return ray.get(task)
     except RayTaskError:
         raise
     except RayError:
-        if (reason := watch.kill_reason(uid)) is None:
+        if (reason := monitor.kill_reason(uid)) is None:
             raise
         raise UserError(f"{label}: worker lost more than {limits.retries} times; {reason}") from None

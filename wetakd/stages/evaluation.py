@@ -15,7 +15,7 @@ import pyarrow as pa
 import ray
 
 from wetakd.cluster import heartbeat
-from wetakd.cluster.heartbeat import Heartbeat, Voice
+from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress
 from wetakd.cluster.task_options import ensemble_placement, task_options
 from wetakd.config import ModelConfig, StudyConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
@@ -53,9 +53,9 @@ def judge_students(
     chunks = [finished[i : i + _STUDENTS_A_TASK] for i in range(0, len(finished), _STUDENTS_A_TASK)]
     placement = config.student.placement
 
-    def start(number: int, voice: Voice) -> ray.ObjectRef[Any]:
+    def start(number: int, address: HeartbeatAddress) -> ray.ObjectRef[Any]:
         options = task_options(placement, config.limits.retries)
-        return voice.begin(options, _judge_chunk, store.uri, chunks[number], dataset_ref, device_of(placement))
+        return address.start_task(options, _judge_chunk, store.uri, chunks[number], dataset_ref, device_of(placement))
 
     scores: dict[str, Mapping[str, float]] = {}
     starts = {number: partial(start, number) for number in range(len(chunks))}
@@ -117,10 +117,10 @@ def judge_ensembles(
     for replicate, names, weights in dict.fromkeys(mixtures):
         by_pool.setdefault((replicate, names), []).append(weights)
 
-    def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
+    def start(pool: Pool, address: HeartbeatAddress) -> ray.ObjectRef[Any]:
         refs = [networks[pool[0], name].ref for name in pool[1]]
         options = task_options(ensemble_placement(config.student.placement), config.limits.retries)
-        return voice.begin(options, _judge_pool, refs, by_pool[pool], labels_ref, config.weights)
+        return address.start_task(options, _judge_pool, refs, by_pool[pool], labels_ref, config.weights)
 
     judged: dict[Mixture, dict[str, float]] = {}
     starts = {pool: partial(start, pool) for pool in by_pool}

@@ -22,7 +22,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.train import TrainingFailedError, WorkerGroupError
 
-from wetakd.cluster.heartbeat import Heartbeat, Voice, Watch
+from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress, HeartbeatMonitor
 from wetakd.cluster.placement_groups import removing_placement_groups
 from wetakd.cluster.ray_cluster import uses_worker_groups
 from wetakd.cluster.task_options import task_options
@@ -70,18 +70,18 @@ def train_networks(
 
     Raises UserError where a network's settings turn out wrong. Whatever is raised, all other networks are cancelled.
     """
-    heartbeat = Watch(plan.config.limits)
-    runner = _NetworkRunner(plan.config, store, dataset_ref, heartbeat)
+    monitor = HeartbeatMonitor(plan.config.limits)
+    runner = _NetworkRunner(plan.config, store, dataset_ref, monitor)
     try:
         with removing_placement_groups(), _in_background(runner.finish_all(plan.nodes)) as networks:
-            _follow(networks, runner.done, heartbeat, watch, on_done)
+            _follow(networks, runner.done, monitor, watch, on_done)
             return networks.result()
     except BaseException:
         runner.stop()
         raise
     finally:
         runner.close()
-        heartbeat.close()
+        monitor.close()
 
 
 @contextmanager
@@ -111,7 +111,7 @@ async def _all_ended() -> None:
 def _follow(
     networks: Future[Any],
     done: SimpleQueue[TrainedNetwork],
-    heartbeat: Watch,
+    monitor: HeartbeatMonitor,
     watch: Callable[[str, Epoch], None],
     on_done: Callable[[TrainedNetwork], None],
 ) -> None:
@@ -119,7 +119,7 @@ def _follow(
     waiting = True
     while waiting:
         waiting = not wait([networks], timeout=_FUTURES_POLL_S).done
-        for uid, epoch in heartbeat.hear():
+        for uid, epoch in monitor.poll():
             watch(uid, Epoch.from_dict(epoch))
         while not done.empty():
             on_done(done.get())
@@ -133,12 +133,12 @@ class _NetworkRunner:
     """Sees the nodes through: train, bank, object store. Coroutines of one event loop, but for what says otherwise."""
 
     def __init__(
-        self, config: StudyConfig, store: Store, dataset_ref: ray.ObjectRef[Dataset], heartbeat: Watch
+        self, config: StudyConfig, store: Store, dataset_ref: ray.ObjectRef[Dataset], monitor: HeartbeatMonitor
     ) -> None:
         self._config = config
         self._store = store
         self._dataset_ref = dataset_ref
-        self._heartbeat = heartbeat
+        self._monitor = monitor
         self._slots = Slots()
         self.done: SimpleQueue[TrainedNetwork] = SimpleQueue()
         """Networks that are done, for the driver's thread."""
@@ -182,7 +182,7 @@ class _NetworkRunner:
         failed = [teacher.node.name for teacher in taught_by if teacher.error]
         if failed:
             return TrainedNetwork(node, error=f"its teacher {failed[0]} failed")
-        with self._heartbeat.over(node.uid, f"network {node.name} (replicate {node.replicate})"):
+        with self._monitor.watch(node.uid, f"network {node.name} (replicate {node.replicate})"):
             return await self._attempt(node, [teacher.ref for teacher in taught_by])
 
     async def _attempt(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
@@ -200,7 +200,7 @@ class _NetworkRunner:
             if (cause := _user_error(error)) is not None:
                 return await self._on_storage(self._failed, node, cause)
             lost = f"its workers died more than {self._config.limits.retries} times"
-            reason = self._heartbeat.kill_reason(node.uid) or _last_line(error)
+            reason = self._monitor.kill_reason(node.uid) or _last_line(error)
             return TrainedNetwork(node, error=f"{lost}: {reason}")
 
     def _failed(self, node: NetworkNode, error: BaseException) -> TrainedNetwork:
@@ -247,9 +247,9 @@ class _NetworkRunner:
             await self._on_storage(self._adopt, node)
             return
         job = network_job(node, self._config, self._store.uri)
-        inputs = Inputs(job, self._dataset_ref, teacher_banks, self._voice(node))
+        inputs = Inputs(job, self._dataset_ref, teacher_banks, self._address(node))
         if node.config.workers == 0:
-            error = await self._result(self._voice(node).begin(self._options(node), train_here, inputs))
+            error = await self._result(self._address(node).start_task(self._options(node), train_here, inputs))
         else:
             error = await self._in_pool(self._group_pool, self._train_in_group, inputs, node.config)
         if error is not None:
@@ -280,7 +280,7 @@ class _NetworkRunner:
             return
         try:
             await self._result(
-                self._voice(node).begin(
+                self._address(node).start_task(
                     self._options(node),
                     _fill_bank,
                     self._store.uri,
@@ -303,8 +303,8 @@ class _NetworkRunner:
     def _options(self, node: NetworkNode) -> Mapping[str, Any]:
         return task_options(node.config.placement, self._config.limits.retries) | {"name": node.uid}
 
-    def _voice(self, node: NetworkNode) -> Voice:
-        return Voice(node.uid, self._heartbeat.mailbox)
+    def _address(self, node: NetworkNode) -> HeartbeatAddress:
+        return HeartbeatAddress(node.uid, self._monitor.mailbox)
 
     async def _result(self, task: ray.ObjectRef[Any]) -> Any:
         try:

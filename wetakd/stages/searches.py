@@ -17,7 +17,7 @@ import pyarrow as pa
 import ray
 
 from wetakd.cluster import heartbeat
-from wetakd.cluster.heartbeat import Heartbeat, Voice
+from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress
 from wetakd.cluster.task_options import ensemble_placement, task_options
 from wetakd.config import WeightsConfig
 from wetakd.data.splits import SplitLabels
@@ -81,9 +81,9 @@ def search_weights(
         if len(plan.config.pool) > 1 and not any(networks[replicate, name].error for name in plan.config.pool):
             by_pool.setdefault((replicate, plan.config.pool), {})
 
-    def start(pool: Pool, voice: Voice) -> ray.ObjectRef[Any]:
+    def start(pool: Pool, address: HeartbeatAddress) -> ray.ObjectRef[Any]:
         replicate, names = pool
-        return voice.begin(
+        return address.start_task(
             task_options(ensemble_placement(plan.config.student.placement), plan.config.limits.retries),
             _search_pool,
             store.uri,

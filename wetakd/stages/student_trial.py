@@ -8,14 +8,14 @@ from typing import Any
 import ray
 from ray import tune
 
-from wetakd.cluster.heartbeat import Heartbeat, Voice
+from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress
 
 
 def student_trial(mailbox: Any, work: Sequence[ray.ObjectRef[Any]]) -> Any:
     """A trainable for Tune, whose `config["student"]` is a student's number.
 
     `work` holds one reference to (a class, what all students share); `class(shared, number, on_step)` trains a student
-    in steps. `mailbox`: of the driver's `Watch`, in which a student's uid is its number.
+    in steps. `mailbox`: of the driver's `HeartbeatMonitor`, in which a student's uid is its number.
     """
     return tune.with_parameters(_StudentTrial, mailbox=mailbox, work=work)
 
@@ -40,7 +40,7 @@ class _StudentTrial(tune.Trainable):
         return True
 
     def _start(self, index: int) -> None:
-        self._heartbeat = Heartbeat(Voice(str(index), self._mailbox))
+        self._heartbeat = Heartbeat(HeartbeatAddress(str(index), self._mailbox))
         self._heartbeat.start()
 
     def _begin(self, index: int) -> None:

@@ -209,7 +209,7 @@ class _Collector(tune.Callback):
         self._record = record
         self._watch = watch
         self._limits = limits
-        self._heartbeats: heartbeat.Watch | None = None
+        self._heartbeats: heartbeat.HeartbeatMonitor | None = None
         self._next_poll = 0.0
         self.last: dict[str, Epoch] = {}
         self.errors: dict[str, str] = {}
@@ -218,11 +218,11 @@ class _Collector(tune.Callback):
     @contextmanager
     def listening(self) -> Iterator[Any]:
         """Watch the heartbeats of all students during the block; gives the mailbox for them."""
-        self._heartbeats = heartbeat.Watch(self._limits)
+        self._heartbeats = heartbeat.HeartbeatMonitor(self._limits)
         try:
             with ExitStack() as stack:
                 for index, key in enumerate(self._keys):
-                    stack.enter_context(self._heartbeats.over(str(index), f"student {key[:12]}"))
+                    stack.enter_context(self._heartbeats.watch(str(index), f"student {key[:12]}"))
                 yield self._heartbeats.mailbox
         finally:
             self._heartbeats.close()
@@ -270,7 +270,7 @@ class _Collector(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Look at the heartbeats now and then: killed processes are dead actors to Tune, which then tries again."""
         if self._heartbeats is not None and time.monotonic() >= self._next_poll:
-            self._heartbeats.hear()
+            self._heartbeats.poll()
             self._next_poll = time.monotonic() + _STUDENT_POLL_S
 
     def _kill_reason(self, index: int) -> str | None:

@@ -19,7 +19,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context, repo
 from ray.train.torch import TorchTrainer, get_device
 
 from wetakd.cluster.capacity import worker_resources
-from wetakd.cluster.heartbeat import Heartbeat, Process, Voice
+from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress, Process
 from wetakd.common.errors import UserError
 from wetakd.config import NetworkConfig
 from wetakd.data.dataset import Dataset
@@ -42,13 +42,13 @@ class Inputs:
     job: TrainingJob
     dataset_ref: ray.ObjectRef[Dataset]
     bank_refs: Sequence[ray.ObjectRef[pa.Table]]
-    voice: Voice
+    address: HeartbeatAddress
 
 
 def _loop(inputs: dict[str, Inputs]) -> Exception | None:
     """What Ray Train runs on every worker; returns the error that another try would meet again."""
     given = inputs["inputs"]
-    job, context, heartbeat = given.job, get_context(), Heartbeat(given.voice)
+    job, context, heartbeat = given.job, get_context(), Heartbeat(given.address)
     world = World(context.get_world_rank(), context.get_world_size())
     try:
         dataset, banks = ray.get(given.dataset_ref), ray.get(list(given.bank_refs))
@@ -67,7 +67,7 @@ def _loop(inputs: dict[str, Inputs]) -> Exception | None:
 def _loop_in_group(inputs: dict[str, Inputs]) -> Exception | None:
     """The same on each rank of a worker group, which no task has started with a heartbeat."""
     given = inputs["inputs"]
-    heartbeat = Heartbeat(given.voice)
+    heartbeat = Heartbeat(given.address)
     heartbeat.start()
     try:
         return _loop({"inputs": replace(given, job=on_own_device(given.job))})
