@@ -36,7 +36,7 @@ from wetakd.plan.outcomes import TrainedNetwork
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import NetworkNode, device_of
 from wetakd.stages import training_job
-from wetakd.stages.training_job import HOPELESS, network_job
+from wetakd.stages.training_job import NON_RETRYABLE, network_job
 from wetakd.stages.worker_groups import Inputs, end_groups, train_here, train_in_group
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import network_address
@@ -188,7 +188,7 @@ class _NetworkRunner:
     async def _attempt(self, node: NetworkNode, teacher_banks: list[ray.ObjectRef[pa.Table]]) -> TrainedNetwork:
         try:
             return await self._ensure(node, teacher_banks)
-        except HOPELESS as error:
+        except NON_RETRYABLE as error:
             # What a task raises comes with the task's traceback as its text.
             cause = error.cause if isinstance(error, RayTaskError) else error
             if isinstance(cause, UserError):

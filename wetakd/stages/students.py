@@ -29,7 +29,7 @@ from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
 from wetakd.plan.trials import Student
 from wetakd.stages import training_job
 from wetakd.stages.student_trial import student_trial
-from wetakd.stages.training_job import HOPELESS, TrainingJob, student_job
+from wetakd.stages.training_job import NON_RETRYABLE, TrainingJob, student_job
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import student_address
 from wetakd.storage.failure_records import Failure
@@ -193,7 +193,7 @@ class _StudentTraining:
                 heard.append(epoch)
                 if time.monotonic() > deadline:
                     return {"heard": heard, "failure": None, "done": False}
-        except HOPELESS as error:  # it would strike again: an error row, not another try
+        except NON_RETRYABLE as error:  # an error row, not another try
             failure = Failure(str(error) or type(error).__name__, getattr(error, "epochs", ()))
             return {"heard": heard, "failure": failure, "done": True, "recorded": isinstance(error, RECORDED)}
         return {"heard": heard, "failure": None, "done": True}

@@ -37,8 +37,8 @@ from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, DeterministicError, user_function
 from wetakd.training.trainer import Targets, load_state, state_bytes, train
 
-HOPELESS = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
-"""What would strike again: an error of this one network, not another try."""
+NON_RETRYABLE = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
+"""Errors of one network that another try would meet again: its result is an error row, not a retry."""
 
 _BLOB = "weights.safetensors"
 

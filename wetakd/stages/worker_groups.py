@@ -24,7 +24,7 @@ from wetakd.common.errors import UserError
 from wetakd.config import NetworkConfig
 from wetakd.data.dataset import Dataset
 from wetakd.stages import training_job
-from wetakd.stages.training_job import HOPELESS, TrainingJob
+from wetakd.stages.training_job import NON_RETRYABLE, TrainingJob
 from wetakd.storage.store import Store
 from wetakd.training.batch_order import World
 from wetakd.training.trainer import Diverged
@@ -56,7 +56,7 @@ def _loop(inputs: dict[str, Inputs]) -> Exception | None:
             if world.rank == 0:
                 heartbeat.epoch(epoch.to_message())
             report(epoch.to_dict())
-    except HOPELESS as error:
+    except NON_RETRYABLE as error:
         # Of several ranks, the one that lacks memory must fail, or the others would wait for it for ever.
         if world.size > 1 and not isinstance(error, Diverged | UserError):
             raise

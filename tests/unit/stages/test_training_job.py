@@ -172,7 +172,7 @@ def test_divergence_is_hopeless_and_leaves_nothing_behind_as_finished(tmp_path):
     wild = tiny.RECIPE.model_copy(update={"lr": 1e30})
     with pytest.raises(Diverged) as caught:
         list(run_job(job(tmp_path, recipe=wild), tiny.dataset()))
-    assert isinstance(caught.value, training_job.HOPELESS)
+    assert isinstance(caught.value, training_job.NON_RETRYABLE)
     assert Store(str(tmp_path)).find_intact("networks/first") is None
 
 
