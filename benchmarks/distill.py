@@ -47,7 +47,8 @@ from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
-from wetakd.training.trainer import Targets, train
+from wetakd.training.objective import Targets
+from wetakd.training.trainer import train
 
 BATCH, EPOCHS, VIEWS = 128, 3, 2
 TEMPERATURE, ALPHA = 4.0, 0.9

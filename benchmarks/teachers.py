@@ -27,7 +27,8 @@ from wetakd.data.views import Views
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
 from wetakd.training.epoch import Epoch
-from wetakd.training.trainer import Targets, train
+from wetakd.training.objective import Targets
+from wetakd.training.trainer import train
 
 BATCH = 128
 NUM_TEACHERS = (0, 1, 2, 4, 8)

@@ -137,11 +137,11 @@ class Study:
                 checks.check_models(self.config, dataset, plan, self.store)
             with self._running(plan, tracker, lease) as ground:
                 networks = steps.train_networks(ground)
-                weighed = steps.search_weights(ground, networks)
-                students = steps.train_students(ground, networks, weighed)
-                table = result_tables.trials_table(plan.trials, weighed, students, networks)
+                trial_weights = steps.search_weights(ground, networks)
+                students = steps.train_students(ground, networks, trial_weights)
+                table = result_tables.trials_table(plan.trials, trial_weights, students, networks)
                 winner = choose_winner(table)
-                results = steps.judge(ground, table, winner, networks, weighed, students)
+                results = steps.evaluate(ground, table, winner, networks, trial_weights, students)
                 results, report, tracked = steps.publish(ground, networks, results)
         return StudyResult(
             results,

@@ -27,7 +27,7 @@ WORKERS = {
     "networks": "network",
     "searches": "_search_pool",
     "students": "_StudentTrial",
-    "evaluations": "_judge",
+    "evaluations": "_evaluate",
 }
 """Kind of work -> the name that Ray gives to a process that does it (`ray::NAME`). Only `tests.faults` needs it."""
 

@@ -201,9 +201,9 @@ def plan(tmp_path: Any, data: Dataset | None = None, **blocks: Any) -> tuple[Pla
     return Plan(study(**blocks), data or tiny.dataset()), Store(str(tmp_path))
 
 
-def train(made: Plan, store: Store, heard: list[Any] | None = None) -> dict[str, Any]:
+def train(made: Plan, store: Store, reported: list[Any] | None = None) -> dict[str, Any]:
     """Train the networks of a plan; by name."""
-    told = [] if heard is None else heard
+    told = [] if reported is None else reported
     networks = train_networks(made, store, ray.put(made.dataset), lambda uid, epoch: told.append((uid, epoch)))
     return {name: network for (_, name), network in networks.items()}
 

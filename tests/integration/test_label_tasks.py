@@ -15,7 +15,7 @@ from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
 from wetakd.plan.outcomes import TrainedNetwork
 from wetakd.plan.trials import Trial
-from wetakd.stages.evaluation import judge_ensembles, judge_networks
+from wetakd.stages.evaluation import evaluate_ensembles, evaluate_networks
 from wetakd.stages.searches import search_weights
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
@@ -66,10 +66,10 @@ def sizes(side: int, folder: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list
     found = search_weights(made, trials, networks, store, labels_ref, lambda *_: None)
     weights = {trial: tuple(found.results[made.search(trial).key].weights.tolist()) for trial in trials}
     mixtures = [(trial.replicate, trial.arm.assistants, weights[trial]) for trial in trials]
-    judged = judge_ensembles(mixtures, networks, made.config, labels_ref)
+    evaluated = evaluate_ensembles(mixtures, networks, made.config, labels_ref)
     monkeypatch.setattr(HeartbeatAddress, "start_task", start_task)
     assert received
-    return received, (weights, judged, judge_networks(networks, data))
+    return received, (weights, evaluated, evaluate_networks(networks, data))
 
 
 def test_what_tasks_receive_does_not_grow_with_the_images(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

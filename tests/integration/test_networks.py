@@ -34,10 +34,10 @@ TWO_AND_THEIR_PUPIL = {
 
 def test_a_graph_trains_in_order_and_a_second_call_trains_nothing(tmp_path):
     made, store = plan(tmp_path, assistants=TWO_AND_THEIR_PUPIL)
-    heard = []
-    networks = train(made, store, heard)
+    reported = []
+    networks = train(made, store, reported)
     assert all(network.trained and network.error is None for network in networks.values())
-    begun = [uid.rpartition(":")[2] for uid, epoch in heard if epoch.epoch == 1]
+    begun = [uid.rpartition(":")[2] for uid, epoch in reported if epoch.epoch == 1]
     assert sorted(begun) == sorted(networks)
     views = Views.of(made.config.views)
     for network in networks.values():
@@ -50,9 +50,9 @@ def test_a_graph_trains_in_order_and_a_second_call_trains_nothing(tmp_path):
     there = studies.weights(store, networks["pupil"].node, made.dataset)
     assert all(torch.equal(here[name], there[name]) for name in here)
 
-    again = train(made, store, heard := [])
+    again = train(made, store, reported := [])
     assert not any(network.trained for network in again.values())
-    assert heard == []
+    assert reported == []
     assert all(network.manifest == networks[name].manifest for name, network in again.items())
     assert np.array_equal(
         *[logit_cache.logits_of_table(ray.get(found["pupil"].ref)).test_NC for found in (networks, again)]
@@ -203,10 +203,10 @@ def test_a_worker_that_dies_at_every_try_costs_its_network(tmp_path):
 
 def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_path):
     made, store = plan(tmp_path, teacher={"model": SLOW, "recipe": RECIPE | {"epochs": 400}})
-    heard = []
+    reported = []
 
     def interrupt(uid, epoch):
-        heard.append(epoch.epoch)
+        reported.append(epoch.epoch)
         if epoch.epoch >= 3:
             # As Ctrl-C would: the signal reaches the driver's main thread.
             signal.raise_signal(signal.SIGINT)
@@ -214,7 +214,7 @@ def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_pat
     with pytest.raises(KeyboardInterrupt):
         train_networks(made, store, ray.put(made.dataset), interrupt)
     studies.wait_for_cpus(2)
-    assert max(heard) < 400
+    assert max(reported) < 400
     assert store.find(network_address(made.node_of[0, "teacher"].key)) is None
 
 

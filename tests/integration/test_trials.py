@@ -20,7 +20,7 @@ from wetakd.plan.study_plan import control_weights
 from wetakd.plan.trials import Student
 from wetakd.stages import training_job
 from wetakd.stages.ensemble_search import ensemble_problem
-from wetakd.stages.evaluation import judge_ensembles
+from wetakd.stages.evaluation import evaluate_ensembles
 from wetakd.stages.halving import train_in_rungs
 from wetakd.stages.networks import train_networks
 from wetakd.stages.searches import search_weights
@@ -107,18 +107,18 @@ def test_students_share_actors_and_one_copy_of_the_data(tmp_path, ground, large,
     )
     students = students_of(made)
     assert len(students) == 12
-    heard = []
+    reported = []
     where = set()
 
     def watch(key, epoch):
-        heard.append((key, epoch.epoch))
+        reported.append((key, epoch.epoch))
         where.update(studies.pids_of("_StudentTrial"))
 
     capfd.readouterr()
     outcomes = run(made, ground, store, watch=watch)
     assert capfd.readouterr() == ("", "")
     assert [outcome.error for outcome in outcomes.values()] == [None] * 12
-    assert sorted(heard) == sorted((key, epoch) for key in students for epoch in (1, 2))
+    assert sorted(reported) == sorted((key, epoch) for key in students for epoch in (1, 2))
     assert 1 <= len(where) <= 2
     # Nothing of Tune is left, neither here nor on storage.
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
@@ -165,7 +165,7 @@ def test_ensembles_are_searched_and_evaluated_without_the_images(tmp_path, groun
     found = search_weights(made, made.trials, networks, store, labels_ref, lambda *_: None)
     (result,) = found.results.values()
     mixture = (0, made.config.pool, tuple(result.weights.tolist()))
-    scores = judge_ensembles([mixture], networks, made.config, labels_ref)[mixture]
+    scores = evaluate_ensembles([mixture], networks, made.config, labels_ref)[mixture]
     logits = [logit_cache.logits_of_table(ray.get(networks[0, name].ref)) for name in made.config.pool]
     for split in ("weigh", "choose", "test"):
         problem = ensemble_problem(logits, large.split_labels, made.config.weights, split)
@@ -229,17 +229,17 @@ def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_
 def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, large, sign):
     limits = {"checkpoint_s": 0, "silent_s": 6, "retries": 1}
     made, store = plan(tmp_path / "store", large, study=FEW, student=SLOW, limits=limits)
-    struck, heard = [], []
+    struck, reported = [], []
 
     def strike(key, epoch):
-        heard.append((key, epoch.epoch))
+        reported.append((key, epoch.epoch))
         if not struck:
             struck.append(studies.pids_of("_StudentTrial")[0])
             os.kill(struck[0], sign)
 
     outcomes = run(made, ground, store, watch=strike)
     assert not psutil.pid_exists(struck[0])
-    assert len(heard) == len(set(heard))
+    assert len(reported) == len(set(reported))
     for outcome in outcomes.values():
         assert outcome.error is None
         assert equal(
@@ -280,10 +280,10 @@ def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, g
     }
     made, store = plan(tmp_path / "store", large, study=study, student=NET | {"recipe": RECIPE | {"epochs": 6}})
     students = {trial: made.student(trial, control_weights(trial)) for trial in made.trials}
-    heard = []
+    reported = []
 
     def train(some, until):
-        return run(made, ground, store, until, lambda key, epoch: heard.append((key, epoch.epoch)), some)
+        return run(made, ground, store, until, lambda key, epoch: reported.append((key, epoch.epoch)), some)
 
     outcomes = train_in_rungs(students, made.config.study.halving, train)
     assert all(outcome.error is None for outcome in outcomes.values())

@@ -24,13 +24,13 @@ def test_groups_and_a_task_finish_on_two_cpus_and_two_workers_learn_what_one_lea
             "wild": WILD | {"workers": 1},
         },
     )
-    heard = []
-    networks = train(made, store, heard)
+    reported = []
+    networks = train(made, store, reported)
     # Told once: a network that diverges is not tried again.
     assert "diverged" in networks.pop("wild").error
     for network in networks.values():
         assert network.error is None
-        assert [epoch.epoch for uid, epoch in heard if uid == network.node.uid] == [1, 2]
+        assert [epoch.epoch for uid, epoch in reported if uid == network.node.uid] == [1, 2]
         # The same network with one worker, in this process.
         alone = Store(str(tmp_path / "alone"))
         studies.trained_here(made, alone, network.node)

@@ -28,14 +28,14 @@ def test_elastic_groups_in_a_queue_of_five_finish_on_two_cpus_and_learn_what_one
     # A batch of nine loses an image where two workers share it.
     assistants = {"elastic": slow([1, 4]), "uneven": slow([1, 2], batch_size=9), "third": slow(1), "fourth": slow(1)}
     made, store = plan(tmp_path, teacher=slow(1), assistants=assistants)
-    heard = []
-    networks = train(made, store, heard)
+    reported = []
+    networks = train(made, store, reported)
     assert {name: network.error for name, network in networks.items()} == dict.fromkeys(networks)
     spans = {}
     for name, network in networks.items():
         assert store.find(network_address(network.node.key)) is not None
-        places = [place for place, (uid, _) in enumerate(heard) if uid == network.node.uid]
-        assert [heard[place][1].epoch for place in places] == list(range(1, 41))
+        places = [place for place, (uid, _) in enumerate(reported) if uid == network.node.uid]
+        assert [reported[place][1].epoch for place in places] == list(range(1, 41))
         spans[name] = range(places[0], places[-1] + 1)
         if name != "uneven":
             alone = Store(str(tmp_path / "alone"))
@@ -54,24 +54,24 @@ def test_elastic_groups_in_a_queue_of_five_finish_on_two_cpus_and_learn_what_one
 def test_a_silent_worker_and_a_dead_controller_start_the_group_again_and_an_interrupt_ends_it(tmp_path):
     slow = {"model": {"name": "tests.integration.studies:slow"}, "recipe": RECIPE | {"epochs": 4000}, "workers": 2}
     made, store = plan(tmp_path, teacher=slow, limits={"silent_s": 8, "checkpoint_s": 0})
-    hurt, heard = [], []
+    hurt, reported = [], []
 
     def disturb(uid, epoch):
-        heard.append(epoch.epoch)
+        reported.append(epoch.epoch)
         if not hurt:
             hurt.append(studies.pids_of("RayTrainWorker")[0])
             os.kill(hurt[0], signal.SIGSTOP)
         elif len(hurt) == 1 and hurt[0] not in psutil.pids():
             hurt.append(studies.pids_of("TrainController")[0])
             os.kill(hurt[1], signal.SIGKILL)
-        elif len(hurt) == 2 and hurt[1] not in psutil.pids() and heard.count(1) == 3:
+        elif len(hurt) == 2 and hurt[1] not in psutil.pids() and reported.count(1) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_networks(made, store, ray.put(made.dataset), disturb)
     # Every try tells what those before it have done, and goes on from there.
-    begun = [place for place, epoch in enumerate(heard) if epoch == 1]
-    tries = [heard[first:last] for first, last in itertools.pairwise([*begun, len(heard)])]
+    begun = [place for place, epoch in enumerate(reported) if epoch == 1]
+    tries = [reported[first:last] for first, last in itertools.pairwise([*begun, len(reported)])]
     assert tries == [list(range(1, len(told) + 1)) for told in tries]
     assert len(tries) == 3
     assert store.find(network_address(made.node_of[0, "teacher"].key)) is None

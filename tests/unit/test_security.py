@@ -133,9 +133,9 @@ def test_a_pickle_with_a_valid_manifest_is_not_loaded_either(store: Store, bomb:
     StoredCheckpoints.at(store, "students/half").save(bomb)
     _read_everything(store)
     model = tiny.network()
-    learner = TrainState(model, _sgd(model), _scaler())
+    train_state = TrainState(model, _sgd(model), _scaler())
     with pytest.raises(Exception, match=r"[Hh]eader|safetensor"):
-        learner.restore(StoredCheckpoints.at(store, "students/half").load() or b"")
+        train_state.restore(StoredCheckpoints.at(store, "students/half").load() or b"")
     assert not (tmp_path / "exploded").exists()
 
 

@@ -1,6 +1,6 @@
 """Four disjoint, stratified splits by sample id, fixed by a seed.
 
-`fit` trains networks, `weigh` fits the ensemble weights, `choose` chooses, `test` judges, once.
+`fit` trains networks, `weigh` fits the ensemble weights, `choose` chooses, `test` evaluates, once.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import device_of
 from wetakd.storage.store import Store
 from wetakd.training.losses import check_own_loss
-from wetakd.training.trainer import check_precision
+from wetakd.training.precision import check_precision
 
 
 def check_storage(config: StudyConfig) -> None:

@@ -27,7 +27,7 @@ class SearchFailure:
 
 
 def ensemble_problem(logits: Sequence[Logits], labels: SplitLabels, config: WeightsConfig, split: str) -> Problem:
-    """The networks' logits on one split, ready to be searched or judged."""
+    """The networks' logits on one split, ready to be searched or evaluated."""
     scores_KNC = np.stack([getattr(network, f"{split}_NC") for network in logits])
     return Problem(
         scores_KNC, labels.of(split), scores_are="logits", temperature=config.temperature, mixture=config.mixture

@@ -16,7 +16,7 @@ class EpochCounter:
         self._done_of: dict[str, int] = {}
         self._done = self._stored = 0
 
-    def heard(self, uid: str, label: str, epoch: Epoch, num_epochs: int) -> None:
+    def reported(self, uid: str, label: str, epoch: Epoch, num_epochs: int) -> None:
         """An epoch of one network is done, in this run or before."""
         self._count(uid, epoch.epoch, is_stored=epoch.is_stored)
         what = f"epoch {epoch.epoch}/{num_epochs}, accuracy {epoch.choose_accuracy:.3f}: {label}"

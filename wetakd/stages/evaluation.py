@@ -1,6 +1,6 @@
 """The test set, opened once: after the winner is chosen, for every arm alike.
 
-Students are judged in Ray tasks, a handful a task; each judgement lies on storage under the student's key, with the
+Students are evaluated in Ray tasks, several a task. Each evaluation is stored under the student's key, with the
 correctness of every single test image.
 """
 
@@ -37,11 +37,11 @@ _CORRECT_BLOB = "correct.bits"
 
 
 def evaluation_address(key: str) -> str:
-    """Where the judgement of the student `key` lies on storage."""
+    """Where the evaluation of the student `key` is stored."""
     return f"judgements/{key}"
 
 
-def judge_students(
+def evaluate_students(
     students: Iterable[TrainedStudent],
     config: StudyConfig,
     store: Store,
@@ -55,18 +55,20 @@ def judge_students(
 
     def start(number: int, address: HeartbeatAddress) -> ray.ObjectRef[Any]:
         options = task_options(placement, config.limits.retries)
-        return address.start_task(options, _judge_chunk, store.uri, chunks[number], dataset_ref, device_of(placement))
+        return address.start_task(
+            options, _evaluate_chunk, store.uri, chunks[number], dataset_ref, device_of(placement)
+        )
 
     scores: dict[str, Mapping[str, float]] = {}
     starts = {number: partial(start, number) for number in range(len(chunks))}
     watch(0, len(finished))
-    for _, judged in heartbeat.results(starts, config.limits, lambda number: f"test of students, part {number + 1}"):
-        scores |= judged
+    for _, evaluated in heartbeat.results(starts, config.limits, lambda number: f"test of students, part {number + 1}"):
+        scores |= evaluated
         watch(len(scores), len(finished))
     return scores
 
 
-def _judge_chunk(
+def _evaluate_chunk(
     heartbeat: Heartbeat,
     store_uri: str,
     students: Sequence[tuple[str, Manifest, ModelConfig]],
@@ -75,11 +77,11 @@ def _judge_chunk(
 ) -> dict[str, Mapping[str, float]]:
     store, scores = Store(store_uri), {}
     for key, manifest, model in students:
-        scores[key] = _judge_student(store, key, manifest, model, dataset, device, heartbeat.beat)
+        scores[key] = _evaluate_student(store, key, manifest, model, dataset, device, heartbeat.beat)
     return scores
 
 
-def _judge_student(
+def _evaluate_student(
     store: Store,
     key: str,
     manifest: Manifest,
@@ -106,7 +108,7 @@ def _judge_student(
     return facts
 
 
-def judge_ensembles(
+def evaluate_ensembles(
     mixtures: Iterable[Mixture],
     networks: Mapping[tuple[int, str], TrainedNetwork],
     config: StudyConfig,
@@ -120,14 +122,14 @@ def judge_ensembles(
     def start(pool: Pool, address: HeartbeatAddress) -> ray.ObjectRef[Any]:
         refs = [networks[pool[0], name].ref for name in pool[1]]
         options = task_options(ensemble_placement(config.student.placement), config.limits.retries)
-        return address.start_task(options, _judge_pool, refs, by_pool[pool], labels_ref, config.weights)
+        return address.start_task(options, _evaluate_pool, refs, by_pool[pool], labels_ref, config.weights)
 
-    judged: dict[Mixture, dict[str, float]] = {}
+    evaluated: dict[Mixture, dict[str, float]] = {}
     starts = {pool: partial(start, pool) for pool in by_pool}
     for (replicate, names), rows in heartbeat.results(starts, config.limits, _pool_label):
         for weights, row in zip(by_pool[replicate, names], rows, strict=True):
-            judged[replicate, names, weights] = row
-    return judged
+            evaluated[replicate, names, weights] = row
+    return evaluated
 
 
 def _pool_label(pool: Pool) -> str:
@@ -135,7 +137,7 @@ def _pool_label(pool: Pool) -> str:
     return f"test of ensembles of {', '.join(names)} (replicate {replicate})"
 
 
-def _judge_pool(
+def _evaluate_pool(
     heartbeat: Heartbeat,
     bank_refs: Sequence[ray.ObjectRef[pa.Table]],
     all_weights: Sequence[tuple[float, ...]],
@@ -153,7 +155,7 @@ def _judge_pool(
     return rows
 
 
-def judge_networks(
+def evaluate_networks(
     networks: Mapping[tuple[int, str], TrainedNetwork], dataset: Dataset
 ) -> dict[tuple[int, str], dict[str, Any]]:
     """Choose and test scores of every finished network, from its bank."""

@@ -65,7 +65,7 @@ def train_in_rungs(students: Mapping[Trial, Student], config: HalvingConfig, tra
 def _mean_accuracy(
     students: Mapping[Trial, Student], outcomes: Mapping[str, TrainedStudent], rung: int
 ) -> dict[Arm, float]:
-    heard: dict[Arm, list[float]] = defaultdict(list)
+    reported: dict[Arm, list[float]] = defaultdict(list)
     for trial, student in students.items():
-        heard[trial.arm].append(outcomes[student.key].accuracy_at(rung))
-    return {arm: sum(values) / len(values) for arm, values in heard.items()}
+        reported[trial.arm].append(outcomes[student.key].accuracy_at(rung))
+    return {arm: sum(values) / len(values) for arm, values in reported.items()}

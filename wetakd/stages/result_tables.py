@@ -24,15 +24,17 @@ from wetakd.weights import SearchResult
 
 def trials_table(
     trials: Sequence[Trial],
-    weighed: TrialWeights,
+    trial_weights: TrialWeights,
     outcomes: Mapping[Trial, TrainedStudent],
     networks: Mapping[tuple[int, str], TrainedNetwork],
 ) -> pd.DataFrame:
     """Every trial with all that is known before the test set is opened."""
     rows = []
     for trial in trials:
-        row = _arm_columns(trial, networks) | _search_columns(weighed.weights.get(trial), weighed.results.get(trial))
-        row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": weighed.errors[trial]}
+        row = _arm_columns(trial, networks) | _search_columns(
+            trial_weights.weights.get(trial), trial_weights.results.get(trial)
+        )
+        row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": trial_weights.errors[trial]}
         rows.append({column: row.get(column) for column in TRIALS.names})
     return pd.DataFrame(rows, columns=TRIALS.names)
 

@@ -33,7 +33,7 @@ from wetakd.stages import networks as network_room
 from wetakd.stages import result_tables, searches, training_job
 from wetakd.stages import students as trial_room
 from wetakd.stages.epoch_progress import EpochCounter
-from wetakd.stages.evaluation import judge_ensembles, judge_networks, judge_students
+from wetakd.stages.evaluation import evaluate_ensembles, evaluate_networks, evaluate_students
 from wetakd.stages.halving import train_in_rungs
 from wetakd.stages.searches import TrialWeights
 from wetakd.storage.addresses import student_address
@@ -94,7 +94,7 @@ def train_networks(ground: Ground) -> dict[tuple[int, str], TrainedNetwork]:
         def watch(uid: str, epoch: Epoch) -> None:
             node = nodes[uid]
             ground.study_logger.log_network_epoch(node, epoch)
-            counter.heard(uid, node.name, epoch, node.config.recipe.epochs)
+            counter.reported(uid, node.name, epoch, node.config.recipe.epochs)
 
         def done(network: TrainedNetwork) -> None:
             node = network.node
@@ -136,9 +136,9 @@ def search_weights(ground: Ground, networks: Networks) -> TrialWeights:
     return TrialWeights(weights, results, found, errors)
 
 
-def train_students(ground: Ground, networks: Networks, weighed: TrialWeights) -> dict[Trial, TrainedStudent]:
+def train_students(ground: Ground, networks: Networks, trial_weights: TrialWeights) -> dict[Trial, TrainedStudent]:
     """The student of every trial that has weights; equal students are trained once."""
-    students = {trial: ground.plan.student(trial, weights) for trial, weights in weighed.weights.items()}
+    students = {trial: ground.plan.student(trial, weights) for trial, weights in trial_weights.weights.items()}
     references.record_references(ground.store, ground.plan, {student.key for student in students.values()})
     ground.study_logger.set_students({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
@@ -152,7 +152,7 @@ def train_students(ground: Ground, networks: Networks, weighed: TrialWeights) ->
         def watch(key: str, epoch: Epoch) -> None:
             num_epochs = by_key[key].config.recipe.epochs
             ground.study_logger.log_student_epoch(key, epoch, num_epochs)
-            counter.heard(key, label[key], epoch, num_epochs)
+            counter.reported(key, label[key], epoch, num_epochs)
 
         def finish(key: str) -> None:
             counter.finish(key, label[key], by_key[key].config.recipe.epochs)
@@ -174,27 +174,27 @@ def train_students(ground: Ground, networks: Networks, weighed: TrialWeights) ->
     return {trial: outcomes[student.key] for trial, student in students.items()}
 
 
-def judge(
+def evaluate(
     ground: Ground,
     table: pd.DataFrame,
     winner: Winner | None,
     networks: Networks,
-    weighed: TrialWeights,
+    trial_weights: TrialWeights,
     outcomes: Outcomes,
 ) -> Results:
     """Open the test set, once, for all; the winner is known already."""
     distinct = {outcome.student.key: outcome for outcome in outcomes.values()}
     with ground.stage("test", 1.0) as stage:
-        student_scores = judge_students(
+        student_scores = evaluate_students(
             distinct.values(),
             ground.config,
             ground.store,
             ground.dataset_ref,
             lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} students"),
         )
-        mixtures = [(t.replicate, t.arm.assistants, w) for t, w in weighed.weights.items() if w]
-        ensemble_scores = judge_ensembles(mixtures, networks, ground.config, ground.labels_ref)
-        network_scores = judge_networks(networks, ground.dataset)
+        mixtures = [(t.replicate, t.arm.assistants, w) for t, w in trial_weights.weights.items() if w]
+        ensemble_scores = evaluate_ensembles(mixtures, networks, ground.config, ground.labels_ref)
+        network_scores = evaluate_networks(networks, ground.dataset)
     networks_table = result_tables.networks_table(networks, network_scores)
     return Results(
         study=ground.config.study.name,
@@ -202,13 +202,13 @@ def judge(
         trials=result_tables.add_test_scores(table, student_scores, ensemble_scores),
         networks=networks_table,
         curves=result_tables.curves_table(networks, outcomes),
-        contributions=result_tables.contributions_table(ground.plan, weighed.searches),
+        contributions=result_tables.contributions_table(ground.plan, trial_weights.searches),
         num_classes=ground.dataset.num_classes,
         primary=ground.config.study.declared,
         pool=ground.config.pool,
         teacher_cost=None if ground.config.teacher.logits else _cost(ground, ground.config.teacher),
         student_cost=_cost(ground, ground.config.student, timed=winner is not None),
-        spending=result_tables.spending(ground.plan, table, networks_table, weighed.searches),
+        spending=result_tables.spending(ground.plan, table, networks_table, trial_weights.searches),
         winner=winner,
     )
 

@@ -82,7 +82,7 @@ def train_students(
     """Train the students (by key) that storage lacks; returns all of them.
 
     `until`: keys of students that stop after so many epochs, for now. `on_found(key)` is called first, for each student
-    that is not to be trained; `watch(key, epoch)` in the driver for each epoch heard of. A student that fails costs
+    that is not to be trained; `watch(key, epoch)` in the driver for each epoch reported. A student that fails costs
     itself only: its `error` says why. What would happen again is recorded, and students with such a record are not
     trained. A trial whose heartbeat stops is killed and retried.
     """
@@ -186,17 +186,17 @@ class _StudentTraining:
 
     def step(self) -> dict[str, Any]:
         """Train for a while; the result carries the epochs done since the last one."""
-        heard: list[Epoch] = []
+        reported: list[Epoch] = []
         deadline = time.monotonic() + REPORT_EVERY_S
         try:
             for epoch in self._epochs:
-                heard.append(epoch)
+                reported.append(epoch)
                 if time.monotonic() > deadline:
-                    return {"heard": heard, "failure": None, "done": False}
+                    return {"reported": reported, "failure": None, "done": False}
         except NON_RETRYABLE as error:  # an error row, not another try
             failure = Failure(str(error) or type(error).__name__, getattr(error, "epochs", ()))
-            return {"heard": heard, "failure": failure, "done": True, "recorded": isinstance(error, RECORDED)}
-        return {"heard": heard, "failure": None, "done": True}
+            return {"reported": reported, "failure": failure, "done": True, "recorded": isinstance(error, RECORDED)}
+        return {"reported": reported, "failure": None, "done": True}
 
 
 class _Collector(tune.Callback):
@@ -234,7 +234,7 @@ class _Collector(tune.Callback):
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Pass on every epoch once, also where a second try tells them again."""
         key = self._key(trial)
-        for epoch in result["heard"]:
+        for epoch in result["reported"]:
             if key not in self.last or epoch.epoch > self.last[key].epoch:
                 self.last[key] = epoch
                 self._watch(key, epoch)

@@ -35,7 +35,9 @@ from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.training.batch_order import World
 from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, DeterministicError, user_function
-from wetakd.training.trainer import Targets, load_state, state_bytes, train
+from wetakd.training.objective import Targets
+from wetakd.training.train_state import load_state, state_bytes
+from wetakd.training.trainer import train
 
 NON_RETRYABLE = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
 """Errors of one network that another try would meet again: its result is an error row, not a retry."""

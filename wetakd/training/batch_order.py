@@ -33,18 +33,18 @@ def positions(num_fit: int, batch_size: int, seed: int, epoch: int, world: World
     batch_size = min(batch_size, num_fit) // world.size * world.size
     if not batch_size:
         raise UserError(f"workers: {world.size} are more than the images of a batch, or of the {num_fit} of split fit")
-    order = torch.randperm(num_fit, generator=torch.Generator().manual_seed(_derive(seed, epoch, 0)))
+    order = torch.randperm(num_fit, generator=torch.Generator().manual_seed(derive_seed(seed, epoch, 0)))
     whole = order[: num_fit // batch_size * batch_size]
     return whole.view(-1, world.size, batch_size // world.size)[:, world.rank]
 
 
-def _derive(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """A seed from several numbers, unlike that of any others."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's generators of this device start from `seed`; afterwards they are as they were."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)

@@ -32,18 +32,18 @@ def mix(
 ) -> Tensor:
     """The target logits BC of K teachers.
 
-    Teachers of weight 0 have no say. A single remaining one is passed on as it is, so that one teacher of weight 1
+    Teachers of weight 0 are left out. A single remaining one is passed on as it is, so that one teacher of weight 1
     gives to the last bit what plain distillation from it gives.
     """
-    heard = [(logits_BC, weight) for logits_BC, weight in zip(logits_KBC, weights_K, strict=True) if weight > 0]
-    if len(heard) == 1:
-        return heard[0][0]
-    mixed_BC = torch.zeros_like(heard[0][0])
+    teachers = [(logits_BC, weight) for logits_BC, weight in zip(logits_KBC, weights_K, strict=True) if weight > 0]
+    if len(teachers) == 1:
+        return teachers[0][0]
+    mixed_BC = torch.zeros_like(teachers[0][0])
     if mixture == "logits":
-        for logits_BC, weight in heard:
+        for logits_BC, weight in teachers:
             mixed_BC.add_(logits_BC, alpha=weight)
         return mixed_BC
-    for logits_BC, weight in heard:
+    for logits_BC, weight in teachers:
         mixed_BC.add_(functional.softmax(logits_BC / temperature, dim=-1), alpha=weight)
     # A probability that is 0 to all teachers must keep a finite logarithm.
     return mixed_BC.clamp_(min=torch.finfo(mixed_BC.dtype).tiny).log_().mul_(temperature)

@@ -20,28 +20,14 @@ from wetakd.common.errors import UserError
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views, as_tensor
-from wetakd.training.batch_order import World, _derive, _seeded, positions
+from wetakd.training.batch_order import World, derive_seed, positions, seeded
 from wetakd.training.epoch import Epoch
 from wetakd.training.failures import DeterministicError, UserModel, errors_of, user_function
 from wetakd.training.inference import Pixels, logits
 from wetakd.training.learning_rate import learning_rate
 from wetakd.training.objective import Targets, TrainingObjective
-from wetakd.training.precision import _DTYPES, resolve_precision
-from wetakd.training.train_state import Checkpoints, TrainState, load_state, state_bytes
-
-__all__ = [
-    "RECIPE_VERSION",
-    "Checkpoints",
-    "Diverged",
-    "Epoch",
-    "Targets",
-    "World",
-    "check_precision",
-    "load_state",
-    "resolve_precision",
-    "state_bytes",
-    "train",
-]
+from wetakd.training.precision import DTYPES
+from wetakd.training.train_state import Checkpoints, TrainState
 
 RECIPE_VERSION = 1
 """Part of every network's key: raise it with any change that alters what the same recipe gives."""
@@ -56,12 +42,6 @@ class Diverged(DeterministicError):
     def __str__(self) -> str:
         epoch, loss = self.args
         return f"training diverged in epoch {epoch}: the loss is {loss}; a lower learning rate may help"
-
-
-def check_precision(precision: str, device: str, *, field: str) -> None:
-    """Raise UserError for float16 on a CPU."""
-    if precision == "float16" and torch.device(device).type == "cpu":
-        raise UserError(f"{field}: float16 needs a GPU; on a CPU choose bfloat16, float32 or auto")
 
 
 def train(
@@ -104,21 +84,21 @@ def train(
     place = torch.device(device)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     model.to(place).to(memory_format=layout)
-    learner = TrainState(
+    train_state = TrainState(
         model, _optimizer(model, recipe), torch.amp.GradScaler(place.type, enabled=precision == "float16")
     )
-    history = _resume(learner, checkpoints, seed, world, place)
+    history = _resume(train_state, checkpoints, seed, world, place)
     yield from (replace(epoch, is_stored=True) for epoch in history)
     _check_shapes(targets, (views.num, len(dataset.splits.fit), dataset.num_classes))
     stepped = UserModel(model, user_model) if user_model else model
     course = _Course(
-        learner=learner,
+        train_state=train_state,
         network=DistributedDataParallel(stepped) if world.size > 1 else stepped,
         dataset=dataset,
         pixels=Pixels.of(dataset, views, place),
         objective=TrainingObjective(recipe.label_smoothing, distillation, targets),
         recipe=recipe,
-        autocast=_DTYPES[precision],
+        autocast=DTYPES[precision],
         seed=seed,
         world=world,
         user_model=user_model,
@@ -130,7 +110,7 @@ def train(
 
     def save() -> None:
         if keeper is not None and saved < len(history):
-            keeper.save(learner.snapshot({"seed": seed, "history": [epoch.to_dict() for epoch in history]}))
+            keeper.save(train_state.snapshot({"seed": seed, "history": [epoch.to_dict() for epoch in history]}))
 
     for number in range(len(history) + 1, recipe.epochs + 1):
         history.append(course.run(number))
@@ -165,7 +145,7 @@ def _optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:
 
 
 def _resume(
-    learner: TrainState, checkpoints: Checkpoints | None, seed: int, world: World, device: torch.device
+    train_state: TrainState, checkpoints: Checkpoints | None, seed: int, world: World, device: torch.device
 ) -> list[Epoch]:
     """Take over the last checkpoint, if there is one; returns the epochs that it has done."""
     state = checkpoints.load() if checkpoints is not None and world.rank == 0 else None
@@ -173,7 +153,7 @@ def _resume(
         state = _broadcast_bytes(state, device)
     if state is None:
         return []
-    facts = learner.restore(state)
+    facts = train_state.restore(state)
     if facts["seed"] != seed:
         raise ValueError(f"the checkpoint is of seed {facts['seed']}, not {seed}")
     return [Epoch.from_dict(epoch) for epoch in facts["history"]]
@@ -197,7 +177,7 @@ def _broadcast_bytes(data: bytes | None, device: torch.device) -> bytes | None:
 class _Course:
     """One training on one worker: what stays the same from epoch to epoch."""
 
-    learner: TrainState
+    train_state: TrainState
     network: nn.Module
     dataset: Dataset
     pixels: Pixels
@@ -240,7 +220,7 @@ class _Course:
         # Summed on the device and read once: reading a loss at every step would make the device wait for us.
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.network.train()
-        with _seeded(_derive(self.seed, epoch, 1 + self.world.rank), self.device):
+        with seeded(derive_seed(self.seed, epoch, 1 + self.world.rank), self.device):
             for step, (ids_B, labels_B, target_BC) in enumerate(batches, (epoch - 1) * num_steps):
                 lr = learning_rate(self.recipe, step, self.recipe.epochs * num_steps)
                 total += self._step(self._inputs(ids_B, view), labels_B, target_BC, lr)
@@ -254,7 +234,7 @@ class _Course:
 
     def _step(self, inputs_BCHW: Tensor, labels_B: Tensor, target_BC: Tensor | None, lr: float) -> Tensor:
         """One update of the weights; returns the loss."""
-        optimizer, scaler = self.learner.optimizer, self.learner.scaler
+        optimizer, scaler = self.train_state.optimizer, self.train_state.scaler
         for group in optimizer.param_groups:
             group["lr"] = lr
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast != torch.float32):
@@ -273,7 +253,7 @@ class _Course:
 
     def _evaluate(self) -> tuple[float, float]:
         """Accuracy and mean negative log-likelihood on the split choose, of which each worker takes its share."""
-        model, world = self.learner.model, self.world
+        model, world = self.train_state.model, self.world
         if world.size > 1:
             # Each worker has followed its own batches; rank 0's running statistics are those that are kept.
             for buffer in model.buffers():

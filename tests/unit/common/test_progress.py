@@ -22,7 +22,7 @@ def test_a_log_gets_whole_lines_without_control_codes() -> None:
     with LineReporter(stream, every_s=0).stage("networks", 20) as stage:
         counter = EpochCounter(stage)
         for number in range(1, 11):
-            counter.heard("network:0:ta8", "ta8", epoch(number), 10)
+            counter.reported("network:0:ta8", "ta8", epoch(number), 10)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 11
     assert lines[4].endswith("epoch 5/10, accuracy 0.500: ta8")
@@ -56,8 +56,8 @@ def test_epochs_told_twice_count_once() -> None:
 
     counter = EpochCounter(Stage())
     for number in (1, 2, 1, 2, 3):
-        counter.heard("a", "a", epoch(number), 3)
-    counter.heard("b", "b", epoch(1), 3)
+        counter.reported("a", "a", epoch(number), 3)
+    counter.reported("b", "b", epoch(1), 3)
     assert done == [1, 2, 2, 2, 3, 4]
 
 
@@ -70,7 +70,7 @@ def test_what_is_stored_counts_as_done_and_the_time_left_is_that_of_this_runs_wo
             counter.finish(f"{student}", f"student {student}", 100)
         for number in range(1, 101):
             time.sleep(0.001)
-            counter.heard("9", "student 9", epoch(number), 100)
+            counter.reported("9", "student 9", epoch(number), 100)
         counter.finish("9", "student 9", 100)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 9 + 100 + 1
@@ -96,11 +96,11 @@ def test_epochs_from_a_checkpoint_count_as_stored_and_those_that_a_second_try_re
 
     counter = EpochCounter(Stage())
     for number in (1, 2):
-        counter.heard("a", "a", replace(epoch(number), is_stored=True), 5)
-    counter.heard("a", "a", epoch(3), 5)
+        counter.reported("a", "a", replace(epoch(number), is_stored=True), 5)
+    counter.reported("a", "a", epoch(3), 5)
     for number in (1, 2, 3):  # its worker was lost; all of it is in a checkpoint now
-        counter.heard("a", "a", replace(epoch(number), is_stored=True), 5)
-    counter.heard("a", "a", epoch(4), 5)
+        counter.reported("a", "a", replace(epoch(number), is_stored=True), 5)
+    counter.reported("a", "a", epoch(4), 5)
     counter.finish("a", "a", 5)  # pruned
     counter.finish("a", "a", 5)
     assert steps == [(1, 1), (2, 2), (3, 2), (3, 2), (3, 2), (3, 2), (4, 2), (5, 3)]
@@ -142,7 +142,7 @@ def test_a_long_label_costs_neither_bar_nor_time_nor_accuracy_on_a_narrow_termin
     reporter._console = Console(file=shown, force_terminal=True, width=80)
     with reporter.stage("students", 8) as stage:
         label = "random_search teacher+ta8+ta6+ta4 student.recipe.lr=0.1, seed 0"
-        EpochCounter(stage).heard("a", label, Epoch(5, 0.1, 0.1, 0.95, 0.1, 1.0), 8)
+        EpochCounter(stage).reported("a", label, Epoch(5, 0.1, 0.1, 0.95, 0.1, 1.0), 8)
         time.sleep(0.3)
     (line,) = {line for line in re.split(r"[\r\n]", shown.getvalue()) if "epoch 5/8" in line}
     assert re.search(r"students .*62%.* epoch 5/8, accuracy 0\.950: r", line)

@@ -27,7 +27,7 @@ from wetakd.plan.study_plan import Plan
 from wetakd.stages import training_job
 from wetakd.storage.store import Store
 from wetakd.training.losses import check_own_loss, kd
-from wetakd.training.trainer import Targets
+from wetakd.training.objective import Targets
 
 DATA = tiny.dataset()
 NUM = len(DATA.labels_N)

@@ -6,10 +6,8 @@ from tests.unit.tiny import KD, bank, run, timeless
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.views import Views
 from wetakd.training.inference import predict
-from wetakd.training.trainer import (
-    Targets,
-    state_bytes,
-)
+from wetakd.training.objective import Targets
+from wetakd.training.train_state import state_bytes
 
 
 def test_the_pupil_learns_what_its_teacher_says_of_each_image():

@@ -9,11 +9,9 @@ from wetakd.data.views import Views
 from wetakd.models.registry import build_model
 from wetakd.storage.store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
-from wetakd.training.trainer import (
-    Targets,
-    state_bytes,
-    train,
-)
+from wetakd.training.objective import Targets
+from wetakd.training.train_state import state_bytes
+from wetakd.training.trainer import train
 
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "nesterov": True},

@@ -12,7 +12,8 @@ from wetakd.config import ModelConfig
 from wetakd.data.views import Views
 from wetakd.models.registry import build_model
 from wetakd.training.batch_order import World
-from wetakd.training.trainer import Targets, train
+from wetakd.training.objective import Targets
+from wetakd.training.trainer import train
 
 WORKERS = 2
 SHARED = {"views": Views(2, True, 1, 0), "recipe": RECIPE, "distillation": KD}

@@ -22,7 +22,7 @@ class Tied(nn.Module):
         return self.second(self.first(x))
 
 
-def learner(model, **options):
+def train_state(model, **options):
     optimizer = torch.optim.AdamW(model.parameters(), **options)
     return TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
 
@@ -64,10 +64,10 @@ def test_another_architecture_is_refused_in_one_line():
 
 def test_a_snapshot_holds_weights_optimizer_and_facts():
     model = nn.Linear(3, 2)
-    first = learner(model, lr=0.1)
+    first = train_state(model, lr=0.1)
     model(torch.ones(1, 3)).sum().backward()
     first.optimizer.step()
-    second = learner(nn.Linear(3, 2), lr=0.1)
+    second = train_state(nn.Linear(3, 2), lr=0.1)
     assert second.restore(first.snapshot({"seed": 7, "history": [{"loss": 0.1}]})) == {
         "seed": 7,
         "history": [{"loss": 0.1}],
@@ -83,10 +83,10 @@ def test_a_snapshot_holds_weights_optimizer_and_facts():
 def test_optimizer_state_keeps_the_layout_of_its_parameter():
     """A layout of its own could round differently in the last bit."""
     model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-    first = learner(model)
+    first = train_state(model)
     model(torch.ones(1, 3, 4, 4)).sum().backward()
     first.optimizer.step()
-    second = learner(nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last))
+    second = train_state(nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last))
     second.restore(first.snapshot({}))
     slots = second.optimizer.state[second.model.weight]
     assert slots["exp_avg"].stride() == second.model.weight.stride() == model.weight.stride()

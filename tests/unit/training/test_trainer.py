@@ -20,8 +20,10 @@ from wetakd.training.batch_order import World, positions
 from wetakd.training.epoch import Epoch
 from wetakd.training.inference import predict
 from wetakd.training.learning_rate import learning_rate
-from wetakd.training.precision import resolve_precision
-from wetakd.training.trainer import Diverged, Targets, check_precision, state_bytes, train
+from wetakd.training.objective import Targets
+from wetakd.training.precision import check_precision, resolve_precision
+from wetakd.training.train_state import state_bytes
+from wetakd.training.trainer import Diverged, train
 
 
 def test_it_learns_and_records_every_epoch():
