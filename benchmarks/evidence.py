@@ -52,8 +52,8 @@ try:
     from wetakd.stages import training_job
     from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
     from wetakd.stages.training_job import TrainingJob, network_job, student_job
+    from wetakd.storage.atomic_store import Store
     from wetakd.storage.manifest import Manifest
-    from wetakd.storage.store import Store
     from wetakd.training.inference import predict
     from wetakd.training.precision import resolve_precision
     from wetakd.weights import Problem

@@ -14,7 +14,7 @@ from wetakd.plan.study_plan import Plan
 from wetakd.stages import training_job
 from wetakd.stages.training_job import network_job
 from wetakd.storage.addresses import network_address
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 def plant_networks(

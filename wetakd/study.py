@@ -32,9 +32,9 @@ from wetakd.results.winner import Winner, choose_winner
 from wetakd.stages import result_tables, steps
 from wetakd.stages.steps import Ground
 from wetakd.storage.addresses import student_address
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
-from wetakd.storage.scratch import empty_scratch
-from wetakd.storage.store import Store
+from wetakd.storage.temporary_folders import remove_temporary_folders
 from wetakd.tracking.mlflow_tracker import open_tracker
 from wetakd.tracking.study_logger import STUDY_RUN, StudyLogger
 from wetakd.tracking.system_metrics import log_system_metrics
@@ -159,7 +159,7 @@ class Study:
         checks.check_placements(self.config)
         self.store.check_writable()
         with Lease(self.store, f"{self._folder}/lease.json") as lease:
-            empty_scratch(self.store, self.config.study.name)
+            remove_temporary_folders(self.store, self.config.study.name)
             self._check_same_file()
             yield lease
 
@@ -172,7 +172,7 @@ class Study:
                 stack.enter_context(joined(self.config))
                 checks.check_storage(self.config)
                 stored = partial(completeness.has_network, self.store, plan)
-                capacity.check_capacity(self.config, self._reporter.say, stored)
+                capacity.check_capacity(self.config, self._reporter.message, stored)
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")
             references.record_references(self.store, plan, replace=self._revised)

@@ -24,7 +24,7 @@ from wetakd.plan.trials import NetworkNode
 from wetakd.stages import training_job
 from wetakd.stages.networks import train_networks
 from wetakd.storage.addresses import network_address
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 PLAIN = {"name": "plain", "options": {"depth": 2}}
 RECIPE = {"epochs": 2, "batch_size": 8, "lr": 0.05, "precision": "float32"}

@@ -20,7 +20,7 @@ from wetakd.stages import training_job
 from wetakd.stages.networks import _user_error, train_networks
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import network_address
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.failures import UserFunctionError
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]

@@ -16,7 +16,7 @@ from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import Plan
 from wetakd.stages.steps import load_data
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 # No node of the tests' cluster has it: it stands for a GPU, which takes the same way through all checks.
 ELSEWHERE = {"resources": {"elsewhere": 1}}

@@ -21,8 +21,8 @@ from tests.integration.small import results, study, tree
 from tests.integration.studies import NET
 from wetakd import Study, UserError
 from wetakd.common.progress import QuietReporter, Stage
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
-from wetakd.storage.store import Store
 
 pytestmark = pytest.mark.timeout(600)
 

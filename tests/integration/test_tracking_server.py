@@ -14,7 +14,7 @@ import pytest
 
 from tests.mlflow_server import MlflowServer
 from wetakd.common.errors import UserError
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.tracking.mlflow_tracker import MlflowTracker
 from wetakd.tracking.tracker import Tracker
 from wetakd.tracking.tracking_uri import check_tracking_uri
@@ -134,7 +134,7 @@ def test_a_server_away_for_good_is_synced_by_another_process(server: MlflowServe
         server.start()
     script = (
         "import sys\n"
-        "from wetakd.storage.store import Store\n"
+        "from wetakd.storage.atomic_store import Store\n"
         "from wetakd.tracking.mlflow_tracker import MlflowTracker\n"
         "tracker = MlflowTracker(Store(sys.argv[1]), 'late', sys.argv[2], 'late', 'asked')\n"
         "assert tracker.num_unsent > 0 and tracker.flush(60) and tracker.num_unsent == 0\n"
@@ -158,7 +158,7 @@ SAVE_MODEL = (
 LOG_MODEL = (
     "import logging, sys\n"
     "logging.basicConfig(level=logging.INFO)\n"
-    "from wetakd.storage.store import Store\n"
+    "from wetakd.storage.atomic_store import Store\n"
     "from wetakd.tracking.mlflow_tracker import MlflowTracker\n"
     "from wetakd.tracking.tracking_uri import check_tracking_uri\n"
     "check_tracking_uri(sys.argv[2])\n"

@@ -28,8 +28,8 @@ from wetakd.stages.students import _Shared, _StudentTraining, train_students
 from wetakd.stages.training_job import student_job
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import student_address
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.failure_records import Failure
-from wetakd.storage.store import Store
 from wetakd.training.epoch import Epoch
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]

@@ -5,7 +5,7 @@ import torch
 
 from tests.integration import studies
 from tests.integration.studies import NET, RECIPE, plan, train
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

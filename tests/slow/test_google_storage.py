@@ -14,7 +14,7 @@ from tests import shipped
 from tests.ports import free_port
 from wetakd import Study
 from wetakd.config.study_file import load_study_file
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 @pytest.fixture

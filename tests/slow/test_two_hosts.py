@@ -22,7 +22,7 @@ pytestmark = [
 # Columns that tell where and when rather than what.
 NOT_A_RESULT = ["search_seconds", "train_seconds", "mlflow_run_id"]
 FIELDS = ["study.seeds=2", "study.subsets=[3]", "study.strategies=[uniform, de]", "limits.retries=10"]
-READ = "import os, sys, wetakd.storage.store as s; " + (
+READ = "import os, sys, wetakd.storage.atomic_store as s; " + (
     "sys.stdout.buffer.write(s.Store(os.environ['WETAKD_STORAGE']).read_file(sys.argv[1]))"
 )
 

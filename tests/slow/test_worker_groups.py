@@ -13,7 +13,7 @@ from tests.integration import studies
 from tests.integration.studies import RECIPE, plan, train
 from wetakd.stages.networks import train_networks
 from wetakd.storage.addresses import network_address
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(900)]
 

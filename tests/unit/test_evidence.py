@@ -21,7 +21,7 @@ from benchmarks import evidence
 from wetakd.common.errors import UserError
 from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import Plan
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 SCRIPT = Path(evidence.__file__)
 NEEDS = ("torch", "numpy", "scipy", "pyarrow", "pillow", "pydantic", "pyyaml", "safetensors")

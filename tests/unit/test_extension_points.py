@@ -33,7 +33,7 @@ from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
 from wetakd.stages.result_tables import networks_table
 from wetakd.stages.steps import load_data
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.objective import Targets
 from wetakd.weights import Problem, Strategy, search, strategy_named
 

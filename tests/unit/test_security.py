@@ -29,9 +29,9 @@ from wetakd.logits import logit_cache
 from wetakd.plan import orphans, references, stored_studies
 from wetakd.results import stored_results
 from wetakd.stages import training_job
+from wetakd.storage.atomic_store import Damaged, Store
 from wetakd.storage.lease import Lease
-from wetakd.storage.manifest import inside
-from wetakd.storage.store import Damaged, Store
+from wetakd.storage.manifest import check_relative_path
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.tracking.event_journal import EventJournal
 from wetakd.training.train_state import TrainState
@@ -248,7 +248,7 @@ def test_no_file_of_a_storage_and_no_description_of_a_job_holds_credentials(tmp_
 @given(st.text(st.sampled_from("a./\\~\0\n:*?-é"), max_size=12))
 def test_no_path_within_a_storage_can_leave_it(path: str) -> None:
     with contextlib.suppress(UserError):
-        assert os.path.normpath(f"/root/{inside(path)}") == f"/root/{path}"
+        assert os.path.normpath(f"/root/{check_relative_path(path)}") == f"/root/{path}"
 
 
 @pytest.mark.parametrize("command", ["report", "ui", "sync"])

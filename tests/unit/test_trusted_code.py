@@ -26,7 +26,7 @@ from wetakd.export import load_student
 from wetakd.export.shipped_student import DESCRIPTION, save_mlflow_model, save_student
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.tracking.mlflow_tracker import open_tracker
 
 _MODULE = """

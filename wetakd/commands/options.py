@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from wetakd.cluster.job_submission import DEFAULT_ADDRESS
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted, 141 the reader "

@@ -17,7 +17,7 @@ from wetakd.commands.options import (
 )
 from wetakd.common.redact import redact_uris
 from wetakd.config.study_file import load_study_file
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 if TYPE_CHECKING:
     pass

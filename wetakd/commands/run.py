@@ -22,7 +22,7 @@ from wetakd.commands.options import (
 from wetakd.common.output import columns, outliving_its_readers
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load_study_file
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 if TYPE_CHECKING:
     from wetakd.study import StudyResult
@@ -76,7 +76,7 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     lines = [
         f"{many(result.num_networks_trained, 'network')} and {many(result.num_students_trained, 'student')} trained "
         f"in {duration(result.seconds)}; the rest was on storage.",
-        f"Report:  {Store(config.storage).shown}/studies/{config.study.name}/report.html",
+        f"Report:  {Store(config.storage).redacted_uri}/studies/{config.study.name}/report.html",
     ]
     if failures := result.report.findings.failures:
         lines.append(f'Failed:  {failures.summary}; see "What failed" above')
@@ -93,6 +93,6 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
 def _next(command: str, config: StudyConfig) -> str:
     """A command for this study that can be typed as it stands."""
     program = sys.argv[0] if Path(sys.argv[0]).name == "wetakd" and which("wetakd") is None else "wetakd"
-    storage = Store(config.storage).shown
-    is_default = storage == Store(storage_uri(None)).shown
+    storage = Store(config.storage).redacted_uri
+    is_default = storage == Store(storage_uri(None)).redacted_uri
     return " ".join([program, command, config.study.name, *([] if is_default else ["--storage", quote(storage)])])

@@ -21,7 +21,7 @@ from wetakd.results.stored_results import Results
 from wetakd.stages import training_job
 from wetakd.stages.steps import load_data
 from wetakd.storage.addresses import student_address
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 CARD, ONNX, INT8, MLFLOW = "README.md", "student.onnx", "student.int8.onnx", "mlflow"
 _NUM_COMPARED = 256
@@ -63,7 +63,8 @@ def export(
     if config.functions and not trust_code:
         field, function = next(iter(config.functions.items()))
         raise UserError(
-            f"{field}: {function!r} is code that the study's file on {store.shown} names; pass --trust-code to run it"
+            f"{field}: {function!r} is code that the study's file on {store.redacted_uri} names; "
+            "pass --trust-code to run it"
         )
     if formats.onnx or formats.int8:
         onnx_export.check_installed()
@@ -77,7 +78,9 @@ def export(
     dataset = load_data(config, reporter)
     plan = Plan(config, dataset)
     if results.winner.point not in plan.points:  # whoever writes there could name any function, to be called here
-        raise UserError(f"study {results.study!r}: its results on {store.shown} answer another file; run it again")
+        raise UserError(
+            f"study {results.study!r}: its results on {store.redacted_uri} answer another file; run it again"
+        )
     block = plan.student_config(results.winner.point)
     student = _student(store, results.winner.student_key, block.model, dataset, trust_code)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +97,9 @@ def export(
 def _student(store: Store, key: str, model: ModelConfig, dataset: Dataset, trust_code: bool) -> nn.Module:
     manifest = store.find_intact(student_address(key))
     if manifest is None:
-        raise UserError(f"student {key}: is no longer on {store.shown}; run the study again, which trains it anew")
+        raise UserError(
+            f"student {key}: is no longer on {store.redacted_uri}; run the study again, which trains it anew"
+        )
     if manifest.facts.get("data", dataset.fingerprint) != dataset.fingerprint:
         raise UserError("data: is not what the winner was trained on; give the same images back, or run the study anew")
     return training_job.load_model(store, manifest, model, dataset, trust_code=trust_code)

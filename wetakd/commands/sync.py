@@ -20,13 +20,13 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
     """
     from wetakd.plan.stored_studies import config_of
     from wetakd.storage.lease import Lease
-    from wetakd.storage.scratch import empty_scratch
+    from wetakd.storage.temporary_folders import remove_temporary_folders
     from wetakd.tracking.mlflow_tracker import send_journal
 
     store = storage_at(storage)
     config = config_of(store, study)
     with Lease(store, f"studies/{study}/lease.json"):
-        empty_scratch(store, study)
+        remove_temporary_folders(store, study)
         complete = send_journal(config, store, timeout)
     if not complete:
         click.echo(f"wetakd: study {study!r}: MLflow does not have all of it yet; try again", err=True)

@@ -46,7 +46,7 @@ def link(base: str, experiment_id: str, study_id: str, question: str) -> str:
 
 
 def show(
-    tracking_uri: str, experiment: str, study_id: str, question: str, port: int, say: Callable[[str], None]
+    tracking_uri: str, experiment: str, study_id: str, question: str, port: int, print_line: Callable[[str], None]
 ) -> None:
     """Print the link to a study; over a local database, serve it on loopback until interrupted.
 
@@ -55,20 +55,20 @@ def show(
     check_tracking_uri(tracking_uri)
     identity = _experiment_id(tracking_uri, experiment)
     if tracking_uri.startswith(("http://", "https://")):
-        say(link(redacted(tracking_uri), identity, study_id, question))
+        print_line(link(redacted(tracking_uri), identity, study_id, question))
         return
     base = f"http://{HOST}:{port}"
     with socket.socket() as probe:
         if probe.connect_ex((HOST, port)) == 0:
             raise UserError(f"--port: {port} is taken; pass another, such as --port {port + 1}")
-    say(f"starting MLflow on {base} …")
+    print_line(f"starting MLflow on {base} …")
     if threading.current_thread() is threading.main_thread():
         # Else SIGTERM would end us and leave the server behind.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
     server = serve(tracking_uri, port)
     try:
         _wait(base, server)
-        say(f"{link(base, identity, study_id, question)}\nCtrl-C ends it.")
+        print_line(f"{link(base, identity, study_id, question)}\nCtrl-C ends it.")
         server.wait()
     except KeyboardInterrupt:
         pass

@@ -23,24 +23,24 @@ def seed_of(*parts: int | str) -> int:
     return int(key_of({"seed": list(parts)})[:8], 16) >> 1
 
 
-def sealed(content: Mapping[str, Any]) -> bytes:
-    """A JSON file that says `content` and its own digest, for which `digest` is kept; raises as `key_of` does."""
+def dump_with_digest(content: Mapping[str, Any]) -> bytes:
+    """A JSON file with `content` and its own digest in the field `digest`; raises as `key_of` does."""
     body = to_plain(content)
     if "digest" in body:
-        raise ValueError("digest: is the seal's own name")
+        raise ValueError("digest: is reserved for the file's own digest")
     return json.dumps({"digest": _digest(body), **body}, sort_keys=True, indent=1, allow_nan=False).encode()
 
 
-def unsealed(raw: bytes) -> dict[str, Any]:
-    """The content of what `sealed` wrote; raises ValueError unless `raw` is that, byte for byte."""
+def load_with_digest(raw: bytes) -> dict[str, Any]:
+    """The content of what `dump_with_digest` wrote; raises ValueError unless `raw` is that, byte for byte."""
     try:
         body: dict[str, Any] = json.loads(raw)
         del body["digest"]
-        if sealed(body) == raw:
+        if dump_with_digest(body) == raw:
             return body
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    raise ValueError("the file is not as it was sealed")
+    raise ValueError("the file and its digest do not agree")
 
 
 def _digest(value: Any) -> str:

@@ -34,7 +34,7 @@ class Stage(Protocol):
 class Reporter(Protocol):
     """Shows stages one after another."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Show a line that stays."""
 
     def stage(self, title: str, total: float) -> AbstractContextManager[Stage]:
@@ -72,7 +72,7 @@ class _Silence:
 class QuietReporter:
     """Shows nothing."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Show nothing."""
 
     @contextmanager
@@ -88,7 +88,7 @@ class LineReporter:
         self._stream = stream
         self._every_s = every_s
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Write a line."""
         print(text, file=self._stream, flush=True)
 
@@ -111,12 +111,12 @@ class _LineStage:
         now, left = time.monotonic(), self._pace.left_s(done, stored)
         if now - self._shown >= self._every_s:
             self._shown = now
-            self._reporter.say(f"{self._title:<9} {share(done, self._total):>4}  {duration(left):>7} left  {what}")
+            self._reporter.message(f"{self._title:<9} {share(done, self._total):>4}  {duration(left):>7} left  {what}")
 
     def end(self) -> None:
         """Say that the stage is over, where there was anything to do."""
         if self._pace.has_begun:
-            self._reporter.say(f"{self._title:<9} done in {duration(time.monotonic() - self._started)}")
+            self._reporter.message(f"{self._title:<9} done in {duration(time.monotonic() - self._started)}")
 
 
 class TerminalReporter:
@@ -125,7 +125,7 @@ class TerminalReporter:
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Write a line that stays."""
         self._console.print(text, markup=False, highlight=False)
 
@@ -144,7 +144,7 @@ class TerminalReporter:
         with Progress(*columns, console=self._console, transient=True, expand=True) as bar:
             task = bar.add_task(title, total=total or None, what="", left=duration(None))
             yield _BarStage(bar, task, total)
-        self.say(f"{title:<9} done in {duration(time.monotonic() - started)}")
+        self.message(f"{title:<9} done in {duration(time.monotonic() - started)}")
 
 
 class _BarStage:

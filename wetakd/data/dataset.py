@@ -64,7 +64,7 @@ def load_dataset(
     *,
     memory_share: float,
     on_progress: Callable[[int, int], None] | None = None,
-    say: Callable[[str], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Read, check, split and decode the images of a study.
 
@@ -76,15 +76,15 @@ def load_dataset(
         transform: size, channels and normalisation.
         memory_share: share of the free memory of this machine that the decoded images may take.
         on_progress: called with (images decoded, images in all) now and then, from the calling thread.
-        say: called with each line that the user should see, such as links to folders that are not followed.
+        on_note: called with each line that the user should see, such as links to folders that are not followed.
 
     Raises:
         UserError: naming field, file and row, where the source, a label, an image, a split or memory does not do.
     """
     source = open_source(data)
-    if say:
+    if on_note:
         for note in source.notes:
-            say(note)
+            on_note(note)
     class_names = _check_classes(source)
     parts = _first_ones(data, source)
     labels_N = np.concatenate([part.labels_N for part in parts])

@@ -34,7 +34,7 @@ from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
 from wetakd.models.cost import cost
 from wetakd.models.registry import build_model, input_shape
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.train_state import state_bytes
 
 _BLOB = "weights.safetensors"

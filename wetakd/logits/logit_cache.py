@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from wetakd.storage.atomic_store import Damaged, Store
 from wetakd.storage.manifest import Manifest
-from wetakd.storage.store import Damaged, Store
 
 if TYPE_CHECKING:
     from torch import nn

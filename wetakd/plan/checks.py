@@ -21,7 +21,7 @@ from wetakd.models.training_check import check_training
 from wetakd.plan import completeness
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import device_of
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.losses import check_own_loss
 from wetakd.training.precision import check_precision
 

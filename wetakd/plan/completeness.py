@@ -14,7 +14,7 @@ from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Trial
 from wetakd.results.stored_results import Results
 from wetakd.storage import failure_records
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 def is_complete(store: Store, plan: Plan) -> bool:

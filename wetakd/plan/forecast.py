@@ -17,7 +17,7 @@ from wetakd.plan.student_keys import student_key
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Trial
 from wetakd.storage.addresses import network_address, student_address
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from wetakd.plan.references import (
 )
 from wetakd.plan.stored_studies import _left_temporary_folders
 from wetakd.storage import failure_records
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import live_since
-from wetakd.storage.store import Store
 
 # What a running attempt has just written is not refuse.
 _STRAY_AGE_S = 3600.0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wetakd.common.canonical_json import sealed, unsealed
+from wetakd.common.canonical_json import dump_with_digest, load_with_digest
 from wetakd.common.errors import UserError
 from wetakd.plan.student_keys import student_key
 from wetakd.plan.study_plan import Plan
 from wetakd.results.stored_results import SUMMARY
 from wetakd.storage import failure_records
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
 
@@ -43,7 +43,7 @@ def record_references(store: Store, plan: Plan, student_keys: Iterable[str] = ()
         "judgements": list(student_keys),
     }
     addresses = {f"{kind}/{key}" for kind in ADDRESSED for key in keys[kind]} | set(before or ())
-    store.write(f"studies/{name}/{_REFERENCES}", sealed({"addresses": sorted(addresses)}))
+    store.write(f"studies/{name}/{_REFERENCES}", dump_with_digest({"addresses": sorted(addresses)}))
 
 
 def _has_begun(store: Store, folder: str) -> bool:
@@ -63,7 +63,7 @@ def forget_failures(store: Store, plan: Plan) -> None:
 def _recorded_references(store: Store, study: str) -> list[str] | None:
     """The addresses that a study is recorded to need; None where the record is missing or damaged."""
     try:
-        addresses: list[str] = unsealed(store.read_file(f"studies/{study}/{_REFERENCES}") or b"")["addresses"]
+        addresses: list[str] = load_with_digest(store.read_file(f"studies/{study}/{_REFERENCES}") or b"")["addresses"]
     except (ValueError, KeyError):
         return None
     return addresses

@@ -14,9 +14,9 @@ from wetakd.plan.references import (
 )
 from wetakd.results.labels import recipe_label
 from wetakd.results.stored_results import SUMMARY, winner_of
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import live_since
-from wetakd.storage.scratch import scratch_path
-from wetakd.storage.store import Store
+from wetakd.storage.temporary_folders import temporary_folders_address
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,12 @@ def config_of(store: Store, study: str) -> StudyConfig:
     names = [folder.removeprefix("studies/") for folder in store.folders("studies")]
     if study not in names:
         there = ", ".join(names) or "no studies"
-        raise UserError(f"study {study!r}: is not on {store.shown}, which has {there}; run it, or name its --storage")
+        raise UserError(
+            f"study {study!r}: is not on {store.redacted_uri}, which has {there}; run it, or name its --storage"
+        )
     tree = recorded(store.read_file(f"studies/{study}/{RECORD}"))
     if tree is None:
-        raise UserError(f"study {study!r}: its file on {store.shown} is missing or damaged; run the study again")
+        raise UserError(f"study {study!r}: its file on {store.redacted_uri} is missing or damaged; run the study again")
     config = check_tree(tree)
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         config = config.model_copy(update={"mlflow": config.mlflow.model_copy(update={"tracking_uri": uri})})
@@ -70,6 +72,6 @@ def _left_temporary_folders(store: Store) -> Iterator[str]:
     """Temporary folders of studies that nobody runs."""
     for study in store.addresses("studies"):
         # Listed before the lease is read: a driver that takes it afterwards makes other folders.
-        left = store.addresses(scratch_path(study.removeprefix("studies/")))
+        left = store.addresses(temporary_folders_address(study.removeprefix("studies/")))
         if left and live_since(store, f"{study}/lease.json") is None:
             yield from left

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import Trial
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:

@@ -19,12 +19,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wetakd.common.canonical_json import sealed, unsealed
+from wetakd.common.canonical_json import dump_with_digest, load_with_digest
 from wetakd.common.errors import UserError
 from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
 from wetakd.results.costs import Cost, Spending
 from wetakd.results.winner import Winner, arm_order
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 _SCHEMAS = {"trials": TRIALS, "networks": NETWORKS, "curves": CURVES, "contributions": CONTRIBUTIONS}
 
@@ -61,7 +61,7 @@ class Results:
         for name, data in tables.items():
             store.write(self._path(f"{name}.parquet"), data)
         summary = self.summary() | {"sha256": {name: _sha256(data) for name, data in tables.items()}}
-        store.write(self._path(SUMMARY), sealed(summary))
+        store.write(self._path(SUMMARY), dump_with_digest(summary))
 
     def summary(self) -> dict[str, Any]:
         """The part that is no table, JSON-safe."""
@@ -82,12 +82,15 @@ class Results:
         """What `write` left; raises UserError where the study has no results (yet), or not those that were written."""
         text = store.read_file(f"studies/{study}/{SUMMARY}")
         if text is None:
-            raise UserError(f"study {study!r}: {store.shown} holds no results of it; `wetakd ls` shows what it holds")
+            raise UserError(
+                f"study {study!r}: {store.redacted_uri} holds no results of it; `wetakd ls` shows what it holds"
+            )
         try:
-            return cls._of(unsealed(text), store, study)
+            return cls._of(load_with_digest(text), store, study)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
-                f"study {study!r}: its results on {store.shown} are damaged; run it again, which does only what is lost"
+                f"study {study!r}: its results on {store.redacted_uri} are damaged; run it again, "
+                "which does only what is lost"
             ) from None
 
     @classmethod
@@ -115,7 +118,7 @@ class Results:
 def winner_of(summary: bytes) -> Winner | None:
     """The winner that a file SUMMARY names; raises ValueError where the file is damaged."""
     try:
-        winner = unsealed(summary)["winner"]
+        winner = load_with_digest(summary)["winner"]
         return Winner.from_dict(winner) if winner else None
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f"{SUMMARY} is damaged") from None

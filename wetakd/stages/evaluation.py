@@ -27,8 +27,8 @@ from wetakd.results.classification_scores import classification_scores
 from wetakd.stages import training_job
 from wetakd.stages.ensemble_search import ensemble_problem
 from wetakd.stages.searches import Pool
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.manifest import Manifest
-from wetakd.storage.store import Store
 from wetakd.training.inference import predict
 
 Mixture = tuple[int, tuple[str, ...], tuple[float, ...]]

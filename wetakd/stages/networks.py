@@ -40,9 +40,9 @@ from wetakd.stages.training_job import NON_RETRYABLE, network_job
 from wetakd.stages.worker_groups import Inputs, end_groups, train_here, train_in_group
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import network_address
+from wetakd.storage.atomic_store import Damaged, Store
 from wetakd.storage.failure_records import Failure
 from wetakd.storage.manifest import Manifest
-from wetakd.storage.store import Damaged, Store
 from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, UserFunctionError, errors_of, user_function
 
@@ -227,8 +227,8 @@ class _NetworkRunner:
             await self._train(node, teacher_banks)
             trained = not node.config.is_imported
         raise UserError(
-            f"storage: {self._store.shown!r} does not have what a worker wrote there ({node.uid}); give s3://..., "
-            "gs://... or a folder that all nodes share"
+            f"storage: {self._store.redacted_uri!r} does not have what a worker wrote there ({node.uid}); "
+            "give s3://..., gs://... or a folder that all nodes share"
         )
 
     def _stored(self, node: NetworkNode) -> tuple[Manifest | None, TrainedNetwork | None]:

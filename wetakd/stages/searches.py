@@ -27,8 +27,8 @@ from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Search, Trial
 from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
 from wetakd.storage import failure_records
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.failure_records import Failure
-from wetakd.storage.store import Store
 from wetakd.weights import Contributions, Problem, SearchResult, contributions
 
 Pool = tuple[int, tuple[str, ...]]

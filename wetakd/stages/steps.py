@@ -37,9 +37,9 @@ from wetakd.stages.evaluation import evaluate_ensembles, evaluate_networks, eval
 from wetakd.stages.halving import train_in_rungs
 from wetakd.stages.searches import TrialWeights
 from wetakd.storage.addresses import student_address
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
-from wetakd.storage.scratch import scratch
-from wetakd.storage.store import Store
+from wetakd.storage.temporary_folders import temporary_folder
 from wetakd.tracking.study_logger import STUDY_RUN, StudyLogger
 from wetakd.tracking.tracker import Tracker
 from wetakd.training.epoch import Epoch
@@ -80,7 +80,7 @@ def load_data(config: StudyConfig, reporter: Reporter) -> Dataset:
             config.transform,
             memory_share=config.limits.memory_share,
             on_progress=lambda done, total: stage.step(done / total, f"image {done:,} of {total:,}"),
-            say=reporter.say,
+            on_note=reporter.message,
         )
 
 
@@ -104,7 +104,7 @@ def train_networks(ground: Ground) -> dict[tuple[int, str], TrainedNetwork]:
     for network in networks.values():
         ground.study_logger.log_network_end(network)
         if network.error:
-            ground.reporter.say(f"failed    {network.node.uid}: {network.error}")
+            ground.reporter.message(f"failed    {network.node.uid}: {network.error}")
     return networks
 
 
@@ -274,7 +274,7 @@ def _ship(ground: Ground, results: Results) -> None:
     block = ground.plan.student_config(winner.point)
     student = training_job.load_model(ground.store, manifest, block.model, ground.dataset)
     text = description(ground.config, block, ground.dataset, results)
-    with scratch(ground.store, results.study, session=session_folder()) as folder:
+    with temporary_folder(ground.store, results.study, session=session_folder()) as folder:
         save_mlflow_model(student, ground.dataset, folder / MODEL_NAME)
         ground.tracker.log_model(
             STUDY_RUN,

@@ -32,9 +32,9 @@ from wetakd.stages.student_trial import student_trial
 from wetakd.stages.training_job import NON_RETRYABLE, TrainingJob, student_job
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import student_address
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.failure_records import Failure
-from wetakd.storage.scratch import scratch
-from wetakd.storage.store import Store
+from wetakd.storage.temporary_folders import temporary_folder
 from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED
 
@@ -153,7 +153,7 @@ def _tune(trainable: Any, students: list[int], config: StudyConfig, store: Store
     set_default_variables(_TUNE_SWITCHES)
     set_level("ray.tune", logging.CRITICAL)
     placement = config.student.placement
-    with scratch(store, config.study.name, session=session_folder()) as folder, removing_placement_groups():
+    with temporary_folder(store, config.study.name, session=session_folder()) as folder, removing_placement_groups():
         tune.Tuner(
             tune.with_resources(trainable, _resources(placement)),
             param_space={"student": tune.grid_search(students)},

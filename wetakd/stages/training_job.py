@@ -29,8 +29,8 @@ from wetakd.plan.outcomes import history
 from wetakd.plan.study_plan import evenly
 from wetakd.plan.trials import NetworkNode, Student, device_of
 from wetakd.storage.addresses import network_address, student_address
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.manifest import Manifest
-from wetakd.storage.store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.training.batch_order import World
 from wetakd.training.epoch import Epoch

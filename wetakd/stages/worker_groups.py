@@ -25,7 +25,7 @@ from wetakd.config import NetworkConfig
 from wetakd.data.dataset import Dataset
 from wetakd.stages import training_job
 from wetakd.stages.training_job import NON_RETRYABLE, TrainingJob
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.batch_order import World
 from wetakd.training.trainer import Diverged
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 FOLDER = "failures"
 

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from wetakd.common.errors import UserError
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 SILENT_S = 60.0
 _BEATS_UNTIL_SILENT = 6

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wetakd.common.canonical_json import unsealed
+from wetakd.common.canonical_json import load_with_digest
 from wetakd.common.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -31,7 +31,7 @@ class Manifest:
     facts: Mapping[str, Any]
 
 
-def inside(path: str) -> str:
+def check_relative_path(path: str) -> str:
     """`path`, if it can only mean something below the root; else UserError."""
     parts = path.split("/")
     if re.search(r"[\\\x00-\x1f\x7f]", path) or any(part in ("", ".", "..") for part in parts):
@@ -39,18 +39,20 @@ def inside(path: str) -> str:
     return path
 
 
-def _body(manifest: Manifest) -> dict[str, Any]:
+def manifest_content(manifest: Manifest) -> dict[str, Any]:
+    """What the file of a manifest holds, without its digest."""
     blobs = {name: vars(ref) for name, ref in manifest.blobs.items()}
     return {"address": manifest.address, "blobs": blobs, "facts": manifest.facts}
 
 
-def _parse_manifest(address: str, raw: bytes) -> Manifest | None:
+def parse_manifest(address: str, raw: bytes) -> Manifest | None:
     """The manifest in `raw`, or None unless it is byte for byte what `Store.commit` writes for `address`."""
     try:
-        body = unsealed(raw)
+        body = load_with_digest(raw)
         blobs = {str(name): BlobRef(**ref) for name, ref in body["blobs"].items()}
         manifest = Manifest(address, blobs, body["facts"])
-        intact = _body(manifest) == body and not any("/" in inside(ref.path) for ref in blobs.values())
+        paths = [check_relative_path(ref.path) for ref in blobs.values()]
+        intact = manifest_content(manifest) == body and not any("/" in path for path in paths)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return manifest if intact else None

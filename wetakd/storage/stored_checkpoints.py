@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
 
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 

@@ -26,8 +26,8 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from wetakd.common.canonical_json import sealed, unsealed
-from wetakd.storage.store import Damaged, Store
+from wetakd.common.canonical_json import dump_with_digest, load_with_digest
+from wetakd.storage.atomic_store import Damaged, Store
 
 FLUSH_S = 1.0
 _SEGMENT_BYTES = 256 * 1024
@@ -80,9 +80,9 @@ def _acknowledgements(store: Store, folder: str) -> Iterator[str]:
 
 
 def _content(store: Store, path: str) -> dict[str, Any]:
-    """A sealed file; empty where it is missing or damaged."""
+    """A file with its own digest; empty where it is missing or damaged."""
     try:
-        return unsealed(store.read_file(path) or b"")
+        return load_with_digest(store.read_file(path) or b"")
     except ValueError:
         return {}
 
@@ -95,7 +95,7 @@ class EventJournal:
         self._folder = _journal_folder(study)
         self.study_id = study_id(store, study) or uuid.uuid4().hex
         if not _content(store, f"{self._folder}/{_ID}"):
-            store.write(f"{self._folder}/{_ID}", sealed({"study_id": self.study_id}))
+            store.write(f"{self._folder}/{_ID}", dump_with_digest({"study_id": self.study_id}))
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._pending: list[bytes] = []
         self._tail, self._tail_path, self._tail_first = b"", "", 0
@@ -187,7 +187,9 @@ class EventJournal:
 
     def acknowledge(self, destination: str, seq: int) -> None:
         """Note that `destination` has all events up to `seq`."""
-        self._store.write(f"{self._folder}/sent-{destination}.json", sealed({"seq": seq, "study_id": self.study_id}))
+        self._store.write(
+            f"{self._folder}/sent-{destination}.json", dump_with_digest({"seq": seq, "study_id": self.study_id})
+        )
 
     def acknowledged(self, destination: str) -> int:
         """Number of the last event that `destination` has; 0 where nothing (readable) says so."""

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wetakd.common.errors import UserError
 from wetakd.common.redact import redact_line, redacted
-from wetakd.storage.manifest import inside
-from wetakd.storage.scratch import scratch
-from wetakd.storage.store import Damaged, Store
+from wetakd.storage.atomic_store import Damaged, Store
+from wetakd.storage.manifest import check_relative_path
+from wetakd.storage.temporary_folders import temporary_folder
 from wetakd.tracking.event_journal import Event, EventJournal
 from wetakd.tracking.mlflow_client import (
     find_or_create_experiment,
@@ -258,9 +258,9 @@ class MlflowSender:
         self._mlflow.log_inputs(self._run_id(event.uid), [DatasetInput(dataset, [tag])])
 
     def _log_artifact(self, event: Event) -> None:
-        path = PurePosixPath(inside(event.data["path"]))
+        path = PurePosixPath(check_relative_path(event.data["path"]))
         parent = str(path.parent) if path.parent.name else None
-        with scratch(self._store, self._study) as folder:
+        with temporary_folder(self._store, self._study) as folder:
             file = folder / path.name
             file.write_bytes(self._journal.blob(event.data["blob"]))
             self._mlflow.log_artifact(self._run_id(event.uid), str(file), parent)
@@ -268,9 +268,9 @@ class MlflowSender:
     def _log_model(self, event: Event) -> None:
         from wetakd.tracking.mlflow_model import send_model
 
-        with scratch(self._store, self._study) as folder:
+        with temporary_folder(self._store, self._study) as folder:
             for path, blob in event.data["files"].items():
-                file = folder / inside(path)
+                file = folder / check_relative_path(path)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(self._journal.blob(blob))
             send_model(

@@ -17,7 +17,7 @@ from typing import Any
 
 from wetakd.common.redact import redact_line, redact_uris
 from wetakd.config import StudyConfig
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.tracking.event_journal import EventJournal
 from wetakd.tracking.mlflow_sender import MlflowSender
 from wetakd.tracking.run_identity import CHANGED_TAG, run_key, split_run_key

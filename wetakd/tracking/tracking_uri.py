@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from wetakd.common.errors import UserError
 from wetakd.common.redact import redact_line, redacted
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 _FIELD = "mlflow.tracking_uri"
 _TIMEOUT_S = 5.0
@@ -25,7 +25,7 @@ def resolve_tracking_uri(tracking_uri: str | None, store: Store) -> str:
         return tracking_uri
     if not store.is_local:
         raise UserError(
-            f"{_FIELD}: is not set, and storage {store.shown!r} is no local folder to put MLflow's SQLite into; "
+            f"{_FIELD}: is not set, and storage {store.redacted_uri!r} is no local folder to put MLflow's SQLite into; "
             "give the URI of an MLflow server, or set mlflow.enabled: false"
         )
     return f"{_SQLITE}{store.local_path}/mlflow.db"

@@ -19,7 +19,7 @@ from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config.study_file import load_study_file
 from wetakd.stages import steps
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 @pytest.fixture(autouse=True)

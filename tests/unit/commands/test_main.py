@@ -232,7 +232,7 @@ def test_gc_deletes_what_no_study_needs_but_not_in_a_dry_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from wetakd.common.number_format import size
-    from wetakd.storage.store import Store
+    from wetakd.storage.atomic_store import Store
 
     Store("runs").commit("networks/orphan", {"weights.safetensors": b"x" * 5000}, {})
     Path("runs/kept").write_bytes(b"x" * 5000)

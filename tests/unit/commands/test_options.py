@@ -7,7 +7,7 @@ import pytest
 from click import Command, Context
 
 from wetakd.commands import options
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 class NeverDeep(Store):

@@ -21,7 +21,7 @@ from wetakd.data.views import Views
 from wetakd.export.shipped_student import load_student
 from wetakd.stages import steps, training_job
 from wetakd.storage.addresses import student_address
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.inference import predict
 
 RECIPE = {"epochs": 1, "batch_size": 64, "lr": 0.05, "precision": "float32"}

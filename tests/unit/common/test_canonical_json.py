@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wetakd.common.canonical_json import key_of, sealed, unsealed
+from wetakd.common.canonical_json import dump_with_digest, key_of, load_with_digest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -47,16 +47,16 @@ def test_a_key_refuses_what_json_lacks(value: object) -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.dictionaries(st.text(), JSON).filter(lambda content: "digest" not in content), st.data())
 def test_a_sealed_file_is_read_whole_or_not_at_all(content: dict[str, object], data: st.DataObject) -> None:
-    raw = sealed(content)
-    assert unsealed(raw) == json.loads(json.dumps(content))
+    raw = dump_with_digest(content)
+    assert load_with_digest(raw) == json.loads(json.dumps(content))
     place, bit = data.draw(st.integers(0, len(raw) - 1)), data.draw(st.integers(0, 7))
     changed = raw[:place] + bytes([raw[place] ^ 1 << bit]) + raw[place + 1 :]
     for damaged in (changed, raw[:place], raw + b" "):
-        with pytest.raises(ValueError, match="sealed"):
-            unsealed(damaged)
+        with pytest.raises(ValueError, match="digest"):
+            load_with_digest(damaged)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"null", b'"digest"', b"[" * 100_000, b'{"digest": "0"}', b"\xff"])
 def test_what_was_never_sealed_is_not_read(raw: bytes) -> None:
-    with pytest.raises(ValueError, match="sealed"):
-        unsealed(raw)
+    with pytest.raises(ValueError, match="digest"):
+        load_with_digest(raw)

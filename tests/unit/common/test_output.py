@@ -16,7 +16,7 @@ from wetakd.config.study_file import embedded_study, stamped
 from wetakd.plan.references import RECORD
 from wetakd.report.report import build_report
 from wetakd.results.stored_results import Results
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 def pipe_without_reader() -> io.TextIOWrapper:
@@ -41,7 +41,7 @@ def test_progress_goes_on_when_nobody_reads_it(make: Callable[..., LineReporter 
     reporter = make(optional(pipe_without_reader()))
     with reporter.stage("students", 2) as stage:
         stage.step(1, "seed 0")
-        reporter.say("a line")
+        reporter.message("a line")
         stage.step(2, "seed 1")
 
 
@@ -121,10 +121,10 @@ class Study:
         self.reporter = reporter
     def run(self):
         for _ in range(200):
-            self.reporter.say('students 10%' * 10)
+            self.reporter.message('students 10%' * 10)
             print('printed by a function of the user' * 100)
         time.sleep(0.2)
-        self.reporter.say('at the end')
+        self.reporter.message('at the end')
         open('finished', 'w').close()
         results = simulated(num_seeds=2)
         return study.StudyResult(results, build_report(results), True, 1.0)

@@ -118,14 +118,14 @@ def test_a_terminal_gets_a_bar_and_keeps_one_line() -> None:
     reporter = TerminalReporter(stream)
     with reporter.stage("students", 4) as stage:
         stage.step(2, "de ta8+ta6, seed 0")
-    reporter.say("[not markup]")
+    reporter.message("[not markup]")
     assert stream.getvalue().splitlines()[-2].startswith("students  done in")
     assert stream.getvalue().splitlines()[-1] == "[not markup]"
 
 
 def test_silence_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     reporter = QuietReporter()
-    reporter.say("nothing")
+    reporter.message("nothing")
     with reporter.stage("students", 4) as stage:
         stage.step(1, "nothing")
     assert capfd.readouterr() == ("", "")

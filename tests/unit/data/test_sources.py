@@ -313,7 +313,7 @@ def test_cifar_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.Monk
 
 def _said(data: FolderData) -> list[str]:
     lines: list[str] = []
-    load_dataset(data, SplitsConfig(test=0.2), TransformConfig(), memory_share=0.5, say=lines.append)
+    load_dataset(data, SplitsConfig(test=0.2), TransformConfig(), memory_share=0.5, on_note=lines.append)
     return lines
 
 

@@ -25,7 +25,7 @@ from wetakd.logits import external_networks, logit_cache
 from wetakd.models.registry import build_model
 from wetakd.plan.study_plan import Plan
 from wetakd.stages import training_job
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.losses import check_own_loss, kd
 from wetakd.training.objective import Targets
 

@@ -12,7 +12,7 @@ from torch import nn
 from tests.unit import tiny
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.inference import predict
 
 VIEWS = Views(num=3, flip=True, crop_padding=1, seed=4)

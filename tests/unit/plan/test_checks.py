@@ -11,7 +11,7 @@ from wetakd.config.study_file import load_study_file
 from wetakd.models.registry import new_model
 from wetakd.plan.checks import check_models
 from wetakd.plan.study_plan import Plan
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 def uncountable(num_classes):

@@ -12,7 +12,7 @@ from wetakd.logits import logit_cache
 from wetakd.models.registry import new_model
 from wetakd.plan.forecast import Forecast, NetworkForecast, forecast
 from wetakd.plan.study_plan import Plan
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 def plan(*overrides: str) -> Plan:

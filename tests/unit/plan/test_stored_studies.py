@@ -16,8 +16,8 @@ from wetakd.plan.references import record_references
 from wetakd.plan.stored_studies import config_of, studies
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.results.findings import find_findings
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
-from wetakd.storage.store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 
 

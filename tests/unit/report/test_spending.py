@@ -16,7 +16,7 @@ from wetakd.results.costs import Spending
 from wetakd.results.stored_results import Results
 from wetakd.stages.result_tables import spending
 from wetakd.stages.searches import Searches
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 POOL = ("ta8", "ta6", "ta4")
 SPENT = 21.0  # seconds of every network of the synthetic tables

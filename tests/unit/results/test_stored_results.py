@@ -14,7 +14,7 @@ from wetakd.common.errors import UserError
 from wetakd.report.report import build_report
 from wetakd.results.columns import CURVES, NETWORKS, TRIALS
 from wetakd.results.stored_results import Results
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.stages.steps import Ground, publish
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
-from wetakd.storage.store import Store
 
 PATH = "studies/digits/lease.json"
 

@@ -18,7 +18,7 @@ from wetakd.models import registry
 from wetakd.plan.outcomes import history
 from wetakd.stages import training_job
 from wetakd.stages.training_job import TrainingJob, run_job
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.training.batch_order import World
 from wetakd.training.trainer import Diverged

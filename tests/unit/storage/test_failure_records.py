@@ -8,8 +8,8 @@ from wetakd.plan.orphans import find_orphans
 from wetakd.plan.references import record_references
 from wetakd.plan.study_plan import Plan
 from wetakd.storage import failure_records
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.failure_records import Failure
-from wetakd.storage.store import Store
 
 
 def test_a_failure_is_found_with_its_epochs_until_it_is_forgotten(tmp_path: Path) -> None:

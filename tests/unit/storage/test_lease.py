@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from wetakd.common.errors import UserError
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import SILENT_S, Holder, Lease
-from wetakd.storage.store import Store
 
 PATH = "studies/digits/lease.json"
 HOLD = (
     "import sys, time\n"
-    "from wetakd.storage.store import Store\n"
+    "from wetakd.storage.atomic_store import Store\n"
     "from wetakd.storage.lease import Lease\n"
     "with Lease(Store(sys.argv[1]), sys.argv[2], silent_s=float(sys.argv[3])):\n"
     "    print('held', flush=True)\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.tracking.mlflow_tracker import MlflowTracker
 from wetakd.tracking.tracking_uri import check_tracking_uri
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wetakd.storage.store import Damaged, Store
+from wetakd.storage.atomic_store import Damaged, Store
 from wetakd.tracking import event_journal as journal_module
 from wetakd.tracking.event_journal import Event, EventJournal, study_id
 
@@ -129,7 +129,7 @@ def test_a_new_driver_counts_on(store: Store) -> None:
 def test_a_killed_driver_loses_nothing_that_was_flushed(store: Store) -> None:
     script = (
         "import sys, os\n"
-        "from wetakd.storage.store import Store\n"
+        "from wetakd.storage.atomic_store import Store\n"
         "from wetakd.tracking.event_journal import EventJournal\n"
         "journal = EventJournal(Store(sys.argv[1]), 's', flush_s=3600)\n"
         "for n in range(10): journal.append('tags', 'r', {})\n"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.ports import free_port
 from tests.unit.tracking.mlflow_runs import FLUSH_S, log_small_study, metric_history, mlflow_client, runs_by_uid
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.tracking.event_journal import study_id
 from wetakd.tracking.mlflow_tracker import MlflowTracker
 

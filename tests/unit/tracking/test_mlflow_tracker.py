@@ -14,7 +14,7 @@ import pytest
 from tests.ports import free_port
 from tests.unit.tracking.mlflow_runs import FLUSH_S, log_small_study, metric_history, mlflow_client, runs_by_uid
 from wetakd.config.study_file import check_tree as check_config
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.tracking.mlflow_tracker import MlflowTracker, open_tracker, send_journal
 from wetakd.tracking.tracker import NullTracker
 

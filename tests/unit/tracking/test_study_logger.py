@@ -15,7 +15,7 @@ from wetakd.config import StudyConfig
 from wetakd.config.study_file import check_tree
 from wetakd.plan.outcomes import TrainedStudent
 from wetakd.plan.trials import Arm, Student, Trial
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.tracking.event_journal import Event, EventJournal
 from wetakd.tracking.mlflow_tracker import open_tracker
 from wetakd.tracking.run_identity import split_run_key

@@ -12,7 +12,7 @@ import pytest
 
 from tests.ports import free_port
 from wetakd.common.errors import UserError
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.tracking.tracking_uri import check_tracking_uri, resolve_tracking_uri
 
 

@@ -12,7 +12,7 @@ from tests.unit.stages.test_training_job import job
 from wetakd.config import ModelConfig
 from wetakd.logits import logit_cache
 from wetakd.stages.training_job import run_job
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.training.failures import UserFunctionError, errors_of, user_function
 from wetakd.training.trainer import Diverged
 

@@ -7,7 +7,7 @@ from tests.unit.tiny import CLEAN, KD, RECIPE, Memory, bank, every_step, run, ti
 from wetakd.config import ModelConfig, RecipeConfig
 from wetakd.data.views import Views
 from wetakd.models.registry import build_model
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.training.objective import Targets
 from wetakd.training.train_state import state_bytes

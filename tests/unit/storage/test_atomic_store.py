@@ -23,9 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wetakd.common.errors import UserError
+from wetakd.storage.atomic_store import Damaged, Store
 from wetakd.storage.lease import Lease
 from wetakd.storage.manifest import MANIFEST
-from wetakd.storage.store import Damaged, Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 
 FACTS = {"accuracy": 0.1 + 0.2, "epochs": 3, "name": "ta", "none": None, "list": [1, 2.5]}
@@ -193,7 +193,7 @@ def test_a_killed_writer_leaves_no_half_file(store: Store) -> None:
     store.write("studies/s/summary.json", b"old" * 1_000_000)
     script = (
         "import sys, os, threading, time\n"
-        "from wetakd.storage.store import Store\n"
+        "from wetakd.storage.atomic_store import Store\n"
         "threading.Thread(target=lambda: (time.sleep(0.3), os._exit(9)), daemon=True).start()\n"
         "store = Store(sys.argv[1])\n"
         "while True: store.write('studies/s/summary.json', b'new' * 1_000_000)\n"
@@ -414,7 +414,7 @@ def test_credentials_never_show(uri: str) -> None:
     texts = []
     try:
         store = Store(uri)
-        texts += [store.shown, repr(store)]
+        texts += [store.redacted_uri, repr(store)]
         assert store.uri == uri
     except UserError as error:
         texts.append(str(error))

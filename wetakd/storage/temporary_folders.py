@@ -11,19 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
 
 _FOLDER_PREFIX = "wetakd-"
 
 
-def empty_scratch(store: Store, study: str) -> None:
+def remove_temporary_folders(store: Store, study: str) -> None:
     """Remove the temporary folders that killed drivers of a study left. Only for the holder of the study's lease."""
     if store.is_local:
-        store.delete(scratch_path(study))
+        store.delete(temporary_folders_address(study))
 
 
 @contextmanager
-def scratch(store: Store, study: str, *, session: Path | None = None) -> Iterator[Path]:
+def temporary_folder(store: Store, study: str, *, session: Path | None = None) -> Iterator[Path]:
     """A temporary folder for the length of the block.
 
     It is below `session` (a folder that ends with its cluster) if given, else in the folder of the study on a local
@@ -31,12 +31,12 @@ def scratch(store: Store, study: str, *, session: Path | None = None) -> Iterato
     """
     parent = session
     if parent is None and store.is_local:
-        parent = store.local_path / scratch_path(study)
+        parent = store.local_path / temporary_folders_address(study)
         parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=parent, ignore_cleanup_errors=True) as made:
         yield Path(made)
 
 
-def scratch_path(study: str) -> str:
+def temporary_folders_address(study: str) -> str:
     """Where a local storage keeps the temporary folders of a study."""
     return f"studies/{study}/tmp"

@@ -20,11 +20,11 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from wetakd.common.canonical_json import sealed, to_plain
+from wetakd.common.canonical_json import dump_with_digest, to_plain
 from wetakd.common.errors import UserError
 from wetakd.common.redact import redact_line, redacted
 from wetakd.storage import local_files
-from wetakd.storage.manifest import MANIFEST, BlobRef, Manifest, _body, _parse_manifest, inside
+from wetakd.storage.manifest import MANIFEST, BlobRef, Manifest, check_relative_path, manifest_content, parse_manifest
 
 Paths: TypeAlias = list[str]
 
@@ -46,12 +46,12 @@ class Store:
         """
         self.is_local = "://" not in uri or uri.startswith("file://")
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        self.shown = redacted(self.uri)
+        self.redacted_uri = redacted(self.uri)
         self._fs, self._root = self._open()
 
     def _open(self) -> tuple[pafs.FileSystem, str]:
         if "\0" in self.uri or self.uri.startswith("mock:"):
-            raise UserError(f"storage: {self.shown!r} cannot be opened; give a folder, s3://... or gs://...")
+            raise UserError(f"storage: {self.redacted_uri!r} cannot be opened; give a folder, s3://... or gs://...")
         if "://" not in self.uri:
             return pafs.LocalFileSystem(use_mmap=True), self.uri
         try:
@@ -59,17 +59,19 @@ class Store:
         except (OSError, ValueError, ImportError) as error:
             reason = redact_line(str(error), self.uri)
             raise UserError(
-                f"storage: {self.shown!r} cannot be opened ({reason}); give a folder, s3://... or gs://..."
+                f"storage: {self.redacted_uri!r} cannot be opened ({reason}); give a folder, s3://... or gs://..."
             ) from None
         if not root.strip("/"):
-            raise UserError(f"storage: {self.shown!r} names no bucket or folder; give one, such as s3://bucket/folder")
+            raise UserError(
+                f"storage: {self.redacted_uri!r} names no bucket or folder; give one, such as s3://bucket/folder"
+            )
         return pafs.LocalFileSystem(use_mmap=True) if self.is_local else fs, root.rstrip("/")
 
     @property
     def local_path(self) -> Path:
         """The folder of a local storage; raises ValueError for any other."""
         if not self.is_local:
-            raise ValueError(f"{self.shown} is not a local folder")
+            raise ValueError(f"{self.redacted_uri} is not a local folder")
         return Path(self._root)
 
     def opened(self, path: str) -> tuple[pafs.FileSystem, str]:
@@ -80,7 +82,7 @@ class Store:
         return Store, (self.uri,)
 
     def __repr__(self) -> str:
-        return f"Store({self.shown!r})"
+        return f"Store({self.redacted_uri!r})"
 
     def check_writable(self) -> None:
         """Write, read and delete one small file; raises UserError where any of it fails.
@@ -98,8 +100,8 @@ class Store:
         except OSError as error:
             reason = redact_line(str(error), self.uri)
             raise UserError(
-                f"storage: {self.shown!r} cannot be written ({reason}); give a folder or bucket that exists and that "
-                "you may write to"
+                f"storage: {self.redacted_uri!r} cannot be written ({reason}); give a folder or bucket that exists and "
+                "that you may write to"
             ) from None
 
     def check_readable(self) -> None:
@@ -109,8 +111,8 @@ class Store:
         except OSError as error:
             reason = redact_line(str(error), self.uri)
             raise UserError(
-                f"storage: {self.shown!r} cannot be read ({reason}); give a folder or bucket that answers and that you "
-                "may read"
+                f"storage: {self.redacted_uri!r} cannot be read ({reason}); give a folder or bucket that answers and "
+                "that you may read"
             ) from None
 
     # -------------------------------------------------------------------------------------------------- commits
@@ -124,13 +126,13 @@ class Store:
             self.write(f"{address}/{path}", content)
             refs[name] = BlobRef(path, len(content), hashlib.sha256(content).hexdigest())
         manifest = Manifest(address, refs, to_plain(facts))
-        self.write(f"{address}/{MANIFEST}", sealed(_body(manifest)))
+        self.write(f"{address}/{MANIFEST}", dump_with_digest(manifest_content(manifest)))
         return manifest
 
     def find(self, address: str) -> Manifest | None:
         """What is committed at `address`; None if absent, torn or tampered with, or a blob is missing or cut."""
         raw = self.read_file(f"{address}/{MANIFEST}")
-        manifest = _parse_manifest(address, raw) if raw is not None else None
+        manifest = parse_manifest(address, raw) if raw is not None else None
         if manifest is None:
             return None
         refs = list(manifest.blobs.values())
@@ -235,7 +237,7 @@ class Store:
         return ((info.path[len(self._root) :].lstrip("/"), info) for info in found if info.is_file)
 
     def _at(self, path: str) -> str:
-        return f"{self._root}/{inside(path)}"
+        return f"{self._root}/{check_relative_path(path)}"
 
     # ------------------------------------------------------------------------------------------- housekeeping
 
@@ -245,7 +247,7 @@ class Store:
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of each of the `addresses` of a folder, from one listing."""
-        depth = len(inside(folder).split("/")) + 1
+        depth = len(check_relative_path(folder).split("/")) + 1
         found: dict[str, int] = {}
         for path, info in self._files(folder):
             parts = path.split("/")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from wetakd.storage.scratch import empty_scratch, scratch
-from wetakd.storage.store import Store
+from wetakd.storage.atomic_store import Store
+from wetakd.storage.temporary_folders import remove_temporary_folders, temporary_folder
 
 _KILLED = (
-    "import os, sys\nfrom wetakd.storage.scratch import scratch\nfrom wetakd.storage.store import Store\n"
-    "with scratch(Store(sys.argv[1]), 'digits'): os.kill(os.getpid(), 9)"
+    "import os, sys\nfrom wetakd.storage.temporary_folders import temporary_folder\n"
+    "from wetakd.storage.atomic_store import Store\n"
+    "with temporary_folder(Store(sys.argv[1]), 'digits'): os.kill(os.getpid(), 9)"
 )
 
 
@@ -22,9 +23,9 @@ def test_a_folder_of_a_killed_driver_is_removed_by_the_next_one_of_its_study(tmp
     assert subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], check=False).returncode == -9
     store, folder = Store(str(tmp_path)), tmp_path / "studies/digits/tmp"
     assert len(list(folder.iterdir())) == 1
-    empty_scratch(store, "flowers")
+    remove_temporary_folders(store, "flowers")
     assert len(list(folder.iterdir())) == 1
-    empty_scratch(store, "digits")
+    remove_temporary_folders(store, "digits")
     assert not folder.exists()
 
 
@@ -35,8 +36,8 @@ def test_nothing_in_a_shared_temporary_folder_is_touched(tmp_path: Path, monkeyp
     theirs = shared / "wetakd-4999999-abc"
     theirs.mkdir(parents=True)
     store = Store(str(tmp_path / "runs"))
-    empty_scratch(store, "digits")
-    with scratch(store, "digits") as outer, scratch(store, "digits") as inner:
+    remove_temporary_folders(store, "digits")
+    with temporary_folder(store, "digits") as outer, temporary_folder(store, "digits") as inner:
         assert outer != inner
         assert outer.is_relative_to(tmp_path / "runs/studies/digits/tmp")
     assert not outer.exists()
@@ -49,10 +50,10 @@ def test_on_remote_storage_it_is_in_the_session_or_in_the_temporary_folder(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     store = Store("s3://bucket/runs?region=eu-west-1")
-    empty_scratch(store, "digits")
+    remove_temporary_folders(store, "digits")
     session = tmp_path / "session"
     session.mkdir()
-    with scratch(store, "digits", session=session) as below, scratch(store, "digits") as own:
+    with temporary_folder(store, "digits", session=session) as below, temporary_folder(store, "digits") as own:
         assert below.parent == session
         assert own.parent == tmp_path
     assert list(tmp_path.iterdir()) == [session]
