@@ -40,7 +40,7 @@ try:
 
     from wetakd.common.canonical_json import key_of
     from wetakd.common.errors import UserError
-    from wetakd.config import StudyConfig, ViewsConfig
+    from wetakd.config import StudyConfig, SweepPoint, ViewsConfig
     from wetakd.config.study_file import load_study_file as load_study
     from wetakd.data.dataset import Dataset, Splits, load_dataset
     from wetakd.data.transform import Transform
@@ -331,7 +331,7 @@ def ablated(plans: Mapping[str, Plan], store: Store) -> Comparison:
     trials = [trial for trial in plan.trials if trial.arm.label in labels]
     reference = [trial for trial in trials if labels[trial.arm.label] == "DE"]
     for name, change in ABLATIONS.items():
-        changed = [replace(trial, arm=replace(trial.arm, point=json.dumps(change))) for trial in reference]
+        changed = [replace(trial, arm=replace(trial.arm, point=SweepPoint.of(change))) for trial in reference]
         labels |= {trial.arm.label: name for trial in changed}
         trials += changed
     rows = {labels[label]: seeds for label, seeds in works_of(plan, store, trials).items()}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from wetakd.config import EMPTY_POINT, SweepPoint
 from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
 from wetakd.results.costs import Cost, Spending
 from wetakd.results.stored_results import Results
@@ -30,8 +30,8 @@ def simulated(
     effects: Mapping[str, float] | None = None,
     count_effect: float = 0.0,
     noise: float = 0.004,
-    points: Sequence[str] = ("{}",),
-    point_effects: Mapping[str, float] | None = None,
+    points: Sequence[SweepPoint] = (EMPTY_POINT,),
+    point_effects: Mapping[SweepPoint, float] | None = None,
     subsets: Sequence[Sequence[str]] | None = None,
     primary: tuple[str, str] | None = ("de", "uniform"),
     study: str = "made-up",
@@ -98,7 +98,7 @@ def _trial(
     names: tuple[str, ...],
     replicate: int,
     seed: int,
-    point: str,
+    point: SweepPoint,
     accuracy: float,
     noise: float,
 ) -> dict[str, Any]:
@@ -115,9 +115,9 @@ def _trial(
         "assistant_parameters": sum(_PARAMETERS[name] for name in names),
         "replicate": replicate,
         "seed": seed,
-        "point": point,
+        "point": point.to_json(),
         "weights": weights,
-        "student_key": f"{strategy}-{'+'.join(names)}-{replicate}-{seed}-{point}",
+        "student_key": f"{strategy}-{'+'.join(names)}-{replicate}-{seed}-{point.to_json()}",
         "student_choose_accuracy": accuracy + rng.normal(0, noise / 3),
         "student_test_accuracy": accuracy,
         "student_test_macro_accuracy": accuracy - 0.002,
@@ -207,6 +207,6 @@ def _contributions(pool: Sequence[str], replicates: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CONTRIBUTIONS.names)
 
 
-def point(**fields: float) -> str:
-    """A swept point as the plan writes it."""
-    return json.dumps({f"student.distillation.{name}": value for name, value in fields.items()}, sort_keys=True)
+def point(**fields: float) -> SweepPoint:
+    """A swept point of the distillation."""
+    return SweepPoint.of({f"student.distillation.{name}": value for name, value in fields.items()})

@@ -36,9 +36,11 @@ from wetakd.config._study import (
 )
 from wetakd.config._sweep import points_of, student_at
 from wetakd.config._whole import STUDENT, TEACHER, StudyConfig, block_of
+from wetakd.config.sweep_point import EMPTY_POINT, SweepPoint
 
 __all__ = [
     "ELSEWHERE",
+    "EMPTY_POINT",
     "STUDENT",
     "TEACHER",
     "CallableData",
@@ -62,6 +64,7 @@ __all__ = [
     "StudyBlock",
     "StudyConfig",
     "Sweep",
+    "SweepPoint",
     "TransformConfig",
     "ViewsConfig",
     "WeightsConfig",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from wetakd.common.canonical_json import seed_of
 from wetakd.config._messages import complaint
 from wetakd.config._networks import DistillationConfig, RecipeConfig, StudentConfig
+from wetakd.config.sweep_point import SweepPoint
 
 if TYPE_CHECKING:
     from wetakd.config._study import StudyBlock, Sweep
@@ -22,14 +23,14 @@ _BLOCKS: Mapping[str, type[BaseModel]] = {
 }
 
 
-def points_of(study: StudyBlock) -> list[str]:
-    """Every combination of swept values as JSON text, in a fixed order."""
+def points_of(study: StudyBlock) -> list[SweepPoint]:
+    """Every combination of swept values, in a fixed order."""
     sweep = study.sweep
     grids = [[(path, value) for value in s.grid] for path, s in sweep.items() if s.grid is not None]
     drawn = {path: s for path, s in sweep.items() if s.grid is None}
     draws = [_draw(drawn, i) for i in range(study.sweep_samples)] if drawn else [{}]
     points = [{**dict(chosen), **draw} for chosen in itertools.product(*grids) for draw in draws]
-    return list(dict.fromkeys(json.dumps(point, sort_keys=True) for point in points))
+    return list(dict.fromkeys(SweepPoint.of(values) for values in points))
 
 
 def _draw(sweeps: Mapping[str, Sweep], index: int) -> dict[str, float]:
@@ -48,10 +49,10 @@ def _draw(sweeps: Mapping[str, Sweep], index: int) -> dict[str, float]:
     return values
 
 
-def student_at(student: StudentConfig, point: str) -> StudentConfig:
+def student_at(student: StudentConfig, point: SweepPoint) -> StudentConfig:
     """The student's block with the values of a point; raises ValidationError where they are not valid together."""
     tree = student.model_dump(mode="json")
-    for path, value in json.loads(point).items():
+    for path, value in point.values.items():
         block, field = _split(path)
         tree[block.removeprefix("student.")][field] = value
     return StudentConfig.model_validate(tree)
@@ -76,9 +77,8 @@ def _check_points(study: StudyBlock, student: StudentConfig) -> None:
     """Each block has rules of its own, so each distinct part of a point is checked once."""
     checked = set()
     for point in points_of(study) if study.sweep else ():
-        values = json.loads(point)
         for block in _BLOCKS:
-            part = {path: value for path, value in values.items() if _split(path)[0] == block}
+            part = {path: value for path, value in point.values.items() if _split(path)[0] == block}
             text = json.dumps(part)
             if not part or text in checked:
                 continue

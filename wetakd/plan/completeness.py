@@ -55,7 +55,7 @@ def _place_of_row(row: Mapping[Any, Any]) -> tuple[Any, ...]:
 
 
 def _place_of_trial(trial: Trial) -> tuple[Any, ...]:
-    return trial.arm.strategy, trial.arm.assistants, trial.arm.point, trial.replicate, trial.seed
+    return trial.arm.strategy, trial.arm.assistants, trial.arm.point.to_json(), trial.replicate, trial.seed
 
 
 class _Outcomes:

@@ -19,6 +19,7 @@ from wetakd.config import (
     RecipeConfig,
     StudentConfig,
     StudyConfig,
+    SweepPoint,
     points_of,
     student_at,
 )
@@ -86,8 +87,8 @@ class Plan:
         return {(node.replicate, node.name): node for node in self.nodes}
 
     @cached_property
-    def points(self) -> list[str]:
-        """Every combination of swept values as JSON text, in a fixed order."""
+    def points(self) -> list[SweepPoint]:
+        """Every combination of swept values, in a fixed order."""
         return points_of(self.config.study)
 
     @cached_property
@@ -156,7 +157,7 @@ class Plan:
         teacher_keys, weights = tuple(k for k, _ in mixture), tuple(w for _, w in mixture)
         return Student(key, config, precision, trial.student_seed, teacher_keys, weights)
 
-    def student_config(self, point: str) -> StudentConfig:
+    def student_config(self, point: SweepPoint) -> StudentConfig:
         """The student's block of the file with a swept point applied."""
         return student_at(self.config.student, point)
 

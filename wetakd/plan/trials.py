@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from wetakd.common.canonical_json import seed_of
 from wetakd.config import (
+    EMPTY_POINT,
     DistillationConfig,
     NetworkConfig,
     PlacementConfig,
     StudentConfig,
+    SweepPoint,
 )
-
-NO_POINT = "{}"
 
 
 def device_of(placement: PlacementConfig) -> str:
@@ -50,13 +50,13 @@ class Arm:
 
     strategy: str
     assistants: tuple[str, ...]
-    point: str = NO_POINT
+    point: SweepPoint = EMPTY_POINT
 
     @property
     def label(self) -> str:
         """Short name, such as `de ta8+ta6`."""
         named = f"{self.strategy} {'+'.join(self.assistants)}".strip()
-        return named if self.point == NO_POINT else f"{named} {self.point}"
+        return named if self.point.is_empty else f"{named} {self.point.to_json()}"
 
     @property
     def is_searched(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from wetakd.config import SweepPoint
+from wetakd.plan.trials import Arm, Trial
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of, is_winner
 from wetakd.results.arms import ArmResult, ArmResults, collect_arms
@@ -92,16 +94,10 @@ def student_uids(results: Results) -> dict[str, str]:
     rows = results.trials[["strategy", "assistants", "point", "replicate", "seed", "student_key"]]
     found: dict[str, str] = {}
     for strategy, assistants, point, replicate, seed, key in rows.itertuples(index=False, name=None):
-        uid = trial_uid(strategy, assistants, point, replicate, seed)
+        uid = Trial(Arm(strategy, tuple(assistants), SweepPoint.from_json(point)), replicate, seed).uid
         if uid in known:
             found.setdefault(key, uid)
     return found
-
-
-def trial_uid(strategy: str, assistants: Sequence[str], point: str, replicate: int, seed: int) -> str:
-    """The uid of a trial, as the plan gives it."""
-    label = f"{strategy} {'+'.join(assistants)}".strip()
-    return f"trial:{label if point == '{}' else f'{label} {point}'}:{replicate}:{seed}"
 
 
 def curves_of(arm: ArmResult, results: Results, uids: Mapping[str, str]) -> npt.NDArray[np.float64]:

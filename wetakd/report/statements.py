@@ -14,7 +14,7 @@ from wetakd.report.estimate_format import difference
 from wetakd.results.contrasts import SIGNIFICANT, Contrast, CountRow
 from wetakd.results.costs import Cost
 from wetakd.results.findings import Contribution, Findings, Proxy
-from wetakd.results.labels import describe_point, display_name
+from wetakd.results.labels import display_name
 from wetakd.results.statistics import MOST_SEEDS, POWER, Estimate, detectable_effect
 
 # Up to so many units the verdict says how little they prove.
@@ -266,7 +266,7 @@ def _winner(findings: Findings) -> Statement:
         return Statement(question, "No student was finished, so there is no winner.")
     row = next((row for row in findings.rows if row.is_winner), None)
     label = row.arm.label if row else winner.strategy
-    point = f" at {describe_point(winner.point)}" if winner.point != "{}" else ""
+    point = "" if winner.point.is_empty else f" at {winner.point.label}"
     tested = f", {percent(row.accuracy.mean)} % on `test`" if row and row.accuracy else ""
     chosen = f"{label}{point}, chosen on `choose`: {percent(winner.mean_choose_accuracy)} % there{tested} (means)"
     which = (

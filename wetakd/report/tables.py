@@ -9,7 +9,7 @@ from wetakd.common.number_format import NOTHING, many, number, percent, points, 
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.statements import gain_in_words
 from wetakd.results.findings import Findings, Row
-from wetakd.results.labels import describe_point, display_name
+from wetakd.results.labels import display_name
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def row_note(row: Row) -> str:
         f"same students as {arm.same_as}" if arm.same_as else "",
         f"{arm.num_failed} failed" if arm.num_failed else "",
         f"{arm.num_stopped} stopped early" if arm.num_stopped else "",
-        describe_point(arm.point),
+        arm.point.label,
     ]
     return "; ".join(note for note in notes if note)
 
@@ -247,7 +247,7 @@ def _points(findings: Findings) -> Table:
         ("point", "students", "choose accuracy, %", "test accuracy, %"),
         tuple(
             (
-                describe_point(arm.point),
+                arm.point.label,
                 str(len(arm.students)) if not arm.num_stopped else f"{arm.num_stopped} stopped early",
                 mean_and_width(arm.estimate("student_choose_accuracy")),
                 mean_and_width(arm.estimate("student_test_accuracy")),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from wetakd.config import TEACHER
+from wetakd.config import TEACHER, SweepPoint
 from wetakd.results.labels import CONTROLS, recipe_label
 from wetakd.results.statistics import Estimate, Pair, estimate, paired_difference
 from wetakd.results.winner import arm_order, choose_winner, finished_trials
@@ -24,7 +24,7 @@ class ArmResult:
 
     strategy: str
     assistants: tuple[str, ...]
-    point: str
+    point: SweepPoint
     students: tuple[Mapping[Any, Any], ...]
     """Rows of the finished ones, by replicate and seed."""
     num_failed: int
@@ -114,10 +114,11 @@ def collect_arms(trials: pd.DataFrame) -> ArmResults:
     trials = trials.reset_index(drop=True)
     by_replicate = trials["replicate"].nunique() > 1
     done = set(finished_trials(trials).index)
-    places: dict[tuple[str, tuple[str, ...], str], list[Any]] = {}
+    places: dict[tuple[str, tuple[str, ...], SweepPoint], list[Any]] = {}
     rows = trials.sort_values(["replicate", "seed"], kind="stable").to_dict("index")
     for index, row in rows.items():
-        places.setdefault((row["strategy"], tuple(row["assistants"]), row["point"]), []).append(index)
+        place = (row["strategy"], tuple(row["assistants"]), SweepPoint.from_json(row["point"]))
+        places.setdefault(place, []).append(index)
     every = sorted(
         (_arm(key, [(rows[i], i in done) for i in indices], by_replicate) for key, indices in places.items()),
         key=lambda arm: arm.order,
@@ -129,7 +130,7 @@ def collect_arms(trials: pd.DataFrame) -> ArmResults:
 
 
 def _arm(
-    key: tuple[str, tuple[str, ...], str], rows: Sequence[tuple[Mapping[Any, Any], bool]], by_replicate: bool
+    key: tuple[str, tuple[str, ...], SweepPoint], rows: Sequence[tuple[Mapping[Any, Any], bool]], by_replicate: bool
 ) -> ArmResult:
     """An arm of rows that are marked as finished or not."""
     failed = [not pd.isna(row["error"]) and row["error"] != "" for row, _ in rows]

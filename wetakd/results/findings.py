@@ -64,7 +64,7 @@ class Row:
             "strategy": arm.strategy,
             "assistants": list(arm.assistants),
             "sizes": list(self.sizes),
-            "point": arm.point,
+            "point": arm.point.to_json(),
             "num_students": len(arm.students),
             "num_failed": arm.num_failed,
             "num_stopped": arm.num_stopped,

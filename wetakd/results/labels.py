@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+
+from wetakd.config import EMPTY_POINT, SweepPoint
 
 CONTROLS = ("none", "teacher", "single", "dgkd")
 
@@ -23,17 +24,8 @@ def display_name(strategy: str) -> str:
     return _NAMES.get(strategy, strategy.replace("_", " "))
 
 
-def recipe_label(strategy: str, assistants: Sequence[str], point: str = "{}") -> str:
+def recipe_label(strategy: str, assistants: Sequence[str], point: SweepPoint = EMPTY_POINT) -> str:
     """A recipe as people read it, such as `DE ta8+ta6` or, where fields are swept, `DE ta8+ta6, temperature 4`."""
     # What is no mixture of choice says nothing by naming its networks.
     named = "" if strategy in ("none", "teacher", "dgkd") else f" {'+'.join(assistants)}"
-    return ", ".join(filter(None, (f"{display_name(strategy)}{named}", describe_point(point))))
-
-
-def describe_point(point: str) -> str:
-    """A swept point as `temperature 4, alpha 0.9`."""
-    fields = json.loads(point)
-    return ", ".join(
-        f"{path.rsplit('.', 1)[-1]} {value:.4g}" if isinstance(value, float) else f"{path.rsplit('.', 1)[-1]} {value}"
-        for path, value in fields.items()
-    )
+    return ", ".join(filter(None, (f"{display_name(strategy)}{named}", point.label)))

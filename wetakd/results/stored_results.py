@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from wetakd.common.canonical_json import dump_with_digest, load_with_digest
 from wetakd.common.errors import UserError
+from wetakd.config import SweepPoint
 from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
 from wetakd.results.costs import Cost, Spending
 from wetakd.results.winner import Winner, arm_order
@@ -131,13 +132,14 @@ def _sha256(data: bytes) -> str:
 def _sorted(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Rows in an order that depends on what they say alone."""
     if name == "trials":
-        keys = [
-            (*arm_order(row["strategy"], row["assistants"], row["point"]), row["replicate"], row["seed"])
-            for row in frame.to_dict("records")
-        ]
+        keys = [(*_arm_order_of(row), row["replicate"], row["seed"]) for row in frame.to_dict("records")]
         return frame.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
     columns = {"networks": ["replicate", "name"], "curves": ["kind", "uid", "epoch"]}.get(name, ["replicate", "name"])
     return frame.sort_values(columns, kind="stable")
+
+
+def _arm_order_of(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    return arm_order(row["strategy"], row["assistants"], SweepPoint.from_json(row["point"]))
 
 
 def _table_bytes(frame: pd.DataFrame, schema: pa.Schema) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wetakd.config import EMPTY_POINT, SweepPoint
 from wetakd.weights import STRATEGIES
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ from wetakd.results.statistics import _mean
 STRATEGY_ORDER = ("none", "single", "teacher", *STRATEGIES, "dgkd")
 
 
-def arm_order(strategy: str, assistants: Sequence[str], point: str = "{}") -> tuple[Any, ...]:
+def arm_order(strategy: str, assistants: Sequence[str], point: SweepPoint = EMPTY_POINT) -> tuple[Any, ...]:
     """Sort key of an arm: fewest assistants, then the strategy, then names and point."""
     rank = STRATEGY_ORDER.index(strategy) if strategy in STRATEGY_ORDER else len(STRATEGY_ORDER)
-    return (len(assistants), rank, strategy, tuple(assistants), point)
+    return (len(assistants), rank, strategy, tuple(assistants), point.to_json())
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Winner:
 
     strategy: str
     assistants: tuple[str, ...]
-    point: str
+    point: SweepPoint
     replicate: int
     seed: int
     student_key: str
@@ -43,14 +44,19 @@ class Winner:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-safe values."""
-        return asdict(self) | {"assistants": list(self.assistants), "weights": self.weights and list(self.weights)}
+        return asdict(self) | {
+            "assistants": list(self.assistants),
+            "point": self.point.to_json(),
+            "weights": self.weights and list(self.weights),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Winner:
         """The inverse of `to_dict`."""
         known = {field.name: values[field.name] for field in fields(cls)}
         weights = None if known["weights"] is None else tuple(known["weights"])
-        return cls(**known | {"assistants": tuple(known["assistants"]), "weights": weights})
+        point = SweepPoint.from_json(known["point"])
+        return cls(**known | {"assistants": tuple(known["assistants"]), "point": point, "weights": weights})
 
 
 def finished_trials(trials: pd.DataFrame) -> pd.DataFrame:
@@ -66,9 +72,10 @@ def choose_winner(trials: pd.DataFrame) -> Winner | None:
     Reads no test column. Only arms with as many finished students as any arm has can win: a recipe that failed at two
     seeds must not win by its third. Ties go to the arm that comes first by `arm_order`.
     """
-    arms: dict[tuple[str, tuple[str, ...], str], list[Mapping[Any, Any]]] = {}
+    arms: dict[tuple[str, tuple[str, ...], SweepPoint], list[Mapping[Any, Any]]] = {}
     for row in finished_trials(trials).to_dict("records"):
-        arms.setdefault((row["strategy"], tuple(row["assistants"]), row["point"]), []).append(row)
+        arm = (row["strategy"], tuple(row["assistants"]), SweepPoint.from_json(row["point"]))
+        arms.setdefault(arm, []).append(row)
     if not arms:
         return None
     most = max(len(rows) for rows in arms.values())

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from wetakd.cluster.capacity import num_workers
-from wetakd.config import TEACHER, NetworkConfig
+from wetakd.config import TEACHER, NetworkConfig, SweepPoint
 from wetakd.logits import logit_cache
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
 from wetakd.plan.study_plan import Plan
@@ -49,7 +49,7 @@ def _arm_columns(trial: Trial, networks: Mapping[tuple[int, str], TrainedNetwork
         "assistant_parameters": None if None in sizes else sum(sizes),
         "replicate": trial.replicate,
         "seed": trial.seed,
-        "point": trial.arm.point,
+        "point": trial.arm.point.to_json(),
     }
 
 
@@ -194,7 +194,8 @@ def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches:
 
 
 def _num_epochs(plan: Plan, row: Mapping[Any, Any]) -> int:
-    return int(_cell_or_zero(row["stopped_at_epoch"])) or plan.student_config(row["point"]).recipe.epochs
+    point = SweepPoint.from_json(row["point"])
+    return int(_cell_or_zero(row["stopped_at_epoch"])) or plan.student_config(point).recipe.epochs
 
 
 def _cell_or_zero(value: float | None) -> float:

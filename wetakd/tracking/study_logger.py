@@ -16,8 +16,7 @@ import pandas as pd
 from wetakd.config import TEACHER, ModelConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
-from wetakd.plan.sweep import describe_point
-from wetakd.plan.trials import NO_POINT, NetworkNode, Trial
+from wetakd.plan.trials import NetworkNode, Trial
 from wetakd.results.labels import recipe_label
 from wetakd.results.winner import STRATEGY_ORDER
 from wetakd.tracking.environment import code_version, environment
@@ -189,7 +188,7 @@ class StudyLogger:
             "assistants": "+".join(arm.assistants) or "none",
             "strategy_number": STRATEGY_ORDER.index(arm.strategy) if arm.strategy in STRATEGY_ORDER else None,
             "total_assistant_parameters": None if None in sizes else sum(size for size in sizes if size),
-            **({} if arm.point == NO_POINT else describe_point(arm.point)),
+            **arm.point.values,
         }
         params = {name: value for name, value in params.items() if value is not None}
         tags = {

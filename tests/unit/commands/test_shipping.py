@@ -15,7 +15,7 @@ from wetakd.commands import shipping
 from wetakd.commands.shipping import Formats
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
-from wetakd.config import StudyConfig
+from wetakd.config import StudyConfig, SweepPoint
 from wetakd.config.study_file import check_tree
 from wetakd.data.views import Views
 from wetakd.export.shipped_student import load_student
@@ -148,7 +148,7 @@ def test_a_point_that_the_study_does_not_sweep_builds_nothing(
     monkeypatch.syspath_prepend(str(package))
     results, store = tables.simulated(), Store(str(tmp_path / "runs"))
     assert results.winner is not None
-    point = json.dumps({"student.model.name": "planted:network"})
+    point = SweepPoint.of({"student.model.name": "planted:network"})
     replace(results, winner=replace(results.winner, point=point)).write(store)
     with pytest.raises(UserError, match="answer another file; run it again"):
         export(tmp_path / "to", CONFIG, store)

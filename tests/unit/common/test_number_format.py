@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from wetakd.common.number_format import many, percent, points, seconds, short, size
 from wetakd.report.estimate_format import difference, mean_and_width
-from wetakd.results.labels import describe_point
 from wetakd.results.statistics import Estimate
 
 
@@ -44,9 +41,3 @@ def test_counts_and_seconds() -> None:
     assert many(1, "seed") == "1 seed"
     assert many(1200, "seed") == "1,200 seeds"
     assert (seconds(0.123), seconds(123.4), seconds(None)) == ("0.12", "123", "–")
-
-
-def test_points_of_a_sweep() -> None:
-    text = json.dumps({"student.distillation.temperature": 4.0, "student.recipe.epochs": 3})
-    assert describe_point(text) == "temperature 4, epochs 3"
-    assert describe_point("{}") == ""

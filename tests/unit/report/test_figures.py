@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tests.unit.tables import point, replaced, simulated
-from wetakd.plan.trials import Arm, Trial
+from tests.unit.tables import replaced, simulated
 from wetakd.report import figures, plot_style
-from wetakd.report.learning_curves import curves_of, student_uids, trial_uid
+from wetakd.report.learning_curves import curves_of, student_uids
 from wetakd.results.arms import collect_arms
 
 
@@ -95,13 +94,6 @@ def test_a_shared_student_has_its_curve_in_every_arm() -> None:
     arm = collect_arms(trials).find("convex", results.pool)
     assert arm is not None
     assert curves_of(arm, results, student_uids(results)).shape == (3, 8)
-
-
-def test_uids_are_those_of_the_plan() -> None:
-    for swept in ("{}", point(temperature=2.0)):
-        for strategy, names in (("de", ("ta8", "ta6")), ("none", ())):
-            trial = Trial(Arm(strategy, names, swept), 1, 2)
-            assert trial_uid(strategy, names, swept, 1, 2) == trial.uid
 
 
 def test_sizes_name_every_network() -> None:

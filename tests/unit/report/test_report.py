@@ -20,7 +20,7 @@ from wetakd.results.stored_results import Results
 def studies() -> Iterator[tuple[str, Results]]:
     points = [point(temperature=2.0), point(temperature=4.0)]
     swept = simulated(points=points)
-    stopped = np.where(swept.trials["point"] == points[0], 2.0, np.nan)
+    stopped = np.where(swept.trials["point"] == points[0].to_json(), 2.0, np.nan)
     plain = simulated()
     yield "plain", plain
     yield "one seed", simulated(num_seeds=1)

@@ -76,7 +76,7 @@ def test_a_recipe_stands_at_the_point_that_was_best_on_choose() -> None:
     assert len(arms.every_point) == 2 * len(arms.best)
     # A test column must not move it.
     lucky = results.trials.copy()
-    lucky.loc[lucky["point"] == points[0], "student_test_accuracy"] += 0.5
+    lucky.loc[lucky["point"] == points[0].to_json(), "student_test_accuracy"] += 0.5
     assert {arm.point for arm in collect_arms(lucky).best} == {points[1]}
 
 

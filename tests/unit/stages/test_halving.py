@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.plan.test_study_plan import plan
-from wetakd.config import HalvingConfig
+from wetakd.config import HalvingConfig, SweepPoint
 from wetakd.plan.outcomes import TrainedStudent
 from wetakd.plan.study_plan import control_weights
 from wetakd.plan.trials import Arm
@@ -25,8 +25,8 @@ def test_rungs_grow_by_the_factor_and_end_before_the_last_epoch(first, factor, e
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(2, 5))
 def test_of_each_recipe_the_best_go_on_and_never_none(accuracies, factor):
-    points = [Arm("de", ("a", "b"), str(i)) for i in range(len(accuracies))]
-    alone = Arm("none", (), "0")
+    points = [Arm("de", ("a", "b"), SweepPoint.of({"student.recipe.lr": i})) for i in range(len(accuracies))]
+    alone = Arm("none", ())
     accuracy = dict(zip(points, accuracies, strict=True))
     left = survivors(accuracy | {alone: -1.0}, factor)
     assert alone in left
@@ -36,7 +36,7 @@ def test_of_each_recipe_the_best_go_on_and_never_none(accuracies, factor):
 
 
 def test_recipes_do_not_compete_with_each_other():
-    poor, good = Arm("random", ("a",), "0"), Arm("de", ("a",), "0")
+    poor, good = Arm("random", ("a",)), Arm("de", ("a",))
     assert survivors({poor: 0.1, good: 0.9}, 3) == {poor, good}
 
 
