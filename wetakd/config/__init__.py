@@ -1,11 +1,10 @@
 """The study file: one tree of frozen models, every field with its type, default and meaning.
 
 Unknown keys are errors, and so is a value out of range. Objects are built from these models elsewhere and are never
-stored in them. How a file is read stands in `wetakd.config.study_file`.
+stored in them. How a file is read is in `wetakd.config.study_file`.
 """
 
-from wetakd.config._base import Model
-from wetakd.config._data import (
+from wetakd.config.data_config import (
     CallableData,
     CifarData,
     DataConfig,
@@ -16,7 +15,8 @@ from wetakd.config._data import (
     TransformConfig,
     ViewsConfig,
 )
-from wetakd.config._networks import (
+from wetakd.config.field_types import Model
+from wetakd.config.network_config import (
     ELSEWHERE,
     DistillationConfig,
     ModelConfig,
@@ -25,7 +25,7 @@ from wetakd.config._networks import (
     RecipeConfig,
     StudentConfig,
 )
-from wetakd.config._study import (
+from wetakd.config.study_block import (
     ContrastConfig,
     HalvingConfig,
     LimitsConfig,
@@ -34,8 +34,8 @@ from wetakd.config._study import (
     Sweep,
     WeightsConfig,
 )
-from wetakd.config._sweep import points_of, student_at
-from wetakd.config._whole import STUDENT, TEACHER, StudyConfig, block_of
+from wetakd.config.study_config import STUDENT, TEACHER, StudyConfig, block_of
+from wetakd.config.sweep import points_of, student_at
 from wetakd.config.sweep_point import EMPTY_POINT, SweepPoint
 
 __all__ = [

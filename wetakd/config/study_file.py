@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from wetakd.common.errors import UserError
 from wetakd.common.redact import redact_uris
 from wetakd.config import StudyConfig
-from wetakd.config._messages import complaint, is_about_type
+from wetakd.config.validation_messages import error_message, is_about_type
 from wetakd.config.yaml_text import read_yaml as read_yaml
 
 _MOST_VALUES = 100_000
@@ -60,7 +60,7 @@ def check_tree(tree: Any) -> StudyConfig:
     try:
         return StudyConfig.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_complaint(error, tree)) from None
+        raise UserError(_first_error_message(error, tree)) from None
 
 
 def stamped(text: str) -> bytes:
@@ -142,8 +142,8 @@ def _set_field(tree: dict[str, Any], field: str, value: Any) -> None:
     node[last] = value
 
 
-def _complaint(error: ValidationError, tree: Any) -> str:
-    """The first complaint, as `field: must be ..., got ...`."""
+def _first_error_message(error: ValidationError, tree: Any) -> str:
+    """The first error_message, as `field: must be ..., got ...`."""
     found = [(_field(each["loc"], tree, each["type"]), each) for each in error.errors(include_url=False)]
     # Where a field may be of several types, the one that the value is of has more to say.
     same = [(field, each) for field, each in found if f"{field}.".startswith(f"{found[0][0]}.")]
@@ -156,20 +156,20 @@ def _complaint(error: ValidationError, tree: Any) -> str:
         given = first["input"].get("source") if isinstance(first["input"], dict) else None
         return f"{field}.source: {given!r} must be digits, cifar10, cifar100, parquet, folder or callable"
     if first["type"] == "value_error":
-        message = complaint([first])
+        message = error_message([first])
         inner = "." if re.match(r"[\w.]+: ", message) else ": "
         return f"{field}{inner}{message}" if field else message
     others = [each for path, each in same if path == field and is_about_type(first) and is_about_type(each)]
-    return f"{field or 'study file'}: {complaint(others or [first])}"
+    return f"{field or 'study file'}: {error_message(others or [first])}"
 
 
 def _deepest(found: Sequence[tuple[str, ErrorDetails]]) -> tuple[str, ErrorDetails]:
-    """The first of the complaints about the innermost value: of an entry of a list rather than of the list."""
+    """The first of the errors of the innermost value: of an entry of a list rather than of the list."""
     return max(found, key=lambda pair: pair[0].count("."))
 
 
 def _field(location: tuple[int | str, ...], tree: Any, kind: str) -> str:
-    """The path of a complaint in the user's file: pydantic's also names the branches of unions that it tried."""
+    """The path of a error_message in the user's file: pydantic's also names the branches of unions that it tried."""
     path: list[str] = []
     node = tree
     for depth, part in enumerate(location):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat
 
-from wetakd.config._base import Fraction, Model, Plain, Positive, Seed, Switch, Text
+from wetakd.config.field_types import Fraction, Model, Plain, Positive, Seed, Switch, Text
 
 
 def _one_or_list(value: Any) -> Any:

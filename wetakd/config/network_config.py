@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from wetakd.config._base import Fraction, Model, NonNegative, Plain, Positive, Switch, Text, named_once
+from wetakd.config.field_types import Fraction, Model, NonNegative, Plain, Positive, Switch, Text, named_once
 
 _Workers = Annotated[int, Field(ge=1, le=4096)]
 LOSSES = ("kd", "dkd", "dist")

@@ -196,7 +196,9 @@ def test_every_field_is_consumed_somewhere() -> None:
     _models(StudyConfig, seen)
     package = Path(load_study_file.__code__.co_filename).parents[1]
     code = "\n".join(file.read_text() for file in package.rglob("*.py") if file.parent.name != "config")
-    code += "".join((package / "config" / f"{name}.py").read_text() for name in ("_whole", "_networks", "_sweep"))
+    code += "".join(
+        (package / "config" / f"{name}.py").read_text() for name in ("study_config", "network_config", "sweep")
+    )
     unused = sorted(
         f"{model.__name__}.{name}" for model in seen for name in model.model_fields if f".{name}" not in code
     )

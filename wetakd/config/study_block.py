@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
-from wetakd.config._base import Model, Name, NonNegative, Plain, Positive, Seed, Switch, Text, named_once
-from wetakd.config._messages import shown
+from wetakd.config.field_types import Model, Name, NonNegative, Plain, Positive, Seed, Switch, Text, named_once
+from wetakd.config.validation_messages import value_text
 
 
 def _strategy(value: str) -> str:
@@ -40,7 +40,7 @@ Control = Literal["none", "teacher", "single", "dgkd"]
 _Names = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(named_once)]
 
 
-MOST = 10_000
+MOST_VALUES = 10_000
 """Seeds, sets of networks and swept points that a study may have of each; more is a slip of the hand."""
 
 
@@ -49,9 +49,9 @@ def _count_or_list(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return value
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"must be a whole number or a list of them, got {shown(value)}")
-    if not 1 <= value <= MOST:
-        raise ValueError(f"must be {'at least 1' if value < 1 else f'at most {MOST}'}, got {shown(value)}")
+        raise ValueError(f"must be a whole number or a list of them, got {value_text(value)}")
+    if not 1 <= value <= MOST_VALUES:
+        raise ValueError(f"must be {'at least 1' if value < 1 else f'at most {MOST_VALUES}'}, got {value_text(value)}")
     return tuple(range(value))
 
 
@@ -108,8 +108,8 @@ class StudyBlock(Model):
 
     name: Name = Field(description="names the study's folder and MLflow run")
     seed: Seed = Field(0, description="root of the seeds of teacher and assistants")
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_count_or_list), Field(min_length=1, max_length=MOST)] = Field(
-        (0, 1, 2), description="student seeds, paired across arms; a number n means 0..n-1"
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_count_or_list), Field(min_length=1, max_length=MOST_VALUES)] = (
+        Field((0, 1, 2), description="student seeds, paired across arms; a number n means 0..n-1")
     )
     replicates: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="repeats of teacher, assistants and weights with new seeds"
@@ -135,15 +135,17 @@ class StudyBlock(Model):
         description="declared before the study; default: `de` against `uniform` where both are in `strategies`",
     )
     sweep: Mapping[str, Sweep] = Field({}, description="`student.…` fields with the values to try")
-    sweep_samples: Annotated[int, Field(ge=1, le=MOST)] = Field(1, description="draws from the swept distributions")
+    sweep_samples: Annotated[int, Field(ge=1, le=MOST_VALUES)] = Field(
+        1, description="draws from the swept distributions"
+    )
     halving: HalvingConfig | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = Field(None, description="trials at once; default: what fits")
 
     @model_validator(mode="after")
     def _check(self) -> StudyBlock:
         num_points = math.prod(len(sweep.grid) for sweep in self.sweep.values() if sweep.grid) * self.sweep_samples
-        if num_points > MOST:
-            raise ValueError(f"sweep: {num_points:,} points; at most {MOST:,} can be swept")
+        if num_points > MOST_VALUES:
+            raise ValueError(f"sweep: {num_points:,} points; at most {MOST_VALUES:,} can be swept")
         self._check_primary()
         if self.halving and not self.sweep:
             raise ValueError("halving: needs study.sweep, for only swept points may be stopped early")

@@ -40,15 +40,15 @@ def is_about_type(error: ErrorDetails) -> bool:
     return error["type"] in _KINDS or error["type"] == "literal_error"
 
 
-def complaint(errors: Sequence[ErrorDetails]) -> str:
+def error_message(errors: Sequence[ErrorDetails]) -> str:
     """One sentence for what is wrong with one value; several errors where its field may be of several types."""
     kinds = list(dict.fromkeys(_kind(error) for error in errors if is_about_type(error)))
     if len(kinds) == len(errors) or len(kinds) > 1:
-        return f"must be {' or '.join(kinds)}, got {shown(errors[0]['input'])}"
-    return _of_one(errors[0])
+        return f"must be {' or '.join(kinds)}, got {value_text(errors[0]['input'])}"
+    return _single_error_message(errors[0])
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as a study file writes it, cut where it is long."""
     words = {None: "null", True: "true", False: "false"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
@@ -61,7 +61,7 @@ def _kind(error: ErrorDetails) -> str:
     return _KINDS[error["type"]]
 
 
-def _of_one(error: ErrorDetails) -> str:
+def _single_error_message(error: ErrorDetails) -> str:
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "value_error":
         return error["msg"].removeprefix("Value error, ")
@@ -79,8 +79,8 @@ def _of_one(error: ErrorDetails) -> str:
     elif kind == "string_pattern_mismatch":
         wanted = f"text that matches the pattern {context['pattern']}"
     else:
-        return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {shown(value)}"
-    return f"must be {wanted}, got {shown(value)}"
+        return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {value_text(value)}"
+    return f"must be {wanted}, got {value_text(value)}"
 
 
 def _length(kind: str, context: Mapping[str, Any]) -> str:

@@ -12,11 +12,11 @@ from pydantic import Field, model_validator
 
 from wetakd.common.canonical_json import key_of
 from wetakd.common.redact import redact_uris
-from wetakd.config._base import Model, Name, Text
-from wetakd.config._data import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
-from wetakd.config._networks import TORCHVISION, NetworkConfig, StudentConfig
-from wetakd.config._study import MOST, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
-from wetakd.config._sweep import check_sweep
+from wetakd.config.data_config import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
+from wetakd.config.field_types import Model, Name, Text
+from wetakd.config.network_config import TORCHVISION, NetworkConfig, StudentConfig
+from wetakd.config.study_block import MOST_VALUES, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
+from wetakd.config.sweep import check_sweep
 from wetakd.config.yaml_text import read_yaml as read_yaml
 from wetakd.config.yaml_text import write_yaml as write_yaml
 
@@ -79,8 +79,10 @@ class StudyConfig(Model):
             for name in subset if isinstance(subset, tuple) else ():
                 if name not in pool:
                     raise ValueError(f"study.subsets: {name!r} is not in the pool {list(pool)}")
-        if (num_subsets := self._num_subsets) > MOST:
-            raise ValueError(f"study.subsets: {num_subsets:,} sets of networks; at most {MOST:,} can be compared")
+        if (num_subsets := self._num_subsets) > MOST_VALUES:
+            raise ValueError(
+                f"study.subsets: {num_subsets:,} sets of networks; at most {MOST_VALUES:,} can be compared"
+            )
 
     @property
     def _num_subsets(self) -> int:
@@ -149,7 +151,7 @@ class StudyConfig(Model):
 
         Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
         """
-        mine, theirs = _asked(read_yaml(self.to_yaml())), _asked(other)
+        mine, theirs = _result_fields(read_yaml(self.to_yaml())), _result_fields(other)
         return [
             field for field in {**mine, **theirs} if key_of({"": mine.get(field)}) != key_of({"": theirs.get(field)})
         ]
@@ -157,7 +159,7 @@ class StudyConfig(Model):
     @property
     def question(self) -> str:
         """8 hex digits, the same for two files exactly if there are no `differences` between them."""
-        return key_of(_asked(read_yaml(self.to_yaml())))[:8]
+        return key_of(_result_fields(read_yaml(self.to_yaml())))[:8]
 
     @property
     def functions(self) -> dict[str, str]:
@@ -178,7 +180,7 @@ def _is_function(field: str, text: str) -> bool:
     return _FUNCTION.fullmatch(text) is not None
 
 
-def _asked(tree: Any) -> dict[str, Any]:
+def _result_fields(tree: Any) -> dict[str, Any]:
     """What of a file decides its results, by dotted path; a field that says nothing is as good as none."""
     elsewhere = ("storage", "mlflow", "limits", "study.max_concurrent")
     return {

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from wetakd.common.canonical_json import seed_of
-from wetakd.config._messages import complaint
-from wetakd.config._networks import DistillationConfig, RecipeConfig, StudentConfig
+from wetakd.config.network_config import DistillationConfig, RecipeConfig, StudentConfig
 from wetakd.config.sweep_point import SweepPoint
+from wetakd.config.validation_messages import error_message
 
 if TYPE_CHECKING:
-    from wetakd.config._study import StudyBlock, Sweep
+    from wetakd.config.study_block import StudyBlock, Sweep
 
 _BLOCKS: Mapping[str, type[BaseModel]] = {
     "student.recipe": RecipeConfig,
@@ -68,7 +68,7 @@ def check_sweep(study: StudyBlock, student: StudentConfig) -> None:
         if field not in known:
             raise ValueError(f"study.sweep.{path}: is not a known field; {block} has {', '.join(known)}")
         for place, value in _values_of(sweep):
-            if (wrong := _complaint(student, block, {field: value}, alone=True)) is not None:
+            if (wrong := _block_error(student, block, {field: value}, alone=True)) is not None:
                 raise ValueError(f"study.sweep.{path}.{place}: {wrong}")
     _check_points(study, student)
 
@@ -83,12 +83,12 @@ def _check_points(study: StudyBlock, student: StudentConfig) -> None:
             if not part or text in checked:
                 continue
             checked.add(text)
-            wrong = _complaint(student, block, {_split(path)[1]: value for path, value in part.items()})
+            wrong = _block_error(student, block, {_split(path)[1]: value for path, value in part.items()})
             if wrong is not None:
                 raise ValueError(f"study.sweep: the point {text} is not a valid student: {wrong}")
 
 
-def _complaint(student: StudentConfig, block: str, values: Mapping[str, Any], *, alone: bool = False) -> str | None:
+def _block_error(student: StudentConfig, block: str, values: Mapping[str, Any], *, alone: bool = False) -> str | None:
     """What is wrong with a block that has these values; `alone`: with the values, whatever the other fields are."""
     base: BaseModel = getattr(student, block.removeprefix("student."))
     try:
@@ -98,7 +98,7 @@ def _complaint(student: StudentConfig, block: str, values: Mapping[str, Any], *,
         if alone and not errors[0]["loc"]:
             return None  # a rule between fields, each of which may be swept
         head = "" if alone or not errors[0]["loc"] else f"{errors[0]['loc'][0]}: "
-        return head + complaint([each for each in errors if each["loc"] == errors[0]["loc"]])
+        return head + error_message([each for each in errors if each["loc"] == errors[0]["loc"]])
     return None
 
 
