@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
+from wetakd.common.strategy_names import DE, UNIFORM
+from wetakd.config.controls import CONTROLS, Control
 from wetakd.config.field_types import Model, Name, NonNegative, Plain, Positive, Seed, Switch, Text, named_once
 from wetakd.config.validation_messages import value_text
 
@@ -18,7 +20,7 @@ def _strategy(value: str) -> str:
     from wetakd.weights import STRATEGIES  # not above: only those who read a study file pay for scipy
 
     if value not in STRATEGIES:
-        others = sorted(entry_points(group="wetakd.strategies").names - {*get_args(Control), *STRATEGIES})
+        others = sorted(entry_points(group="wetakd.strategies").names - {*CONTROLS, *STRATEGIES})
         if value not in others:
             known = ", ".join(map(repr, (*STRATEGIES, *others)))
             raise ValueError(f"{value!r} must be one of {known}; an installed package may offer others")
@@ -36,7 +38,6 @@ def _show_default_strategies(schema: dict[str, Any]) -> None:
 
 
 StrategyName = Annotated[str, AfterValidator(_strategy)]
-Control = Literal["none", "teacher", "single", "dgkd"]
 _Names = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(named_once)]
 
 
@@ -68,8 +69,8 @@ class WeightsConfig(Model):
 class ContrastConfig(Model):
     """The one comparison that is declared before the study; over the whole pool."""
 
-    strategy: StrategyName = Field("de", description="one of `study.strategies`")
-    against: StrategyName = Field("uniform", description="what it is held against")
+    strategy: StrategyName = Field(DE, description="one of `study.strategies`")
+    against: StrategyName = Field(UNIFORM, description="what it is held against")
 
     @model_validator(mode="after")
     def _check(self) -> ContrastConfig:
@@ -127,7 +128,7 @@ class StudyBlock(Model):
     )
     pool_includes_teacher: Switch = Field(False, description="let the teacher join the pool")
     controls: tuple[Control, ...] = Field(
-        ("none", "teacher", "single", "dgkd"),
+        CONTROLS,
         description="students without distillation, of the teacher, of each assistant, of teacher and all assistants",
     )
     primary: ContrastConfig | None = Field(

@@ -12,8 +12,8 @@ from wetakd.config import STUDENT, StudentConfig, StudyConfig
 from wetakd.config.yaml_text import write_yaml as write_yaml
 from wetakd.data.dataset import Dataset
 from wetakd.report.estimate_format import difference, mean_and_width
+from wetakd.results.display_names import recipe_label
 from wetakd.results.findings import Findings, Row, find_findings
-from wetakd.results.labels import recipe_label
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import Winner
 

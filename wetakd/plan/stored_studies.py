@@ -12,7 +12,7 @@ from wetakd.config.study_file import check_tree, recorded
 from wetakd.plan.references import (
     RECORD,
 )
-from wetakd.results.labels import recipe_label
+from wetakd.results.display_names import recipe_label
 from wetakd.results.stored_results import SUMMARY, winner_of
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import live_since

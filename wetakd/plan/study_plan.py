@@ -23,6 +23,7 @@ from wetakd.config import (
     points_of,
     student_at,
 )
+from wetakd.config.controls import DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
 from wetakd.data.dataset import Dataset
 from wetakd.logits.external_networks import external_digest
 from wetakd.plan.trials import Arm, NetworkNode, Search, Student, Trial, device_of
@@ -97,13 +98,15 @@ class Plan:
         study, pool = self.config.study, self.config.pool
         subsets = self.config.subsets
         singles = {s for s in subsets if len(s) == 1} | (
-            {(name,) for name in pool} if "single" in study.controls else set()
+            {(name,) for name in pool} if SINGLE in study.controls else set()
         )
-        recipes: list[tuple[str, tuple[str, ...]]] = [("none", ())] if "none" in study.controls else []
-        recipes += [("teacher", (TEACHER,))] if "teacher" in study.controls else []
+        recipes: list[tuple[str, tuple[str, ...]]] = (
+            [(NO_DISTILLATION, ())] if NO_DISTILLATION in study.controls else []
+        )
+        recipes += [(TEACHER_ALONE, (TEACHER,))] if TEACHER_ALONE in study.controls else []
         # One network leaves nothing to weigh, so a subset of one is the control `single` (TAKD), whatever the strategy.
-        recipes += [("single", (name,)) for name in pool if (name,) in singles and name != TEACHER]
-        recipes += [("dgkd", (TEACHER, *self.config.assistants))] if "dgkd" in study.controls else []
+        recipes += [(SINGLE, (name,)) for name in pool if (name,) in singles and name != TEACHER]
+        recipes += [(DGKD, (TEACHER, *self.config.assistants))] if DGKD in study.controls else []
         recipes += [(strategy, subset) for subset in subsets if len(subset) > 1 for strategy in study.strategies]
         return [Arm(strategy, names, point) for point in self.points for strategy, names in recipes]
 

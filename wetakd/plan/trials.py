@@ -13,6 +13,7 @@ from wetakd.config import (
     StudentConfig,
     SweepPoint,
 )
+from wetakd.config.controls import CONTROLS
 
 
 def device_of(placement: PlacementConfig) -> str:
@@ -62,9 +63,6 @@ class Arm:
     def is_searched(self) -> bool:
         """Whether its weights come from a strategy rather than being given by what the control is."""
         return self.strategy not in CONTROLS
-
-
-CONTROLS = ("none", "teacher", "single", "dgkd")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from wetakd.common.number_format import many, short
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of
 from wetakd.results.arms import ArmResult, collect_arms, sizes_of
+from wetakd.results.display_names import display_name
 from wetakd.results.findings import proxy_arms, proxy_points
-from wetakd.results.labels import display_name
 from wetakd.results.rank_correlation import rank_correlation
 from wetakd.results.stored_results import Results
 

@@ -11,14 +11,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wetakd.config import TEACHER
+from wetakd.config.controls import CONTROLS, NO_DISTILLATION
 from wetakd.report import plot_style
 from wetakd.report.ensemble_figures import figure_proxy, figure_weights
 from wetakd.report.learning_curves import figure_curves
 from wetakd.report.plot_style import colour_of, is_winner, percent_width
 from wetakd.results.arms import ArmResult, ArmResults, collect_arms
 from wetakd.results.contrasts import CountRow, counts
+from wetakd.results.display_names import display_name
 from wetakd.results.findings import proxy_arms, proxy_points
-from wetakd.results.labels import CONTROLS, display_name
 from wetakd.results.stored_results import Results
 
 __all__ = [
@@ -98,7 +100,7 @@ def _draw_arm_students(axes: Axes, arm: ArmResult, place: float) -> None:
 
 def _draw_baseline(axes: Axes, arms: ArmResults) -> None:
     """A dotted line at the student without distillation."""
-    none = arms.find("none")
+    none = arms.find(NO_DISTILLATION)
     mean = none.mean("student_test_accuracy") if none else None
     if mean is not None:
         axes.axvline(100 * mean, color=plot_style.BLACK, linewidth=0.9, linestyle=":", zorder=0)
@@ -147,7 +149,7 @@ def figure_sizes(results: Results) -> Figure:
     _draw_network_sizes(axes, results)
     arms = collect_arms(results.trials)
     winner = next((arm for arm in arms.best if is_winner(arm, results)), None)
-    for arm, marker in ((winner, "*"), (arms.find("none"), "o")):
+    for arm, marker in ((winner, "*"), (arms.find(NO_DISTILLATION), "o")):
         found = arm.estimate("student_test_accuracy") if arm else None
         if arm is None or found is None or (marker == "o" and arm == winner):
             continue
@@ -170,7 +172,7 @@ def figure_sizes(results: Results) -> Figure:
 def _draw_network_sizes(axes: Axes, results: Results) -> None:
     table = results.networks.dropna(subset=["parameters", "test_accuracy"])
     for name, rows in table.groupby("name", sort=True):
-        teacher = (rows["role"] == "teacher").all()
+        teacher = (rows["role"] == TEACHER).all()
         colour, marker = (plot_style.ORANGE, "s") if teacher else (plot_style.BLUE, "o")
         at = (float(rows["parameters"].iloc[0]), 100 * float(rows["test_accuracy"].mean()))
         if len(rows) > 1:

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from wetakd.config import SweepPoint
+from wetakd.config import TEACHER, SweepPoint
+from wetakd.config.controls import NO_DISTILLATION, TEACHER_ALONE
 from wetakd.plan.trials import Arm, Trial
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of, is_winner
@@ -50,10 +51,10 @@ def _draw_networks(axes: Axes, results: Results) -> None:
     """Teacher and assistants, one line each; further replicates thin."""
     curves = results.curves[results.curves["kind"] == "network"].sort_values(["uid", "epoch"])
     roles = dict(zip(results.networks["name"], results.networks["role"], strict=True))
-    names = sorted(set(curves["label"]), key=lambda name: (roles.get(name) != "teacher", list(roles).index(name)))
+    names = sorted(set(curves["label"]), key=lambda name: (roles.get(name) != TEACHER, list(roles).index(name)))
     colours = iter(plot_style.NETWORK_COLOURS * len(names))
     for name in names:
-        colour = plot_style.BLACK if roles[name] == "teacher" else next(colours)
+        colour = plot_style.BLACK if roles[name] == TEACHER else next(colours)
         for replicate, (_, rows) in enumerate(curves[curves["label"] == name].groupby("uid", sort=True)):
             width, label = (0.6, None) if replicate else (1.6, str(name))
             axes.plot(rows["epoch"], 100 * rows["choose_accuracy"], color=colour, linewidth=width, label=label)
@@ -80,7 +81,7 @@ def _chosen(arms: ArmResults, results: Results) -> list[ArmResult]:
     """The winner, the declared contrast and the controls: at most six arms, the same students once."""
     won = [arm for arm in arms.best if is_winner(arm, results)]
     declared = [arms.find(strategy, results.pool) for strategy in results.primary or ()]
-    controls = [*best_single(arms, results.pool), *arms.of("teacher"), *arms.of("none")]
+    controls = [*best_single(arms, results.pool), *arms.of(TEACHER_ALONE), *arms.of(NO_DISTILLATION)]
     chosen: list[ArmResult] = []
     for arm in [*won, *declared, *controls]:
         if arm is not None and not any(arm is other or arm.is_same_as(other) for other in chosen):

@@ -10,8 +10,8 @@ from wetakd.common.number_format import many, percent
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.statements import Statement
 from wetakd.report.tables import best_first
+from wetakd.results.display_names import display_name
 from wetakd.results.findings import Findings, Row
-from wetakd.results.labels import display_name
 
 TERMINAL_WIDTH = 80
 WIDEST = 120

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wetakd.common.strategy_names import BEST_SINGLE, CONVEX, DE, GREEDY, RANDOM, RANDOM_SEARCH, UNIFORM
+from wetakd.config.controls import DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
 from wetakd.results.arms import ArmResult
 from wetakd.results.statistics import Estimate
 from wetakd.results.stored_results import Results
@@ -30,18 +32,18 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK, GREY = (
     "#8c8c8c",
 )
 NETWORK_COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY)
-_STRATEGY_COLOURS = {
-    "uniform": BLUE,
-    "random": GREY,
-    "random_search": SKY,
-    "de": RED,
-    "greedy": GREEN,
-    "convex": PINK,
-    "best_single": "#5e3c99",
-    "none": BLACK,
-    "teacher": ORANGE,
-    "single": "#6b4c1e",
-    "dgkd": "#b3a300",
+_STRATEGY_COLOURS: Mapping[str, str] = {
+    UNIFORM: BLUE,
+    RANDOM: GREY,
+    RANDOM_SEARCH: SKY,
+    DE: RED,
+    GREEDY: GREEN,
+    CONVEX: PINK,
+    BEST_SINGLE: "#5e3c99",
+    NO_DISTILLATION: BLACK,
+    TEACHER_ALONE: ORANGE,
+    SINGLE: "#6b4c1e",
+    DGKD: "#b3a300",
 }
 STUDENT_ACCURACY = "student test accuracy, %"
 WINNER = "★"

@@ -13,8 +13,8 @@ from wetakd.common.number_format import many, percent, points, seconds, short, s
 from wetakd.report.estimate_format import difference
 from wetakd.results.contrasts import SIGNIFICANT, Contrast, CountRow
 from wetakd.results.costs import Cost
+from wetakd.results.display_names import display_name
 from wetakd.results.findings import Contribution, Findings, Proxy
-from wetakd.results.labels import display_name
 from wetakd.results.statistics import MOST_SEEDS, POWER, Estimate, detectable_effect
 
 # Up to so many units the verdict says how little they prove.

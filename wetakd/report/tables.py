@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from wetakd.common.number_format import NOTHING, many, number, percent, points, seconds, short
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.statements import gain_in_words
+from wetakd.results.display_names import display_name
 from wetakd.results.findings import Findings, Row
-from wetakd.results.labels import display_name
 
 
 @dataclass(frozen=True)

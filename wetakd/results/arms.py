@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from wetakd.config import TEACHER, SweepPoint
-from wetakd.results.labels import CONTROLS, recipe_label
+from wetakd.config.controls import CONTROLS, DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
+from wetakd.results.display_names import recipe_label
 from wetakd.results.statistics import Estimate, Pair, estimate, paired_difference
 from wetakd.results.winner import arm_order, choose_winner, finished_trials
 
@@ -88,9 +89,11 @@ class ArmResults:
         """The arm of a strategy over a subset (in any order); of one network, whatever the strategy, its control."""
         wanted = frozenset(assistants)
         if len(wanted) == 1:
-            strategy = "teacher" if wanted == {TEACHER} else "single"
+            strategy = TEACHER_ALONE if wanted == {TEACHER} else SINGLE
         for arm in self.best:
-            if arm.strategy == strategy and (strategy in ("none", "dgkd") or frozenset(arm.assistants) == wanted):
+            if arm.strategy == strategy and (
+                strategy in (NO_DISTILLATION, DGKD) or frozenset(arm.assistants) == wanted
+            ):
                 return arm
         return None
 

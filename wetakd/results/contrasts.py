@@ -6,12 +6,14 @@ All are paired differences of student test accuracy over the same seeds, between
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wetakd.common.strategy_names import DE, RANDOM, UNIFORM
+from wetakd.config.controls import DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
 from wetakd.results.arms import ArmResult, ArmResults
-from wetakd.results.labels import display_name
+from wetakd.results.display_names import display_name
 from wetakd.results.statistics import Estimate, Pair, estimate, holm
 
 SIGNIFICANT = 0.05
@@ -81,14 +83,14 @@ def main_strategy(arms: ArmResults, primary: tuple[str, str] | None) -> str | No
     """The strategy that is shown in detail: of the declared contrast, else the first one that is not `uniform`."""
     if primary is not None:
         return primary[0]
-    return next((strategy for strategy in arms.strategies if strategy != "uniform"), next(iter(arms.strategies), None))
+    return next((strategy for strategy in arms.strategies if strategy != UNIFORM), next(iter(arms.strategies), None))
 
 
 def _baseline(arms: ArmResults, primary: tuple[str, str] | None) -> str | None:
     """What the other strategies are compared with."""
     if primary is not None:
         return primary[1]
-    return "uniform" if "uniform" in arms.strategies else None
+    return UNIFORM if UNIFORM in arms.strategies else None
 
 
 def contrasts(arms: ArmResults, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
@@ -104,8 +106,8 @@ def contrasts(arms: ArmResults, primary: tuple[str, str] | None, pool: Sequence[
 def _secondary(arms: ArmResults, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
     found = []
     main, baseline = main_strategy(arms, primary), _baseline(arms, primary)
-    if primary != ("de", "random") and {"de", "random"} <= set(arms.strategies):
-        found.append(_strategy_contrast(arms, "random", "de", "random", pool))
+    if primary != (DE, RANDOM) and {DE, RANDOM} <= set(arms.strategies):
+        found.append(_strategy_contrast(arms, "random", DE, RANDOM, pool))
     if baseline is not None:
         others = [strategy for strategy in arms.strategies if strategy not in (primary or (baseline,))]
         found += [_strategy_contrast(arms, "strategy", strategy, baseline, pool) for strategy in others]
@@ -137,7 +139,7 @@ def _against_controls(arms: ArmResults, strategy: str, pool: Sequence[str]) -> l
     main = arms.find(strategy, pool)
     if main is None:
         return []
-    controls = [*arms.of("none"), *arms.of("teacher"), *best_single(arms, pool), *arms.of("dgkd")]
+    controls = [*arms.of(NO_DISTILLATION), *arms.of(TEACHER_ALONE), *best_single(arms, pool), *arms.of(DGKD)]
     return [
         _contrast("control", f"{main.label} against {control_name(control)}", main, control, main.label, control.label)
         for control in controls
@@ -147,17 +149,18 @@ def _against_controls(arms: ArmResults, strategy: str, pool: Sequence[str]) -> l
 
 def control_name(control: ArmResult) -> str:
     """A control as a sentence names it."""
-    return {
-        "none": "no distillation",
-        "teacher": "the teacher alone",
-        "single": f"the best single assistant on `choose` ({'+'.join(control.assistants)})",
-        "dgkd": "teacher and all assistants, evenly mixed (DGKD-style)",
-    }.get(control.strategy, control.label)
+    names: Mapping[str, str] = {
+        NO_DISTILLATION: "no distillation",
+        TEACHER_ALONE: "the teacher alone",
+        SINGLE: f"the best single assistant on `choose` ({'+'.join(control.assistants)})",
+        DGKD: "teacher and all assistants, evenly mixed (DGKD-style)",
+    }
+    return names.get(control.strategy, control.label)
 
 
 def best_single(arms: ArmResults, pool: Sequence[str]) -> list[ArmResult]:
     """The single assistant of the pool whose students are best on `choose` (none, or one)."""
-    known = [(arm.mean("student_choose_accuracy"), arm) for arm in arms.of("single") if arm.assistants[0] in pool]
+    known = [(arm.mean("student_choose_accuracy"), arm) for arm in arms.of(SINGLE) if arm.assistants[0] in pool]
     ranked = sorted((-mean, arm.order, arm) for mean, arm in known if mean is not None)
     return [arm for _, _, arm in ranked[:1]]
 
@@ -186,7 +189,7 @@ def counts(arms: ArmResults, strategy: str, pool: Sequence[str]) -> list[CountRo
     """Each count of assistants under a strategy, the smallest first; one assistant is the control of its name."""
     by_count: dict[int, dict[frozenset[str], ArmResult]] = {}
     for arm in arms.best:
-        single = len(arm.assistants) == 1 and arm.strategy in ("single", "teacher")
+        single = len(arm.assistants) == 1 and arm.strategy in (SINGLE, TEACHER_ALONE)
         if (arm.strategy == strategy or single) and set(arm.assistants) <= set(pool):
             by_count.setdefault(len(arm.assistants), {})[frozenset(arm.assistants)] = arm
     return [_count_row(strategy, count, by_count, arms.by_replicate) for count in sorted(by_count)]

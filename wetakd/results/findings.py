@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from wetakd.common.strategy_names import UNIFORM
+from wetakd.config.controls import CONTROLS, FIXED_TEACHERS, NO_DISTILLATION
 from wetakd.results.arms import ArmResult, ArmResults, collect_arms, sizes_of
 from wetakd.results.contrasts import Contrast, CountRow, contrasts, counts, main_strategy
 from wetakd.results.failure_counts import Failures, find_failures
-from wetakd.results.labels import CONTROLS
 from wetakd.results.rank_correlation import RankCorrelation, rank_correlation
 from wetakd.results.statistics import Estimate, estimate
 from wetakd.results.stored_results import Results
@@ -187,8 +188,8 @@ def find_findings(results: Results) -> Findings:
 
 
 def _arm_row(arm: ArmResult, arms: ArmResults, results: Results, sizes: Mapping[str, int]) -> Row:
-    uniform = arms.find("uniform", arm.assistants) if arm.strategy not in (*CONTROLS, "uniform") else None
-    none = arms.find("none") if arm.strategy != "none" else None
+    uniform = arms.find(UNIFORM, arm.assistants) if arm.strategy not in (*CONTROLS, UNIFORM) else None
+    none = arms.find(NO_DISTILLATION) if arm.strategy != NO_DISTILLATION else None
     winner = results.winner
     won = winner is not None and (winner.strategy, winner.assistants) == (arm.strategy, arm.assistants)
     return Row(
@@ -211,7 +212,7 @@ def _arm_row(arm: ArmResult, arms: ArmResults, results: Results, sizes: Mapping[
 
 def proxy_arms(arms: ArmResults) -> list[ArmResult]:
     """The distinct arms that mix assistants, which the proxy is asked about: no control but the single assistants."""
-    return [arm for arm in arms.best if arm.same_as is None and arm.strategy not in ("none", "teacher", "dgkd")]
+    return [arm for arm in arms.best if arm.same_as is None and arm.strategy not in FIXED_TEACHERS]
 
 
 def _proxies_of(arms: ArmResults) -> list[Proxy]:

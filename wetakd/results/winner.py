@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wetakd.config import EMPTY_POINT, SweepPoint
+from wetakd.config.controls import DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
 from wetakd.weights import STRATEGIES
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 from wetakd.results.statistics import _mean
 
 # Order of arms that are otherwise equal: the simplest recipe first. A strategy from elsewhere comes last, by name.
-STRATEGY_ORDER = ("none", "single", "teacher", *STRATEGIES, "dgkd")
+STRATEGY_ORDER = (NO_DISTILLATION, SINGLE, TEACHER_ALONE, *STRATEGIES, DGKD)
 
 
 def arm_order(strategy: str, assistants: Sequence[str], point: SweepPoint = EMPTY_POINT) -> tuple[Any, ...]:

@@ -109,7 +109,7 @@ def networks_table(
         rows.append(
             {
                 "name": network.node.name,
-                "role": "teacher" if network.node.name == TEACHER else "assistant",
+                "role": TEACHER if network.node.name == TEACHER else "assistant",
                 "replicate": network.node.replicate,
                 "taught_by": list(network.node.teachers),
                 "parameters": facts.get("parameters"),

@@ -26,7 +26,7 @@ from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import Student, Trial
 from wetakd.report.report import Report, build_report
 from wetakd.results.costs import Cost
-from wetakd.results.labels import recipe_label
+from wetakd.results.display_names import recipe_label
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import Winner
 from wetakd.stages import networks as network_room

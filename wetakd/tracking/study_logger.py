@@ -17,7 +17,7 @@ from wetakd.config import TEACHER, ModelConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
 from wetakd.plan.trials import NetworkNode, Trial
-from wetakd.results.labels import recipe_label
+from wetakd.results.display_names import recipe_label
 from wetakd.results.winner import STRATEGY_ORDER
 from wetakd.tracking.environment import code_version, environment
 from wetakd.tracking.tracker import Status, Tracker

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
+from wetakd.common.strategy_names import CONVEX
 from wetakd.weights.problem import Problem
 from wetakd.weights.scores import Floats
 from wetakd.weights.strategy_interface import Found, Options, Strategy
@@ -21,7 +22,7 @@ class Convex(Strategy):
     improves. `evaluations` counts the values and the derivatives computed.
     """
 
-    name = "convex"
+    name = CONVEX
     objective = "log_loss"
 
     def find(self, problem: Problem, options: Options) -> Found:

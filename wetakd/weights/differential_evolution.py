@@ -9,6 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, differential_evolution
 
+from wetakd.common.strategy_names import DE
 from wetakd.weights.problem import Problem
 from wetakd.weights.scores import Floats
 from wetakd.weights.strategy_interface import Found, Options, Strategy
@@ -29,7 +30,7 @@ class DifferentialEvolution(Strategy):
     loop. Both are the same across processes and BLAS threads; scipy's stream may change between scipy versions.
     """
 
-    name = "de"
+    name = DE
 
     def find(self, problem: Problem, options: Options) -> Found:
         """See `Strategy.find`."""

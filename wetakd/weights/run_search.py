@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from wetakd.common.strategy_names import DE
 from wetakd.weights.blas import one_blas_thread
 from wetakd.weights.problem import Problem
 from wetakd.weights.result import SearchResult
@@ -20,7 +21,7 @@ def search(
     scores_are: Kind,
     temperature: float = 1.0,
     mixture: Kind = "probabilities",
-    strategy: str = "de",
+    strategy: str = DE,
     crossfit: bool = True,
     **options: Any,
 ) -> SearchResult:
@@ -43,7 +44,7 @@ def search(
     return search_problem(problem, strategy, crossfit=crossfit, **options)
 
 
-def search_problem(problem: Problem, strategy: str = "de", *, crossfit: bool = True, **options: Any) -> SearchResult:
+def search_problem(problem: Problem, strategy: str = DE, *, crossfit: bool = True, **options: Any) -> SearchResult:
     """As `search`, on a problem that is kept for several searches: its scores are compiled only once."""
     with one_blas_thread():
         return _search(problem, strategy, Options(**options), crossfit)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from wetakd.common.errors import UserError
+from wetakd.common.strategy_names import BEST_SINGLE, GREEDY, RANDOM, RANDOM_SEARCH, UNIFORM
 from wetakd.weights.convex import Convex
 from wetakd.weights.differential_evolution import DifferentialEvolution
 from wetakd.weights.problem import Problem
@@ -19,7 +20,7 @@ DRAWS_AT_ONCE = 256
 class Uniform(Strategy):
     """1/K for every network: the baseline that a search has to beat."""
 
-    name = "uniform"
+    name = UNIFORM
 
     def find(self, problem: Problem, options: Options) -> Found:
         """See `Strategy.find`."""
@@ -29,7 +30,7 @@ class Uniform(Strategy):
 class BestSingle(Strategy):
     """All weight on the network with the best objective, the first on a tie: a single teaching assistant (TAKD)."""
 
-    name = "best_single"
+    name = BEST_SINGLE
     in_every_study = False  # its students are those of the control `single`
 
     def find(self, problem: Problem, options: Options) -> Found:
@@ -41,7 +42,7 @@ class BestSingle(Strategy):
 class Random(Strategy):
     """One draw from Dirichlet(1), uniform over the simplex."""
 
-    name = "random"
+    name = RANDOM
 
     def find(self, problem: Problem, options: Options) -> Found:
         """See `Strategy.find`."""
@@ -55,7 +56,7 @@ class RandomSearch(Strategy):
     and draws as many: the fair control for what the evolution itself is worth.
     """
 
-    name = "random_search"
+    name = RANDOM_SEARCH
 
     def find(self, problem: Problem, options: Options) -> Found:
         """See `Strategy.find`."""
@@ -74,7 +75,7 @@ class Greedy(Strategy):
     first: fewer networks serve as well. Among prefixes the shortest best one is kept. K candidates a round.
     """
 
-    name = "greedy"
+    name = GREEDY
 
     def find(self, problem: Problem, options: Options) -> Found:
         """See `Strategy.find`."""

@@ -13,8 +13,8 @@ from tests.unit.tables import simulated
 from wetakd.common.number_format import percent
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.plain_text import MOST_ROWS, TERMINAL_WIDTH, WIDEST, terminal_text
+from wetakd.results.display_names import display_name
 from wetakd.results.findings import Findings, Row, find_findings
-from wetakd.results.labels import display_name
 from wetakd.results.statistics import Estimate
 
 FOUND = find_findings(simulated(num_seeds=2, subsets=[("ta8", "ta6", "ta4"), ("ta8", "ta6")]))
