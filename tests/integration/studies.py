@@ -29,6 +29,12 @@ from wetakd.storage.atomic_store import Store
 PLAIN = {"name": "plain", "options": {"depth": 2}}
 RECIPE = {"epochs": 2, "batch_size": 8, "lr": 0.05, "precision": "float32"}
 NET = {"model": PLAIN, "recipe": RECIPE}
+# An epoch of 14 steps of 0.4 s is longer than the 4 s that a step may take, and each step is shorter.
+LONG_EPOCH = {
+    "model": {"name": "tests.integration.studies:slow", "options": {"step_s": 0.4}},
+    "recipe": RECIPE | {"batch_size": 3},
+}
+HANGING = {"model": {"name": "tests.integration.studies:hanging"}, "recipe": RECIPE}
 
 
 def without_statistics(num_classes: int, in_channels: int) -> nn.Module:

@@ -12,7 +12,7 @@ import torch
 from ray.train import WorkerGroupError
 
 from tests.integration import studies
-from tests.integration.studies import NET, PLAIN, RECIPE, plan, train
+from tests.integration.studies import HANGING, LONG_EPOCH, NET, PLAIN, RECIPE, plan, train
 from wetakd.common.errors import UserError
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
@@ -172,14 +172,6 @@ def test_a_worker_that_dies_or_falls_silent_in_mid_training_costs_nothing(tmp_pa
     found = studies.weights(store, made.node_of[0, "teacher"], made.dataset)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert len(networks[0, "teacher"].manifest.facts["epochs"]) == 40
-
-
-# An epoch of 14 steps of 0.4 s is longer than the limit, and each step shorter.
-LONG_EPOCH = {
-    "model": {"name": "tests.integration.studies:slow", "options": {"step_s": 0.4}},
-    "recipe": RECIPE | {"batch_size": 3},
-}
-HANGING = {"model": {"name": "tests.integration.studies:hanging"}, "recipe": RECIPE}
 
 
 def test_an_epoch_may_be_longer_than_a_step_may_hang_and_a_hanging_step_names_the_limit(tmp_path):

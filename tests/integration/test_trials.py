@@ -12,8 +12,7 @@ import ray
 import torch
 
 from tests.integration import studies
-from tests.integration.studies import NET, RECIPE, plan
-from tests.integration.test_networks import HANGING, LONG_EPOCH
+from tests.integration.studies import HANGING, LONG_EPOCH, NET, RECIPE, plan
 from tests.unit import tiny
 from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import control_weights

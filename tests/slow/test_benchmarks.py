@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_evidence import command, write_images
+from tests.evidence_command import command, write_images
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -15,6 +15,7 @@ from wetakd.results.costs import Cost, Spending
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import choose_winner
 
+POOL = ("ta8", "ta6", "ta4")
 STRATEGIES = ("uniform", "random", "random_search", "de", "greedy", "convex")
 CONTROLS = ("none", "teacher", "single", "dgkd")
 _PARAMETERS = {"teacher": 2_487_850, "ta8": 327_962, "ta6": 82_778, "ta5": 60_000, "ta4": 37_338, "ta3": 20_000}
@@ -22,7 +23,7 @@ _PARAMETERS = {"teacher": 2_487_850, "ta8": 327_962, "ta6": 82_778, "ta5": 60_00
 
 def simulated(
     *,
-    pool: Sequence[str] = ("ta8", "ta6", "ta4"),
+    pool: Sequence[str] = POOL,
     strategies: Sequence[str] = STRATEGIES,
     controls: Sequence[str] = CONTROLS,
     num_seeds: int = 3,
@@ -75,6 +76,48 @@ def simulated(
 def replaced(results: Results, trials: pd.DataFrame) -> Results:
     """The same study with another trials table, its winner chosen anew."""
     return Results(**{**results.__dict__, "trials": trials, "winner": choose_winner(trials)})
+
+
+def share_students(trials: pd.DataFrame, strategy: str, like: str, assistants: tuple[str, ...] = POOL) -> pd.DataFrame:
+    """The table in which `strategy` has the very students of `like` over a subset."""
+    trials = trials.copy()
+    over = trials["assistants"].map(tuple) == assistants
+    columns = [name for name in trials.columns if name.startswith("student_")]
+    source = trials[over & (trials["strategy"] == like)].sort_values(["replicate", "seed"])
+    target = trials[over & (trials["strategy"] == strategy)].sort_values(["replicate", "seed"]).index
+    trials.loc[target, columns] = source[columns].to_numpy()
+    return trials
+
+
+def with_shared_failed_student() -> Results:
+    """Three strategies over the pool have the same students; that of seed 0 failed."""
+    results = simulated(num_seeds=2)
+    for strategy in ("greedy", "convex"):
+        results = replaced(results, share_students(results.trials, strategy, like="de", assistants=POOL))
+    key = "de-ta8+ta6+ta4-0-0-{}"
+    failed = results.trials["student_key"] == key
+    assert failed.sum() == 3
+    return replaced(results, results.trials.assign(error=failed.map({True: "the loss is nan", False: None})))
+
+
+def with_failed_networks(errors: Mapping[str, str], *, replicates: int = 1, in_replicate: int = 0) -> Results:
+    """Networks of one replicate failed, and all that need them have no student, as a study writes it."""
+    results = simulated(num_seeds=2, replicates=replicates)
+    networks, trials = results.networks.copy(), results.trials.copy()
+    here = networks["replicate"] == in_replicate
+    networks["error"] = [
+        errors.get(name) if found else None for name, found in zip(networks["name"], here, strict=True)
+    ]
+    trials = trials.assign(
+        error=[
+            next((f"network {name} failed: {errors[name]}" for name in names if name in errors), None)
+            if replicate == in_replicate
+            else None
+            for names, replicate in zip(trials["assistants"], trials["replicate"], strict=True)
+        ]
+    )
+    trials.loc[trials["error"].notna(), ["student_key", "student_test_accuracy", "student_choose_accuracy"]] = None
+    return replaced(Results(**{**results.__dict__, "networks": networks}), trials)
 
 
 def _arms(

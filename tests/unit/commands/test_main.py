@@ -17,8 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.unit.results.test_failure_counts import broken as without_networks
-from tests.unit.results.test_failure_counts import shared
+from tests.unit.tables import with_failed_networks, with_shared_failed_student
 from wetakd.commands import main, run, validate
 from wetakd.config.study_file import embedded_study, load_study_file
 from wetakd.report.report import build_report
@@ -287,8 +286,8 @@ def test_the_next_command_can_be_typed_as_it_stands(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("results", "says"),
     [
-        (shared(), "Failed:  1 student failed; 3 trials have no student"),
-        (without_networks({"ta6": "diverged"}), "Failed:  1 network failed; "),
+        (with_shared_failed_student(), "Failed:  1 student failed; 3 trials have no student"),
+        (with_failed_networks({"ta6": "diverged"}), "Failed:  1 network failed; "),
     ],
 )
 def test_the_closing_lines_count_networks_and_distinct_students(results: Results, says: str) -> None:

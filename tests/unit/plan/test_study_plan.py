@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.plan.made_plans import make_plan
 from tests.unit.tiny import dataset
 from wetakd.common.canonical_json import seed_of
 from wetakd.config import StudyConfig
@@ -13,16 +14,12 @@ from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import Arm, Trial
 
 
-def plan(*overrides: str) -> Plan:
-    return Plan(load_study_file(None, overrides), dataset())
-
-
 def keys(*overrides: str) -> dict[str, str]:
-    return {node.name: node.key for node in plan(*overrides).nodes}
+    return {node.name: node.key for node in make_plan(*overrides).nodes}
 
 
 def test_the_embedded_study_has_controls_and_every_strategy_on_every_subset() -> None:
-    arms = plan().arms
+    arms = make_plan().arms
     labels = [arm.label for arm in arms]
     assert labels[:6] == [
         "none",
@@ -36,11 +33,11 @@ def test_the_embedded_study_has_controls_and_every_strategy_on_every_subset() ->
     assert len(set(labels)) == len(labels)
     # A subset of one leaves nothing to weigh.
     assert all(len(arm.assistants) > 1 for arm in arms if arm.is_searched)
-    assert len(plan().trials) == len(arms) * 3
+    assert len(make_plan().trials) == len(arms) * 3
 
 
 def test_seeds_are_paired_across_arms_and_new_in_every_replicate() -> None:
-    trials = plan("study.replicates=2").trials
+    trials = make_plan("study.replicates=2").trials
     seeds: dict[tuple[int, int], set[int]] = {}
     for trial in trials:
         seeds.setdefault((trial.replicate, trial.seed), set()).add(trial.student_seed)
@@ -49,11 +46,11 @@ def test_seeds_are_paired_across_arms_and_new_in_every_replicate() -> None:
 
 
 def test_replicates_repeat_every_network_with_new_seeds() -> None:
-    nodes = plan("study.replicates=2").nodes
+    nodes = make_plan("study.replicates=2").nodes
     assert len(nodes) == 8
     assert len({node.seed for node in nodes}) == len({node.key for node in nodes}) == 8
     # Adding a replicate leaves the first one's networks where they were.
-    assert [node.key for node in nodes[:4]] == [node.key for node in plan().nodes]
+    assert [node.key for node in nodes[:4]] == [node.key for node in make_plan().nodes]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +101,7 @@ def test_the_data_stands_in_every_key() -> None:
 
 
 def test_equal_students_have_one_key() -> None:
-    study = plan()
+    study = make_plan()
     full = ("ta8", "ta6", "ta4")
     uniform = study.student(Trial(Arm("uniform", full), 0, 0), (1 / 3, 1 / 3, 1 / 3))
     greedy = study.student(Trial(Arm("greedy", full), 0, 0), (1 / 3, 1 / 3, 1 / 3))
@@ -118,10 +115,10 @@ def test_equal_students_have_one_key() -> None:
 
 def test_a_student_without_teachers_ignores_the_distillation_block() -> None:
     trial = Trial(Arm("none", ()), 0, 0)
-    hot = plan("student.distillation.temperature=9")
-    assert plan().student(trial, ()).key == hot.student(trial, ()).key
+    hot = make_plan("student.distillation.temperature=9")
+    assert make_plan().student(trial, ()).key == hot.student(trial, ()).key
     taught = Trial(Arm("teacher", ("teacher",)), 0, 0)
-    assert plan().student(taught, (1.0,)).key != hot.student(taught, (1.0,)).key
+    assert make_plan().student(taught, (1.0,)).key != hot.student(taught, (1.0,)).key
 
 
 def swept(**sweep: Any) -> StudyConfig:
@@ -152,14 +149,14 @@ def test_another_swept_field_moves_no_draw() -> None:
 
 
 def test_searches_share_a_key_where_they_are_the_same_search() -> None:
-    study = plan()
+    study = make_plan()
     search = study.search(Trial(Arm("de", ("ta8", "ta6")), 0, 0))
-    assert search.key == plan("student.recipe.lr=0.5").search(Trial(Arm("de", ("ta8", "ta6")), 0, 0)).key
+    assert search.key == make_plan("student.recipe.lr=0.5").search(Trial(Arm("de", ("ta8", "ta6")), 0, 0)).key
     others = [
         study.search(Trial(Arm("de", ("ta8", "ta6")), 0, 1)),
         study.search(Trial(Arm("greedy", ("ta8", "ta6")), 0, 0)),
         study.search(Trial(Arm("de", ("ta8", "ta4")), 0, 0)),
-        plan("weights.objective=log_loss").search(Trial(Arm("de", ("ta8", "ta6")), 0, 0)),
+        make_plan("weights.objective=log_loss").search(Trial(Arm("de", ("ta8", "ta6")), 0, 0)),
     ]
     assert len({search.key, *(other.key for other in others)}) == 5
 

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
-from tests.unit.tables import point, replaced, simulated
+from tests.unit.tables import POOL, point, replaced, share_students, simulated
 from wetakd.results.arms import collect_arms
-
-POOL = ("ta8", "ta6", "ta4")
-
-
-def share_students(trials: pd.DataFrame, strategy: str, like: str, assistants: tuple[str, ...] = POOL) -> pd.DataFrame:
-    """The table in which `strategy` has the very students of `like` over a subset."""
-    trials = trials.copy()
-    over = trials["assistants"].map(tuple) == assistants
-    columns = [name for name in trials.columns if name.startswith("student_")]
-    source = trials[over & (trials["strategy"] == like)].sort_values(["replicate", "seed"])
-    target = trials[over & (trials["strategy"] == strategy)].sort_values(["replicate", "seed"]).index
-    trials.loc[target, columns] = source[columns].to_numpy()
-    return trials
 
 
 def test_one_arm_a_recipe_simplest_first() -> None:

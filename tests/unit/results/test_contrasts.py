@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.results.test_arms import POOL, share_students
-from tests.unit.tables import simulated
+from tests.unit.tables import POOL, share_students, simulated
 from wetakd.results.arms import collect_arms
 from wetakd.results.contrasts import Contrast, best_single, contrasts, counts
 from wetakd.results.stored_results import Results

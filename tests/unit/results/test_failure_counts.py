@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
-from tests.unit.results.test_arms import share_students
-from tests.unit.tables import replaced, simulated
+from tests.unit.tables import (
+    POOL,
+    replaced,
+    simulated,
+    with_failed_networks,
+    with_shared_failed_student,
+)
 from wetakd.report.report import build_report
 from wetakd.report.statements import verdict
 from wetakd.results.failure_counts import FailedNetwork, FailedSearches, FailedStudents
 from wetakd.results.findings import find_findings
 from wetakd.results.stored_results import Results
-
-POOL = ("ta8", "ta6", "ta4")
-
-
-def shared() -> Results:
-    """Three strategies over the pool have the same students; that of seed 0 failed."""
-    results = simulated(num_seeds=2)
-    for strategy in ("greedy", "convex"):
-        results = replaced(results, share_students(results.trials, strategy, like="de", assistants=POOL))
-    key = "de-ta8+ta6+ta4-0-0-{}"
-    failed = results.trials["student_key"] == key
-    assert failed.sum() == 3
-    return replaced(results, results.trials.assign(error=failed.map({True: "the loss is nan", False: None})))
-
-
-def broken(errors: Mapping[str, str], *, replicates: int = 1, in_replicate: int = 0) -> Results:
-    """Networks of one replicate failed, and all that need them have no student, as a study writes it."""
-    results = simulated(num_seeds=2, replicates=replicates)
-    networks, trials = results.networks.copy(), results.trials.copy()
-    here = networks["replicate"] == in_replicate
-    networks["error"] = [
-        errors.get(name) if found else None for name, found in zip(networks["name"], here, strict=True)
-    ]
-    trials = trials.assign(
-        error=[
-            next((f"network {name} failed: {errors[name]}" for name in names if name in errors), None)
-            if replicate == in_replicate
-            else None
-            for names, replicate in zip(trials["assistants"], trials["replicate"], strict=True)
-        ]
-    )
-    trials.loc[trials["error"].notna(), ["student_key", "student_test_accuracy", "student_choose_accuracy"]] = None
-    return replaced(Results(**{**results.__dict__, "networks": networks}), trials)
 
 
 def said(results: Results) -> str:
@@ -55,7 +25,7 @@ def said(results: Results) -> str:
 
 
 def test_a_student_that_three_rows_share_failed_once() -> None:
-    results = shared()
+    results = with_shared_failed_student()
     found = find_findings(results).failures
     assert found.students == (FailedStudents("the loss is nan", num_students=1, num_trials=3),)
     assert (found.num_students, found.num_trials, found.networks) == (1, 3, ())
@@ -65,7 +35,7 @@ def test_a_student_that_three_rows_share_failed_once() -> None:
 
 
 def test_a_failed_network_is_named_once_with_its_reason_and_no_student_failed() -> None:
-    results = broken({"ta6": "training diverged in epoch 2"})
+    results = with_failed_networks({"ta6": "training diverged in epoch 2"})
     num = results.trials["assistants"].map(lambda names: "ta6" in names).sum()
     found = find_findings(results).failures
     assert found.networks == (FailedNetwork("ta6", 0, "training diverged in epoch 2", num),)
@@ -78,14 +48,14 @@ def test_a_failed_network_is_named_once_with_its_reason_and_no_student_failed() 
 
 def test_a_failed_teacher_is_the_cause_for_the_assistants_that_it_did_not_teach() -> None:
     errors = {"teacher": "out of memory"} | dict.fromkeys(POOL, "its teacher teacher failed")
-    results = broken(errors)
+    results = with_failed_networks(errors)
     num = (results.trials["strategy"] != "none").sum()
     assert find_findings(results).failures.networks == (FailedNetwork("teacher", 0, "out of memory", num),)
     assert "its teacher" not in said(results)
 
 
 def test_two_failed_networks_are_both_named_and_their_trials_are_counted_once_in_all() -> None:
-    results = broken({"ta8": "diverged", "ta6": "out of memory"})
+    results = with_failed_networks({"ta8": "diverged", "ta6": "out of memory"})
     found = find_findings(results).failures
     assert {network.name: network.error for network in found.networks} == {"ta8": "diverged", "ta6": "out of memory"}
     assert sum(network.num_trials for network in found.networks) > found.num_trials
@@ -93,7 +63,7 @@ def test_two_failed_networks_are_both_named_and_their_trials_are_counted_once_in
 
 
 def test_the_replicate_of_a_failed_network_is_named_where_there_are_several() -> None:
-    results = broken({"ta6": "diverged"}, replicates=2, in_replicate=1)
+    results = with_failed_networks({"ta6": "diverged"}, replicates=2, in_replicate=1)
     assert "network ta6 of replicate 1 failed: diverged" in said(results)
 
 
@@ -118,14 +88,14 @@ def test_a_strategy_that_found_no_weights_is_neither_a_network_nor_a_student() -
 
 
 def test_all_renderings_count_alike_and_json_counts_trials_under_its_old_key() -> None:
-    report = build_report(shared())
+    report = build_report(with_shared_failed_student())
     for text in (" ".join(report.text.split()), report.markdown, report.html, report.description):
         assert "1 student failed; 3 trials have no student" in text
     assert "| 1 student | the loss is nan | 3 |" in report.markdown
     told = report.to_dict()
     assert told["errors"] == {"the loss is nan": 3}
     assert told["failures"]["students"] == [{"error": "the loss is nan", "num_students": 1, "num_trials": 3}]
-    network = build_report(broken({"ta6": "diverged"}))
+    network = build_report(with_failed_networks({"ta6": "diverged"}))
     assert "| network ta6 | diverged |" in network.markdown
     assert network.to_dict()["failures"]["networks"][0]["name"] == "ta6"
 
@@ -137,7 +107,7 @@ def test_a_study_without_failures_says_nothing() -> None:
 
 
 def test_row_order_does_not_matter() -> None:
-    results = broken({"ta6": "diverged"})
+    results = with_failed_networks({"ta6": "diverged"})
     shuffled = replaced(results, results.trials.sample(frac=1, random_state=5))
     networks: pd.DataFrame = results.networks.sample(frac=1, random_state=5)
     assert (

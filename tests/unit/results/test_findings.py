@@ -7,8 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.unit.results.test_arms import share_students
-from tests.unit.tables import simulated
+from tests.unit.tables import share_students, simulated
 from wetakd.results.findings import Findings, find_findings, proxy_points
 from wetakd.results.stored_results import Results
 

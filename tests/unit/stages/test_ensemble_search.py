@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.unit import tiny
-from tests.unit.weights.worlds import make_scores
+from tests.unit.weights.made_scores import make_scores
 from wetakd.config import WeightsConfig
 from wetakd.logits.logit_cache import Logits
 from wetakd.plan.trials import Search

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.plan.test_study_plan import plan
+from tests.unit.plan.made_plans import make_plan
 from wetakd.config import HalvingConfig, SweepPoint
 from wetakd.plan.outcomes import TrainedStudent
 from wetakd.plan.study_plan import control_weights
@@ -42,7 +42,7 @@ def test_recipes_do_not_compete_with_each_other():
 
 def sweep():
     """Students of two recipes at three learning rates and two seeds; the higher rate is better by construction."""
-    made = plan(
+    made = make_plan(
         "study.seeds=2",
         "study.controls=[none, teacher]",
         "study.strategies=[uniform]",

@@ -1,6 +1,5 @@
 """One job: trained once, committed whole, carried on where it stopped, and never read damaged."""
 
-import dataclasses
 import os
 
 import pytest
@@ -11,35 +10,20 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from tests.unit import tiny
+from tests.unit.stages.made_jobs import make_job
 from wetakd.common.errors import UserError
 from wetakd.config import ModelConfig
 from wetakd.logits import logit_cache
 from wetakd.models import registry
 from wetakd.plan.outcomes import history
 from wetakd.stages import training_job
-from wetakd.stages.training_job import TrainingJob, run_job
+from wetakd.stages.training_job import run_job
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.training.batch_order import World
 from wetakd.training.trainer import Diverged
 
 VIEWS = tiny.CLEAN
-
-
-def job(folder, **changes):
-    made = TrainingJob(
-        uid="network:0:first",
-        address="networks/first",
-        model=tiny.PLAIN_2,
-        recipe=tiny.RECIPE,
-        precision="float32",
-        seed=3,
-        views=VIEWS,
-        device="cpu",
-        store_uri=str(folder),
-        checkpoint_s=1000.0,
-    )
-    return dataclasses.replace(made, **changes)
 
 
 def weights(folder, model=tiny.PLAIN_2):
@@ -53,7 +37,7 @@ def equal(one, other):
 
 
 def test_a_job_is_trained_once_and_its_history_is_kept(tmp_path):
-    told = list(run_job(job(tmp_path), tiny.dataset()))
+    told = list(run_job(make_job(tmp_path), tiny.dataset()))
     store = Store(str(tmp_path))
     manifest = store.find_intact("networks/first")
     assert history(manifest) == told
@@ -61,7 +45,7 @@ def test_a_job_is_trained_once_and_its_history_is_kept(tmp_path):
     assert [epoch.epoch for epoch in told] == [1, 2, 3]
     files = store.list()
     assert not [path for path in files if "checkpoints" in path]
-    again = list(run_job(job(tmp_path), tiny.dataset()))
+    again = list(run_job(make_job(tmp_path), tiny.dataset()))
     assert again == told
     assert [epoch.is_stored for epoch in told + again] == [False] * 3 + [True] * 3
     assert "is_stored" not in manifest.facts["epochs"][0]
@@ -79,7 +63,7 @@ def parametrized(num_classes, in_channels):
 
 def test_a_network_without_plain_weights_is_trained_and_kept(tmp_path):
     model = ModelConfig(name=f"{__name__}:parametrized")
-    told = list(run_job(job(tmp_path, model=model), tiny.dataset()))
+    told = list(run_job(make_job(tmp_path, model=model), tiny.dataset()))
     manifest = Store(str(tmp_path)).find_intact("networks/first")
     assert history(manifest) == told
     assert manifest.facts["macs"] == 36 * 4 * 9 + 4 * 36 * tiny.NUM_CLASSES
@@ -105,13 +89,13 @@ def costing_too_much(num_classes, in_channels):
 
 def test_a_cost_that_cannot_be_determined_ends_a_job_before_it_trains(tmp_path):
     with pytest.raises(UserError, match="cannot be counted"):
-        next(run_job(job(tmp_path, model=ModelConfig(name=f"{__name__}:costing_too_much")), tiny.dataset()))
+        next(run_job(make_job(tmp_path, model=ModelConfig(name=f"{__name__}:costing_too_much")), tiny.dataset()))
     assert not any(calls_before_training)
 
 
 def test_determining_the_cost_does_not_change_the_network(tmp_path):
     model = ModelConfig(name=f"{__name__}:counting_its_calls")
-    list(run_job(job(tmp_path, model=model), tiny.dataset()))
+    list(run_job(make_job(tmp_path, model=model), tiny.dataset()))
     trained, _ = tiny.run(registry.new_model(model, tiny.dataset(), 3), seed=3)
     assert equal(weights(tmp_path, model), trained.state_dict())
 
@@ -129,27 +113,27 @@ def counting_its_calls(num_classes, in_channels):
 
 
 def test_the_result_is_that_of_the_loop_itself(tmp_path):
-    list(run_job(job(tmp_path), tiny.dataset()))
+    list(run_job(make_job(tmp_path), tiny.dataset()))
     model, _ = tiny.run(registry.new_model(tiny.PLAIN_2, tiny.dataset(), 3), seed=3)
     assert equal(weights(tmp_path), model.state_dict())
 
 
 def test_a_job_that_stops_early_commits_nothing_and_goes_on_from_there(tmp_path):
-    first = list(run_job(job(tmp_path / "one", stop_after=2), tiny.dataset()))
+    first = list(run_job(make_job(tmp_path / "one", stop_after=2), tiny.dataset()))
     store = Store(str(tmp_path / "one"))
     assert [epoch.epoch for epoch in first] == [1, 2]
     assert store.find_intact("networks/first") is None
     assert StoredCheckpoints.at(store, "networks/first").load() is not None
     # Stopping where it stands already trains nothing.
-    assert list(run_job(job(tmp_path / "one", stop_after=1), tiny.dataset())) == first[:1]
-    rest = list(run_job(job(tmp_path / "one"), tiny.dataset()))
+    assert list(run_job(make_job(tmp_path / "one", stop_after=1), tiny.dataset())) == first[:1]
+    rest = list(run_job(make_job(tmp_path / "one"), tiny.dataset()))
     assert rest[:2] == first
-    list(run_job(job(tmp_path / "two"), tiny.dataset()))
+    list(run_job(make_job(tmp_path / "two"), tiny.dataset()))
     assert equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
 
 def test_one_that_stops_after_its_last_epoch_is_finished(tmp_path):
-    list(run_job(job(tmp_path, stop_after=3), tiny.dataset()))
+    list(run_job(make_job(tmp_path, stop_after=3), tiny.dataset()))
     assert Store(str(tmp_path)).find_intact("networks/first") is not None
 
 
@@ -158,8 +142,8 @@ def test_pupils_learn_from_banks(tmp_path, mixture):
     data = tiny.dataset()
     tables = [logit_cache.compute(tiny.network(seed), data, VIEWS) for seed in (1, 2)]
     taught = {"distillation": tiny.KD, "weights_K": (0.25, 0.75), "mixture": mixture}
-    list(run_job(job(tmp_path / "taught", **taught), data, tables))
-    list(run_job(job(tmp_path / "alone"), data))
+    list(run_job(make_job(tmp_path / "taught", **taught), data, tables))
+    list(run_job(make_job(tmp_path / "alone"), data))
     logits = tuple(logit_cache.logits_of_table(table).fit_VNC for table in tables)
     targets = training_job.Targets(logits, (0.25, 0.75), mixture)
     model = registry.new_model(tiny.PLAIN_2, data, 3)
@@ -171,13 +155,13 @@ def test_pupils_learn_from_banks(tmp_path, mixture):
 def test_divergence_is_hopeless_and_leaves_nothing_behind_as_finished(tmp_path):
     wild = tiny.RECIPE.model_copy(update={"lr": 1e30})
     with pytest.raises(Diverged) as caught:
-        list(run_job(job(tmp_path, recipe=wild), tiny.dataset()))
+        list(run_job(make_job(tmp_path, recipe=wild), tiny.dataset()))
     assert isinstance(caught.value, training_job.NON_RETRYABLE)
     assert Store(str(tmp_path)).find_intact("networks/first") is None
 
 
 def test_damaged_weights_are_deleted_and_trained_again(tmp_path):
-    list(run_job(job(tmp_path), tiny.dataset()))
+    list(run_job(make_job(tmp_path), tiny.dataset()))
     before = weights(tmp_path)
     (blob,) = (tmp_path / "networks/first").glob("weights-*")
     content = bytearray(blob.read_bytes())
@@ -187,7 +171,7 @@ def test_damaged_weights_are_deleted_and_trained_again(tmp_path):
     assert store.find("networks/first") is not None
     assert store.find_intact("networks/first") is None
     assert store.list("networks/first") == []
-    list(run_job(job(tmp_path), tiny.dataset()))
+    list(run_job(make_job(tmp_path), tiny.dataset()))
     assert equal(weights(tmp_path), before)
 
 
@@ -195,7 +179,7 @@ def rank(number, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
     # Each rank has a storage of its own, as if one saw the commit of another attempt and one did not yet.
-    told = list(run_job(job(f"{folder}/{number}"), tiny.dataset(), world=World(number, 2)))
+    told = list(run_job(make_job(f"{folder}/{number}"), tiny.dataset(), world=World(number, 2)))
     assert [epoch.epoch for epoch in told] == [1, 2, 3]
     torch.distributed.destroy_process_group()
     os._exit(0)
@@ -203,7 +187,7 @@ def rank(number, folder):
 
 @pytest.mark.parametrize("finished", [0, 1])
 def test_ranks_that_see_different_things_agree_and_only_rank_0_commits(tmp_path, finished):
-    list(run_job(job(tmp_path / str(finished)), tiny.dataset()))
+    list(run_job(make_job(tmp_path / str(finished)), tiny.dataset()))
     torch.multiprocessing.start_processes(rank, (str(tmp_path),), nprocs=2, start_method="spawn")
     assert Store(str(tmp_path / "0")).find_intact("networks/first") is not None
     assert (Store(str(tmp_path / "1")).find_intact("networks/first") is None) == (finished == 0)

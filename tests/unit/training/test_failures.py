@@ -8,7 +8,7 @@ from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 from torch import nn
 
 from tests.unit import tiny
-from tests.unit.stages.test_training_job import job
+from tests.unit.stages.made_jobs import make_job
 from wetakd.config import ModelConfig
 from wetakd.logits import logit_cache
 from wetakd.stages.training_job import run_job
@@ -44,7 +44,7 @@ def failing_loss(student_BC, target_BC, labels_B, temperature):
 
 def failing_job(folder, error):
     model = ModelConfig(name=f"{__name__}:failing", options={"error": error})
-    return job(folder, model=model)
+    return make_job(folder, model=model)
 
 
 def test_an_error_of_the_users_model_names_it_with_the_place_and_the_epochs_before(tmp_path):
@@ -63,13 +63,13 @@ def test_a_lack_of_memory_in_the_users_model_stays_one(tmp_path):
 def test_an_error_of_the_users_loss_names_it(tmp_path):
     data = tiny.dataset()
     distillation = tiny.KD.model_copy(update={"loss": f"{__name__}:failing_loss"})
-    taught = job(tmp_path, distillation=distillation, weights_K=(1.0,))
+    taught = make_job(tmp_path, distillation=distillation, weights_K=(1.0,))
     with pytest.raises(UserFunctionError, match=r":failing_loss raised RuntimeError: .*\(test_failures.py, line"):
         list(run_job(taught, data, [logit_cache.compute(tiny.network(1), data, tiny.CLEAN)]))
 
 
 def test_divergence_carries_the_epochs_before_it(tmp_path):
-    wild = job(tmp_path, recipe=tiny.RECIPE.model_copy(update={"lr": 1e30}))
+    wild = make_job(tmp_path, recipe=tiny.RECIPE.model_copy(update={"lr": 1e30}))
     with pytest.raises(Diverged) as caught:
         list(run_job(wild, tiny.dataset()))
     assert len(caught.value.epochs) == caught.value.args[0] - 1
@@ -77,8 +77,8 @@ def test_divergence_carries_the_epochs_before_it(tmp_path):
 
 def test_a_users_model_learns_what_the_same_model_of_ours_learns(tmp_path):
     """The wrapper that names the user's model changes no number."""
-    theirs = dataclasses.replace(job(tmp_path / "theirs"), model=ModelConfig(name=f"{__name__}:plain_2"))
-    ours = job(tmp_path / "ours")
+    theirs = dataclasses.replace(make_job(tmp_path / "theirs"), model=ModelConfig(name=f"{__name__}:plain_2"))
+    ours = make_job(tmp_path / "ours")
     assert tiny.timeless(run_job(theirs, tiny.dataset())) == tiny.timeless(run_job(ours, tiny.dataset()))
 
 

@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.weights.made_scores import make_probabilities, make_scores, naive_count
 from wetakd.weights import Problem, search_problem
 from wetakd.weights.accuracy_margins_compile import compile_margins
 from wetakd.weights.scores import Scores
-
-from .worlds import make_probabilities, make_scores, naive_count
 
 
 def margins_of(scores_KNC, labels_N):

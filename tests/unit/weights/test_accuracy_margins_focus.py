@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
+from tests.unit.weights.made_scores import make_probabilities, make_scores
 from wetakd.weights import Problem
 from wetakd.weights.accuracy_margins_focus import Focus
-
-from .worlds import make_probabilities, make_scores
 
 
 @pytest.mark.parametrize("num_networks", [1, 2, 5, 12])

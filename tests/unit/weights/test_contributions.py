@@ -3,9 +3,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from tests.unit.weights.made_scores import make_scores
 from wetakd.weights import Problem, contributions
-
-from .worlds import make_scores
 
 
 def test_shapley_equals_the_mean_over_all_orders():

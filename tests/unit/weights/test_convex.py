@@ -3,10 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.weights.made_scores import make_scores
 from wetakd.weights import Problem, search_problem
 from wetakd.weights.log_loss import LogitLogLoss, ProbabilityLogLoss
-
-from .worlds import make_scores
 
 MIXTURES = pytest.mark.parametrize("mixture", ["probabilities", "logits"])
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize._differentialevolution import DifferentialEvolutionSolver
 
+from tests.unit.weights.made_scores import make_probabilities, naive_count
 from wetakd.weights import Options, Problem, search_problem
 from wetakd.weights.differential_evolution import DifferentialEvolution, latin_hypercube, tutorial_call
-
-from .worlds import make_probabilities, naive_count
 
 
 @pytest.mark.parametrize(("num_networks", "num_classes", "seed"), [(3, 5, 0), (5, 10, 1)])

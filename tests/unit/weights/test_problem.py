@@ -4,10 +4,9 @@ import sys
 import numpy as np
 import pytest
 
+from tests.unit.weights.made_scores import make_probabilities, make_scores, naive_count
 from wetakd.common.errors import UserError
 from wetakd.weights import Problem, search, search_problem
-
-from .worlds import make_probabilities, make_scores, naive_count
 
 LOGITS, LABELS = make_scores()
 PROBABILITIES, _ = make_probabilities()

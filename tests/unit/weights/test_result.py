@@ -4,9 +4,8 @@ import json
 import numpy as np
 import pytest
 
+from tests.unit.weights.made_scores import make_scores
 from wetakd.weights import STRATEGIES, Problem, SearchResult, search_problem
-
-from .worlds import make_scores
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
+from tests.unit.weights.made_scores import make_probabilities, make_scores
 from wetakd.common.errors import UserError
 from wetakd.weights import Problem, search_problem
-
-from .worlds import make_probabilities, make_scores
 
 
 def with_value(array, index, value):

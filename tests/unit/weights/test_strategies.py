@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import wetakd.weights
+from tests.unit.weights.made_scores import make_scores
+from tests.unit.weights.strategy_contract import StrategyContract
 from wetakd.common.errors import UserError
 from wetakd.weights import STRATEGIES, Found, Problem, Strategy, search_problem, strategy_named
-
-from .contract import StrategyContract
-from .worlds import make_scores
 
 
 class TestEveryStrategy(StrategyContract):

@@ -1,6 +1,5 @@
 """The evidence on a bare machine: nothing but the packages that it names, stopped and gone on with, and honest keys."""
 
-import io
 import json
 import os
 import subprocess
@@ -10,14 +9,12 @@ from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from PIL import Image
 
 from benchmarks import evidence
+from tests.evidence_command import command, write_images
 from wetakd.common.errors import UserError
 from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import Plan
@@ -25,18 +22,6 @@ from wetakd.storage.atomic_store import Store
 
 SCRIPT = Path(evidence.__file__)
 NEEDS = ("torch", "numpy", "scipy", "pyarrow", "pillow", "pydantic", "pyyaml", "safetensors")
-NETWORK = "{name: plain, options: {depth: 2}}"
-SMALL = [
-    *(f"{name}.model={NETWORK}" for name in ("teacher", "assistants.ta8", "assistants.ta6", "assistants.ta4")),
-    *(f"{name}.recipe.epochs=2" for name in ("teacher", "assistants.ta8", "assistants.ta6", "assistants.ta4")),
-    *(f"{name}.recipe.warmup_epochs=1" for name in ("teacher", "assistants.ta8", "assistants.ta6", "assistants.ta4")),
-    "student.recipe.epochs=2",
-    "student.recipe.warmup_epochs=1",
-    "study.seeds=2",
-    "study.strategies=[uniform, de]",
-    "study.controls=[none]",
-    "views.num=2",
-]
 BARE = """
 import os, sys
 from importlib.machinery import PathFinder
@@ -62,25 +47,6 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in installe
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_images(tmp_path_factory.mktemp("data"))
-
-
-def write_images(folder):
-    """160 noise images of 16x16 and 4 classes to learn from, 40 to judge on."""
-    rng = np.random.default_rng(0)
-    for part, num in (("train", 160), ("test", 40)):
-        images = [Image.fromarray(pixels) for pixels in rng.integers(0, 256, (num, 16, 16, 3), dtype=np.uint8)]
-        rows = [{"bytes": png(image)} for image in images]
-        pq.write_table(pa.table({"img": rows, "label": np.arange(num) % 4}), folder / f"{part}.parquet")
-    return folder
-
-
-def png(image):
-    image.save(raw := io.BytesIO(), format="png")
-    return raw.getvalue()
-
-
-def command(data, out, *more):
-    return [str(data), str(out), "--processes", "1", *(f"--set={setting}" for setting in SMALL), *more]
 
 
 def closure(names):

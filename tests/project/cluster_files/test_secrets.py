@@ -8,7 +8,7 @@ from typing import Any
 
 from mlflow.cli import server
 
-from tests.unit.cluster_files.cluster_files import (
+from tests.project.cluster_files.read_cluster_files import (
     CLUSTER,
     MANIFESTS,
     documents,

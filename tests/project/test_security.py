@@ -20,7 +20,7 @@ import wetakd
 from tests.bad_input.study_files import BASE
 from tests.bad_input.way import Way, attempt, call
 from tests.unit import tables, tiny
-from tests.unit.stages.test_training_job import job
+from tests.unit.stages.made_jobs import make_job
 from wetakd.commands import main
 from wetakd.commands.weigh import read_labels, read_scores
 from wetakd.common.errors import UserError
@@ -56,7 +56,7 @@ def bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 def store(tmp_path: Path) -> Store:
     """A storage with something of every kind that is ever read back."""
     store = Store(str(tmp_path / "runs"))
-    list(training_job.run_job(job(tmp_path / "runs"), tiny.dataset()))
+    list(training_job.run_job(make_job(tmp_path / "runs"), tiny.dataset()))
     logit_cache.write_cache(store, "first", logit_cache.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
     StoredCheckpoints.at(store, "students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
@@ -234,7 +234,7 @@ def test_an_error_names_the_uri_without_its_credentials(field: str, uri: str) ->
 def test_no_file_of_a_storage_and_no_description_of_a_job_holds_credentials(tmp_path: Path) -> None:
     uri = f"s3://AKIASECRET:{SECRET}@bucket/x?region=us-east-1"
     # What Ray and its dashboard are told of a job is its description.
-    assert SECRET not in repr(job(tmp_path, store_uri=uri))
+    assert SECRET not in repr(make_job(tmp_path, store_uri=uri))
     from wetakd.config.study_file import check_tree
 
     config = check_tree(BASE | {"storage": uri, "mlflow": {"tracking_uri": f"http://u:{SECRET}@host"}})

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
+from tests.unit.weights.made_scores import make_scores
 from wetakd.weights import Problem, search_problem
-
-from .worlds import make_scores
 
 
 def test_on_noise_the_mean_gain_is_about_zero_though_the_search_claims_one():

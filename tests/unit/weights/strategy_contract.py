@@ -8,9 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.unit.weights.made_scores import make_scores
 from wetakd.weights import Options, Problem, search_problem
-
-from .worlds import make_scores
 
 FRESH_PROCESS = """
 import importlib, sys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cluster_files.cluster_files import (
+from tests.project.cluster_files.read_cluster_files import (
     CLUSTER,
     one_machine,
 )

@@ -23,8 +23,8 @@ from click.testing import CliRunner
 from tests.pages import PAGES, blocks, write_files
 from tests.planted_networks import plant_networks
 from tests.unit import tables, tiny
-from tests.unit.weights.contract import StrategyContract
-from tests.unit.weights.worlds import make_scores
+from tests.unit.weights.made_scores import make_scores
+from tests.unit.weights.strategy_contract import StrategyContract
 from wetakd.commands.main import commands
 from wetakd.common.progress import QuietReporter
 from wetakd.config import DistillationConfig, ModelConfig

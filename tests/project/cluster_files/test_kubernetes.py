@@ -9,7 +9,7 @@ import pytest
 import ray
 import yaml
 
-from tests.unit.cluster_files.cluster_files import (
+from tests.project.cluster_files.read_cluster_files import (
     DEFINITIONS,
     documents,
     of_kind,

@@ -11,7 +11,7 @@ import pytest
 import ray
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tests.unit.cluster_files.cluster_files import (
+from tests.project.cluster_files.read_cluster_files import (
     CLUSTER,
     LAUNCHER,
     groups,

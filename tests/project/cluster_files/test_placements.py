@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cluster_files.cluster_files import (
+from tests.project.cluster_files.read_cluster_files import (
     CLUSTER,
     ROOT,
     groups,
