@@ -31,7 +31,7 @@ from scipy.optimize import differential_evolution
 from sklearn.metrics import accuracy_score
 from threadpoolctl import threadpool_limits
 
-from wetakd.weights import Problem, search_problem
+from wetakd.weights import Problem, solve_problem
 
 Array = NDArray[Any]
 SIZES = {(5, 10): 5_000, (16, 10): 5_000, (5, 100): 5_000, (16, 100): 5_000, (5, 1000): 50_000}
@@ -124,7 +124,7 @@ def fresh(pool_KNC: Array, labels_N: Array) -> tuple[Problem, float]:
     """A compiled problem, and the seconds that took."""
     started = time.perf_counter()
     problem = Problem(pool_KNC, labels_N, scores_are="probabilities")
-    assert problem.margins.accuracy_cap <= 1
+    assert problem.accuracy_rows.accuracy_cap <= 1
     return problem, time.perf_counter() - started
 
 
@@ -146,7 +146,7 @@ def in_turns(
     for turn in range(rounds):
         for name, loss in rivals.items():
             measured[name].append(microseconds(loss, num_networks, sizes[name], vector=name == "c"))
-        results = [search_problem(problem, "de", seed=3 * turn + s, crossfit=False) for s in range(3)]
+        results = [solve_problem(problem, "de", seed=3 * turn + s, crossfit=False) for s in range(3)]
         measured["ours"].append(sum(r.seconds for r in results) / sum(r.evaluations for r in results) * 1e6)
     return {name: np.array(values) for name, values in measured.items()}
 
@@ -174,7 +174,7 @@ def _autogluon(pool_KNC: Array, labels_N: Array, problem: Problem) -> str:
         started = time.perf_counter()
         selection = EnsembleSelection(50, "multiclass", accuracy).fit(list(pool_KNC), labels_N)
         theirs.append((time.perf_counter() - started) / 50 / len(pool_KNC) * 1e6)
-        result = search_problem(problem, "greedy", crossfit=False)
+        result = solve_problem(problem, "greedy", crossfit=False)
         ours.append(result.seconds / result.evaluations * 1e6)
     wrong = [round((1 - problem.evaluate(w)[0]) * len(labels_N)) for w in (selection.weights_, result.weights)]
     ratios = np.array(theirs) / ours
@@ -224,7 +224,7 @@ def quality(problem: Problem, num_seeds: int) -> list[str]:
     """Wrong samples and candidates of both engines over seeds."""
     lines = []
     for engine in ("scipy", "fast"):
-        results = [search_problem(problem, "de", seed=s, engine=engine, crossfit=False) for s in range(num_seeds)]
+        results = [solve_problem(problem, "de", seed=s, engine=engine, crossfit=False) for s in range(num_seeds)]
         wrong = np.array([round((1 - r.accuracy) * problem.num_samples) for r in results])
         error = wrong.std(ddof=1) / num_seeds**0.5 if num_seeds > 1 else 0.0
         name = "bit-equal to a and b" if engine == "scipy" else "ours"
@@ -240,13 +240,13 @@ def report(size: tuple[int, int], rounds: int, sample_seconds: float, num_seeds:
     num_samples = SIZES[size]
     pool_KNC, labels_N = make_pool(num_networks, num_classes, num_samples)
     problem, compiling = fresh(pool_KNC, labels_N)
-    margins = problem.margins
+    rows = problem.accuracy_rows
     print(
-        f"\nK={num_networks} C={num_classes} N={num_samples}: {margins.num_disputed} samples disputed, "
-        f"{num_samples * (num_classes - 1)} rows -> {len(margins.rows_RK)}, no weights above {margins.accuracy_cap:.4f}"
+        f"\nK={num_networks} C={num_classes} N={num_samples}: {rows.num_disputed} samples disputed, "
+        f"{num_samples * (num_classes - 1)} rows -> {len(rows.rows_RK)}, no weights above {rows.accuracy_cap:.4f}"
     )
     started = time.perf_counter()
-    search_problem(problem, "de", crossfit=False)
+    solve_problem(problem, "de", crossfit=False)
     whole = time.perf_counter() - started
     print(f"  from arrays to weights: {compiling + whole:.2f} s, of which checking and compiling {compiling:.2f} s")
     measured = in_turns(pool_KNC, labels_N, problem, rounds, sample_seconds)

@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from wetakd.weights import Problem, search_problem
+from wetakd.weights import Problem, solve_problem
 
 STRATEGIES = ("uniform", "best_single", "random", "greedy", "convex", "de")
 
@@ -85,16 +85,16 @@ def report(
         problem = Problem(scores["w"], labels[weigh].numpy(), scores_are="logits", mixture=mixture)
         judged = Problem(scores["j"], labels[judge].numpy(), scores_are="logits", mixture=mixture)
         singles = [judged.evaluate(one)[0] for one in np.eye(len(networks))]
-        margins = problem.margins
+        rows = problem.accuracy_rows
         if mixture == "probabilities":
             print("alone, judged:", "  ".join(f"{accuracy:.4f}" for accuracy in singles))
         print(
-            f"averaged {mixture}: {margins.num_disputed} of {parts[1]} samples disputed, {9 * parts[1]} rows -> "
-            f"{len(margins.rows_RK)}, no weights above {margins.accuracy_cap:.4f}"
+            f"averaged {mixture}: {rows.num_disputed} of {parts[1]} samples disputed, {9 * parts[1]} rows -> "
+            f"{len(rows.rows_RK)}, no weights above {rows.accuracy_cap:.4f}"
         )
         print(f"  {'':12} weigh: accuracy    nll   judge: accuracy    nll   cross-fitted gain, points")
         for strategy in STRATEGIES:
-            result = search_problem(problem, strategy)
+            result = solve_problem(problem, strategy)
             accuracy, nll = judged.evaluate(result.weights)
             gain, error = 100 * (result.crossfit_gain or 0.0), 100 * (result.crossfit_error or 0.0)
             print(

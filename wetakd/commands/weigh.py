@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wetakd.common.errors import UserError
-from wetakd.weights import STRATEGIES, Problem, SearchResult, search_problem, strategy_named
-from wetakd.weights.scores import Kind
+from wetakd.weights import STRATEGIES, Problem, SearchResult, solve_problem, strategy_named
+from wetakd.weights.network_scores import ScoreKind
 
 Array = NDArray[Any]
 FORMATS = (".npy", ".npz", ".parquet")
@@ -41,9 +41,9 @@ def weigh_files(
     scores: str,
     labels: str,
     *,
-    scores_are: Kind,
+    scores_are: ScoreKind,
     temperature: float = 1.0,
-    mixture: Kind = "probabilities",
+    mixture: ScoreKind = "probabilities",
     strategies: Sequence[str] = (),
     **options: Any,
 ) -> Weighings:
@@ -58,7 +58,7 @@ def weigh_files(
         strategy_named(strategy)  # a misspelt name is told before a large file is read
     names, scores_KNC = read_scores(scores)
     problem = Problem(scores_KNC, read_labels(labels), scores_are=scores_are, temperature=temperature, mixture=mixture)
-    return Weighings(names, [search_problem(problem, strategy, **options) for strategy in strategies])
+    return Weighings(names, [solve_problem(problem, strategy, **options) for strategy in strategies])
 
 
 def read_scores(path: str) -> tuple[list[str], Array]:

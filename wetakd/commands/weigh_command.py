@@ -9,8 +9,8 @@ import click
 from wetakd.commands.options import EXIT_CODES, JSON_OPTION
 
 if TYPE_CHECKING:
-    from wetakd.weights.problem import Objective
-    from wetakd.weights.scores import Kind
+    from wetakd.weights.ensemble_problem import Objective
+    from wetakd.weights.network_scores import ScoreKind
 
 KINDS = click.Choice(["probabilities", "logits"])
 
@@ -28,8 +28,8 @@ KINDS = click.Choice(["probabilities", "logits"])
 def weigh(
     scores: str,
     labels: str,
-    scores_are: Kind,
-    mixture: Kind,
+    scores_are: ScoreKind,
+    mixture: ScoreKind,
     temperature: float,
     strategies: tuple[str, ...],
     objective: Objective,

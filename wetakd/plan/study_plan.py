@@ -29,7 +29,7 @@ from wetakd.logits.external_networks import external_digest
 from wetakd.plan.trials import Arm, NetworkNode, Search, Student, Trial, device_of
 from wetakd.training.precision import resolve_precision
 from wetakd.training.trainer import RECIPE_VERSION
-from wetakd.weights import place_of
+from wetakd.weights import entry_point_of
 
 # Raise it when a search gives other weights than before: old results are then left alone and made anew.
 SEARCH_VERSION = 2
@@ -134,7 +134,7 @@ class Plan:
             "weights": weights,
             "seed": seed,
         }
-        if (place := place_of(trial.arm.strategy)) is not None:
+        if (place := entry_point_of(trial.arm.strategy)) is not None:
             payload["source"] = source_digest(place, field="study.strategies")
         return Search(trial.arm.strategy, trial.arm.assistants, trial.replicate, seed, key_of(payload))
 

@@ -13,7 +13,7 @@ from wetakd.data.splits import SplitLabels
 from wetakd.logits.logit_cache import Logits
 from wetakd.plan.trials import Search
 from wetakd.training.failures import may_pass
-from wetakd.weights import STRATEGIES, Problem, SearchResult, search_problem
+from wetakd.weights import STRATEGIES, Problem, SearchResult, solve_problem
 from wetakd.weights.strategies import strategy_named
 
 
@@ -40,7 +40,7 @@ def run_search(problem: Problem, search: Search, config: WeightsConfig) -> Searc
     try:
         strategy_named(search.strategy)
         is_there = True
-        return search_problem(
+        return solve_problem(
             problem,
             strategy=search.strategy,
             seed=search.seed,

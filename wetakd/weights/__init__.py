@@ -1,11 +1,11 @@
 """Weights for an ensemble of networks: exact search on plain numpy arrays (numpy and scipy only)."""
 
 from wetakd.weights.contributions import Contributions, contributions
-from wetakd.weights.problem import Problem
-from wetakd.weights.result import SearchResult
-from wetakd.weights.run_search import search, search_problem
-from wetakd.weights.strategies import STRATEGIES, place_of, strategy_named
+from wetakd.weights.ensemble_problem import Problem
+from wetakd.weights.search_result import SearchResult
+from wetakd.weights.strategies import STRATEGIES, entry_point_of, strategy_named
 from wetakd.weights.strategy_interface import Found, Options, Strategy
+from wetakd.weights.weight_search import search, solve_problem
 
 __all__ = [
     "STRATEGIES",
@@ -16,8 +16,8 @@ __all__ = [
     "SearchResult",
     "Strategy",
     "contributions",
-    "place_of",
+    "entry_point_of",
     "search",
-    "search_problem",
+    "solve_problem",
     "strategy_named",
 ]

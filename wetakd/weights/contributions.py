@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import comb
 
-from wetakd.weights.blas import one_blas_thread
-from wetakd.weights.problem import Problem
-from wetakd.weights.scores import Floats, Integers
+from wetakd.weights.blas_threads import one_blas_thread
+from wetakd.weights.ensemble_problem import Problem
+from wetakd.weights.network_scores import Floats, Integers
 
 MAX_SHAPLEY_NETWORKS = 10
 """Beyond it the 2^K coalitions are too many."""
@@ -39,7 +39,7 @@ def _coalition_values(problem: Problem, members_SK: Integers) -> Floats:
     """v(S) of each coalition; a 1 says that the network belongs."""
     majority = np.bincount(problem.scores.labels_N).max() / problem.num_samples
     with one_blas_thread():
-        wrong_S = problem.margins.count_wrong(members_SK.astype(np.float64))
+        wrong_S = problem.accuracy_rows.count_wrong(members_SK.astype(np.float64))
     right_S = 1.0 - wrong_S / problem.num_samples
     return np.where(members_SK.any(axis=1), right_S, majority)
 

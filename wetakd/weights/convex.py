@@ -5,8 +5,8 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
 from wetakd.common.strategy_names import CONVEX
-from wetakd.weights.problem import Problem
-from wetakd.weights.scores import Floats
+from wetakd.weights.ensemble_problem import Problem
+from wetakd.weights.network_scores import Floats
 from wetakd.weights.strategy_interface import Found, Options, Strategy
 
 TARGET_GAP = 1e-10

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, differential_evolution
 
 from wetakd.common.strategy_names import DE
-from wetakd.weights.problem import Problem
-from wetakd.weights.scores import Floats
+from wetakd.weights.ensemble_problem import Problem
+from wetakd.weights.network_scores import Floats
 from wetakd.weights.strategy_interface import Found, Options, Strategy
 
 POPULATION_PER_NETWORK = 15

@@ -9,23 +9,31 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from wetakd.weights.scores import Floats, Integers, Kind, Scores, mixed, of_class, softmax
+from wetakd.weights.network_scores import (
+    Floats,
+    Integers,
+    NetworkScores,
+    ScoreKind,
+    mix_scores,
+    scores_of_class,
+    softmax,
+)
 
 SMALLEST_PROBABILITY = 1e-30
 """Floor of a true-class probability, so that one sample can't make a log-loss infinite."""
 
 
-def log_loss_of(scores: Scores) -> "LogLoss":
+def log_loss_of(scores: NetworkScores) -> "LogLoss":
     """The log-loss of the mixture that these scores ask for."""
     if scores.mixture == "logits":
         return LogitLogLoss(scores)
-    true_KN = np.concatenate([of_class(scores_KnC, labels_n) for _, labels_n, scores_KnC in scores], axis=1)
+    true_KN = np.concatenate([scores_of_class(scores_KnC, labels_n) for _, labels_n, scores_KnC in scores], axis=1)
     return ProbabilityLogLoss(np.maximum(true_KN, SMALLEST_PROBABILITY, dtype=np.float64, order="C"))
 
 
-def losses_of(mixed_nC: Floats, labels_n: Integers, mixture: Kind) -> Floats:
+def losses_of(mixed_nC: Floats, labels_n: Integers, mixture: ScoreKind) -> Floats:
     """Log-loss of mixed scores, nats, [n]."""
-    true_n = of_class(mixed_nC, labels_n)
+    true_n = scores_of_class(mixed_nC, labels_n)
     if mixture == "probabilities":
         losses_n: Floats = -np.log(np.maximum(true_n, SMALLEST_PROBABILITY))
         return losses_n
@@ -84,7 +92,7 @@ def _mean_log(shares_N: Floats) -> float:
 class LogitLogLoss(LogLoss):
     """Log-loss of averaged logits (a geometric mean of the networks' distributions)."""
 
-    def __init__(self, scores: Scores):
+    def __init__(self, scores: NetworkScores):
         self.scores = scores
 
     def subset(self, index_n: Integers) -> "LogitLogLoss":
@@ -95,7 +103,9 @@ class LogitLogLoss(LogLoss):
         """See `LogLoss.values`."""
         total_M = np.zeros(len(weights_MK))
         for _, labels_n, logits_KnC in self.scores:
-            total_M += [losses_of(mixed(logits_KnC, weights_K), labels_n, "logits").sum() for weights_K in weights_MK]
+            total_M += [
+                losses_of(mix_scores(logits_KnC, weights_K), labels_n, "logits").sum() for weights_K in weights_MK
+            ]
         return total_M / self.scores.num_samples
 
     def derivatives(self, weights_K: Floats) -> tuple[Floats, Floats]:
@@ -103,8 +113,8 @@ class LogitLogLoss(LogLoss):
         gradient_K, hessian_KK = np.zeros(len(weights_K)), np.zeros((len(weights_K), len(weights_K)))
         for _, labels_n, logits_KnC in self.scores:
             # About the true class, then about the mean: differences of large products would lose a small covariance.
-            shifted_KnC = logits_KnC - of_class(logits_KnC, labels_n)[:, :, None].astype(np.float64)
-            shares_nC = softmax(mixed(logits_KnC, weights_K))
+            shifted_KnC = logits_KnC - scores_of_class(logits_KnC, labels_n)[:, :, None].astype(np.float64)
+            shares_nC = softmax(mix_scores(logits_KnC, weights_K))
             expected_Kn = (shifted_KnC * shares_nC).sum(axis=2)
             gradient_K += expected_Kn.sum(axis=1)
             shifted_KnC -= expected_Kn[:, :, None]

@@ -10,7 +10,7 @@ from wetakd.common.errors import UserError
 from wetakd.common.strategy_names import BEST_SINGLE, GREEDY, RANDOM, RANDOM_SEARCH, UNIFORM
 from wetakd.weights.convex import Convex
 from wetakd.weights.differential_evolution import DifferentialEvolution
-from wetakd.weights.problem import Problem
+from wetakd.weights.ensemble_problem import Problem
 from wetakd.weights.strategy_interface import Found, Options, Strategy
 
 GREEDY_ROUNDS = 50
@@ -117,7 +117,7 @@ def strategy_named(name: str) -> Strategy:
     raise UserError(f"strategy: {name!r} is none of {', '.join(STRATEGIES)}")
 
 
-def place_of(name: str) -> str | None:
+def entry_point_of(name: str) -> str | None:
     """`package.module:Class` of an installed package's strategy; None of ours."""
     if name in STRATEGIES:
         return None

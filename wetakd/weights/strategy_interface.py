@@ -6,8 +6,8 @@ from numbers import Integral
 from typing import ClassVar, Literal, get_args
 
 from wetakd.common.errors import UserError
-from wetakd.weights.problem import Objective, Problem
-from wetakd.weights.scores import Floats, check_word
+from wetakd.weights.ensemble_problem import Objective, Problem
+from wetakd.weights.network_scores import Floats, check_choice
 
 Engine = Literal["fast", "scipy"]
 
@@ -33,7 +33,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, known in (("objective", get_args(Objective)), ("engine", get_args(Engine))):
-            check_word(name, getattr(self, name), known)
+            check_choice(name, getattr(self, name), known)
         for name, least in (("seed", 0), ("max_evaluations", 1), ("random_draws", 1)):
             value = getattr(self, name)
             if value is None and name != "seed":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit.weights.made_scores import make_scores
-from wetakd.weights import Options, Problem, search_problem
+from wetakd.weights import Options, Problem, solve_problem
 
 FRESH_PROCESS = """
 import importlib, sys
@@ -40,7 +40,7 @@ class StrategyContract:
 
     def test_the_result_lies_on_the_simplex(self, strategy):
         problem = Problem(*make_scores(), scores_are="logits")
-        result = search_problem(problem, strategy.name, max_evaluations=300)
+        result = solve_problem(problem, strategy.name, max_evaluations=300)
         assert result.weights.sum() == pytest.approx(1.0, abs=1e-15)
         assert result.accuracy <= result.accuracy_cap
         assert result.crossfit_error >= 0
@@ -79,7 +79,7 @@ class StrategyContract:
         logits_KNC.flags.writeable = labels_N.flags.writeable = False
         before = logits_KNC.tobytes(), labels_N.tobytes()
         for mixture in ("probabilities", "logits"):
-            search_problem(
+            solve_problem(
                 Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture), strategy.name, max_evaluations=100
             )
         assert (logits_KNC.tobytes(), labels_N.tobytes()) == before

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.weights.made_scores import make_scores
-from wetakd.weights import Problem, search_problem
+from wetakd.weights import Problem, solve_problem
 from wetakd.weights.log_loss import LogitLogLoss, ProbabilityLogLoss
 
 MIXTURES = pytest.mark.parametrize("mixture", ["probabilities", "logits"])
@@ -16,7 +16,7 @@ MIXTURES = pytest.mark.parametrize("mixture", ["probabilities", "logits"])
 def test_the_gap_is_closed_and_certifies(mixture, num_networks, num_samples, num_classes, seed, skill):
     logits_KNC, labels_N = make_scores(num_networks, num_samples, num_classes, seed, skill)
     problem = Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture)
-    result = search_problem(problem, "convex", crossfit=False)
+    result = solve_problem(problem, "convex", crossfit=False)
     assert 0 <= result.gap <= 1e-8
     others_MK = np.random.default_rng(seed).dirichlet(np.full(num_networks, 0.5), 50)
     losses_M = problem.losses(others_MK, "log_loss")
@@ -29,7 +29,7 @@ def test_the_gap_is_closed_and_certifies(mixture, num_networks, num_samples, num
 def test_identical_and_hopeless_networks_do_not_stop_it(mixture):
     logits_KNC, labels_N = make_scores(3, 300)
     logits_KNC = np.concatenate([logits_KNC, logits_KNC[:1], 0 * logits_KNC[:1], 30 * logits_KNC[:1]])
-    result = search_problem(Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture), "convex")
+    result = solve_problem(Problem(logits_KNC, labels_N, scores_are="logits", mixture=mixture), "convex")
     assert result.gap <= 1e-8
 
 
@@ -38,7 +38,7 @@ def test_large_logits_do_not_stop_it(scale, offset):
     logits_KNC, labels_N = make_scores(3, 200)
     near_KNC = logits_KNC[:1] + 1e-6 * np.random.default_rng(0).normal(size=logits_KNC[:1].shape)
     scores_KNC = scale * np.concatenate([logits_KNC, near_KNC]) + offset
-    result = search_problem(
+    result = solve_problem(
         Problem(scores_KNC, labels_N, scores_are="logits", mixture="logits"), "convex", crossfit=False
     )
     assert result.gap <= 1e-8 * max(1, result.nll)
@@ -48,7 +48,7 @@ def test_large_logits_do_not_stop_it(scale, offset):
 def test_float16_logits_close_the_gap_too(mixture):
     logits_KNC, labels_N = make_scores(16, 800, 10)
     problem = Problem((4 * logits_KNC).astype(np.float16), labels_N, scores_are="logits", mixture=mixture)
-    assert search_problem(problem, "convex", crossfit=False).gap <= 1e-8
+    assert solve_problem(problem, "convex", crossfit=False).gap <= 1e-8
 
 
 @MIXTURES
@@ -72,8 +72,8 @@ def test_derivatives_are_those_of_the_values(mixture):
 @pytest.mark.parametrize("strategy", ["de", "random_search", "greedy", "best_single"])
 def test_no_other_strategy_has_a_lower_log_loss(mixture, strategy):
     problem = Problem(*make_scores(4, 150), scores_are="logits", mixture=mixture)
-    exact = search_problem(problem, "convex", crossfit=False)
-    other = search_problem(problem, strategy, objective="log_loss", max_evaluations=2000, crossfit=False)
+    exact = solve_problem(problem, "convex", crossfit=False)
+    other = solve_problem(problem, strategy, objective="log_loss", max_evaluations=2000, crossfit=False)
     assert other.objective == "log_loss"
     assert exact.nll <= other.nll + 1e-9
     assert other.nll - exact.nll <= other.gap + 1e-9
@@ -81,11 +81,11 @@ def test_no_other_strategy_has_a_lower_log_loss(mixture, strategy):
 
 def test_evolution_comes_close_to_the_exact_minimum():
     problem = Problem(*make_scores(3, 200), scores_are="logits")
-    assert search_problem(problem, "de", objective="log_loss", crossfit=False).gap < 1e-3
+    assert solve_problem(problem, "de", objective="log_loss", crossfit=False).gap < 1e-3
 
 
 def test_a_probability_of_zero_does_not_make_the_loss_infinite():
     scores_KNC = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.5, 0.5]]])
-    result = search_problem(Problem(scores_KNC, np.array([1, 1]), scores_are="probabilities"), "convex")
+    result = solve_problem(Problem(scores_KNC, np.array([1, 1]), scores_are="probabilities"), "convex")
     assert np.isfinite(result.nll)
     assert result.gap <= 1e-8

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize._differentialevolution import DifferentialEvolutionSolver
 
 from tests.unit.weights.made_scores import make_probabilities, naive_count
-from wetakd.weights import Options, Problem, search_problem
+from wetakd.weights import Options, Problem, solve_problem
 from wetakd.weights.differential_evolution import DifferentialEvolution, latin_hypercube, tutorial_call
 
 
@@ -58,7 +58,7 @@ def test_the_fast_engine_has_golden_digests(num_networks, num_classes, objective
 def test_both_engines_are_equally_good_over_seeds():
     problem = Problem(*make_probabilities(5, 500, 10), scores_are="probabilities")
     wrong = {
-        engine: [search_problem(problem, "de", seed=s, engine=engine, crossfit=False).accuracy * 500 for s in range(6)]
+        engine: [solve_problem(problem, "de", seed=s, engine=engine, crossfit=False).accuracy * 500 for s in range(6)]
         for engine in ("fast", "scipy")
     }
     assert abs(np.mean(wrong["fast"]) - np.mean(wrong["scipy"])) <= 1.5
@@ -67,5 +67,5 @@ def test_both_engines_are_equally_good_over_seeds():
 def test_it_finds_the_best_of_two_networks():
     scores_KNC, labels_N = make_probabilities(2, 200, 4)
     best = max(naive_count(scores_KNC, labels_N, np.array([t, 1 - t])) for t in np.linspace(0, 1, 2001))
-    result = search_problem(Problem(scores_KNC, labels_N, scores_are="probabilities"), "de")
+    result = solve_problem(Problem(scores_KNC, labels_N, scores_are="probabilities"), "de")
     assert result.accuracy * 200 >= best

@@ -1,9 +1,9 @@
-"""Margins: the few rows that decide which samples a weighting gets right, and the exact count on them.
+"""The exact accuracy: the few rows that decide which samples a weighting gets right, and the exact count on them.
 
 With y the label, a mixture is right about a sample when it scores y above every other class c (lower classes win
 ties): `weights . d > 0` for c < y and `>= 0` for c > y, where `d_k = score_k(y) - score_k(c)`. One vector d in R^K for
 a (sample, class) is a *row*. Here the rows are such that the sign of `weights . d` alone decides, for any non-negative
-weights of any positive scale; `compilation` makes them.
+weights of any positive scale; `exact_accuracy_build` makes them.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from wetakd.weights.scores import Floats, Integers
+from wetakd.weights.network_scores import Floats, Integers
 
 Flags = NDArray[np.bool_]
 
@@ -24,18 +24,18 @@ LANE_LIMIT = 255
 
 
 @dataclass(frozen=True, eq=False)
-class Margins:
+class AccuracyRows:
     """The compiled rows of N samples: `rows_RK` float64 sorted by sample, `sample_R` their samples."""
 
     rows_RK: Floats
     sample_R: Integers
-    hopeless_N: Flags
+    always_wrong_N: Flags
     """Samples that no weights get right."""
 
     @property
     def num_samples(self) -> int:
         """N."""
-        return len(self.hopeless_N)
+        return len(self.always_wrong_N)
 
     @property
     def num_disputed(self) -> int:
@@ -45,11 +45,11 @@ class Margins:
     @property
     def accuracy_cap(self) -> float:
         """No weights are right more often than this."""
-        return 1.0 - int(self.hopeless_N.sum()) / self.num_samples
+        return 1.0 - int(self.always_wrong_N.sum()) / self.num_samples
 
     def right(self, weights_K: Floats) -> Flags:
         """Which samples one weighting gets right, [N]."""
-        right_N = ~self.hopeless_N
+        right_N = ~self.always_wrong_N
         right_N[self.sample_R[self.rows_RK @ weights_K < 0]] = False
         return right_N
 
@@ -61,7 +61,7 @@ class Margins:
         num_lanes = -(-num_candidates // 8) * 8
         weights_KM = np.zeros((num_networks, num_lanes))
         weights_KM[:, :num_candidates] = weights_MK.T
-        wrong_M = np.full(num_lanes, np.count_nonzero(self.hopeless_N))
+        wrong_M = np.full(num_lanes, np.count_nonzero(self.always_wrong_N))
         for tile_rSK in self._tiles:
             flags_XM = tile_rSK.reshape(-1, num_networks) @ weights_KM < 0
             if len(tile_rSK) > 1:
@@ -94,11 +94,11 @@ class Margins:
         place_R = place_N[self.sample_R]
         kept = np.flatnonzero(place_R >= 0)
         kept = kept[np.argsort(place_R[kept], kind="stable")]
-        return type(self)(self.rows_RK[kept], place_R[kept], self.hopeless_N[index_n])
+        return type(self)(self.rows_RK[kept], place_R[kept], self.always_wrong_N[index_n])
 
-    def decided(self, middle_R: Floats, reach_R: Floats) -> Self:
+    def restricted(self, middle_R: Floats, reach_R: Floats) -> Self:
         """What is left to count for weights whose margins are all known to lie within `reach_R` of `middle_R`."""
-        hopeless_N = self.hopeless_N.copy()
-        hopeless_N[self.sample_R[middle_R < -reach_R]] = True
-        open_R = np.flatnonzero((middle_R <= reach_R) & ~hopeless_N[self.sample_R])
-        return type(self)(self.rows_RK[open_R], self.sample_R[open_R], hopeless_N)
+        always_wrong_N = self.always_wrong_N.copy()
+        always_wrong_N[self.sample_R[middle_R < -reach_R]] = True
+        open_R = np.flatnonzero((middle_R <= reach_R) & ~always_wrong_N[self.sample_R])
+        return type(self)(self.rows_RK[open_R], self.sample_R[open_R], always_wrong_N)

@@ -1,4 +1,4 @@
-"""Focus: exact counts for a search that closes in on a region, where few rows are left to decide.
+"""Exact counts for a search that closes in on a region, where few rows are left to decide.
 
 With u the weights on the simplex, c a center and B = LL' any positive definite matrix, Cauchy-Schwarz gives
 |(u - c).d| <= r |L'd| for r = |L^-1(u - c)|. So for all u within radius R, a row with c.d > R|L'd| holds and needs no
@@ -8,8 +8,8 @@ look, and a sample with a row c.d < -R|L'd| is wrong: inside the ball fewer rows
 import numpy as np
 from numpy.linalg import cholesky, inv
 
-from wetakd.weights.accuracy_margins import Margins
-from wetakd.weights.scores import Floats
+from wetakd.weights.exact_accuracy import AccuracyRows
+from wetakd.weights.network_scores import Floats
 
 SLACK = 2.0**-36
 """Far above the rounding of the bounds; a row kept in vain costs time, never exactness."""
@@ -20,18 +20,18 @@ FIRST_FIT = 4
 GROWTH = 4
 
 
-class Focus:
-    """Counts wrong samples as `Margins.count_wrong` does, to the last one, and learns from what it is asked.
+class LocalAccuracy:
+    """Counts wrong samples as `AccuracyRows.count_wrong` does, to the last one, and learns from what it is asked.
 
     c and B are the mean and covariance of a recent call's weights; each weighting is counted on the rows of the
     smaller of two nested balls that holds it, or on all rows.
     """
 
-    def __init__(self, margins: Margins):
-        num_networks = margins.rows_RK.shape[1]
+    def __init__(self, rows: AccuracyRows):
+        num_networks = rows.rows_RK.shape[1]
         self._center_K, self._inverse_KK = np.zeros(num_networks), np.eye(num_networks)
         self._radii: list[float] = []
-        self._balls = [margins]
+        self._balls = [rows]
         self._calls, self._next_fit = 0, FIRST_FIT
 
     def __call__(self, weights_MK: Floats) -> Floats:
@@ -39,10 +39,10 @@ class Focus:
         simplex_MK = weights_MK / weights_MK.sum(axis=1, keepdims=True)
         wrong_M = np.empty(len(weights_MK))
         ball_M = np.searchsorted(self._radii, self._distance(simplex_MK))
-        for number, margins in enumerate(self._balls):
+        for number, rows in enumerate(self._balls):
             inside = np.flatnonzero(ball_M == number)
             if len(inside):
-                wrong_M[inside] = margins.count_wrong(weights_MK[inside])
+                wrong_M[inside] = rows.count_wrong(weights_MK[inside])
         self._calls += 1
         if self._calls == self._next_fit:
             self._next_fit *= GROWTH
@@ -64,7 +64,7 @@ class Focus:
         reach_R = _lengths(everything.rows_RK @ factor_KK)
         distance_M = self._distance(simplex_MK)
         self._radii = [np.quantile(distance_M, 0.7), 1.2 * distance_M.max()]
-        self._balls = [*(everything.decided(middle_R, r * reach_R + SLACK) for r in self._radii), everything]
+        self._balls = [*(everything.restricted(middle_R, r * reach_R + SLACK) for r in self._radii), everything]
 
 
 def _lengths(vectors_XK: Floats) -> Floats:

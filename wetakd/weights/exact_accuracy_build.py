@@ -1,4 +1,4 @@
-"""Compilation: from all scores to the few rows that matter (see `margins` for what a row is).
+"""From all scores to the few rows that decide the accuracy (see `exact_accuracy` for what a row is).
 
 For weights >= 0, not all 0, most rows never matter:
 
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wetakd.weights.accuracy_margins import Flags, Margins
-from wetakd.weights.scores import Floats, Integers, Scores, of_class
+from wetakd.weights.exact_accuracy import AccuracyRows, Flags
+from wetakd.weights.network_scores import Floats, Integers, NetworkScores, scores_of_class
 
 TIE_GUARD = 2.0**-46
 """Rows are scaled to a largest entry in [1/2, 1) (by powers of two: exact) and shifted by this much, down where a tie
@@ -23,15 +23,15 @@ loses and up where it wins, so that the sign alone decides. Above the rounding o
 smaller than this part of its row counts as a tie."""
 
 
-def compile_margins(scores: Scores) -> Margins:
+def build_accuracy_rows(scores: NetworkScores) -> AccuracyRows:
     """One pass over the scores, chunk by chunk."""
-    hopeless_N = np.zeros(scores.num_samples, dtype=bool)
+    always_wrong_N = np.zeros(scores.num_samples, dtype=bool)
     rows, samples_of_rows = [], []
     for samples, labels_n, scores_KnC in scores:
-        rows_RK, sample_R, hopeless_N[samples] = _compile_chunk(scores_KnC, labels_n)
+        rows_RK, sample_R, always_wrong_N[samples] = _compile_chunk(scores_KnC, labels_n)
         rows.append(rows_RK)
         samples_of_rows.append(sample_R + samples.start)
-    return Margins(np.concatenate(rows), np.concatenate(samples_of_rows), hopeless_N)
+    return AccuracyRows(np.concatenate(rows), np.concatenate(samples_of_rows), always_wrong_N)
 
 
 def _compile_chunk(scores_KnC: NDArray[Any], labels_n: Integers) -> tuple[Floats, Integers, Flags]:
@@ -40,21 +40,21 @@ def _compile_chunk(scores_KnC: NDArray[Any], labels_n: Integers) -> tuple[Floats
     rows_RK = true_RK - scores_KnC[:, sample_R, rival_R].T
     tie_loses_R = rival_R < labels_n[sample_R]
     fails_RK = np.where(tie_loses_R[:, None], rows_RK <= 0, rows_RK < 0)
-    hopeless_n = np.zeros(len(labels_n), dtype=bool)
-    hopeless_n[sample_R[fails_RK.all(axis=1)]] = True
-    matters_R = fails_RK.any(axis=1) & ~hopeless_n[sample_R]
+    always_wrong_n = np.zeros(len(labels_n), dtype=bool)
+    always_wrong_n[sample_R[fails_RK.all(axis=1)]] = True
+    matters_R = fails_RK.any(axis=1) & ~always_wrong_n[sample_R]
     rows_RK, sample_R, tie_loses_R = _undominated(rows_RK[matters_R], sample_R[matters_R], tie_loses_R[matters_R])
     _, exponent_R = np.frexp(abs(rows_RK).max(axis=1))
     rows_RK = np.ldexp(rows_RK, -exponent_R[:, None])
     rows_RK += np.where(tie_loses_R, -TIE_GUARD, TIE_GUARD)[:, None]
-    return rows_RK, sample_R, hopeless_n
+    return rows_RK, sample_R, always_wrong_n
 
 
 def _rivals(scores_KnC: NDArray[Any], labels_n: Integers) -> tuple[Integers, Integers]:
     """Samples and classes where some network scores the class at least as high as the label."""
     rival_nC = np.zeros(scores_KnC.shape[1:], dtype=bool)
     for scores_nC in scores_KnC:
-        rival_nC |= scores_nC >= of_class(scores_nC, labels_n)[:, None]
+        rival_nC |= scores_nC >= scores_of_class(scores_nC, labels_n)[:, None]
     rival_nC[np.arange(len(labels_n)), labels_n] = False
     sample_R, rival_R = np.nonzero(rival_nC)
     return sample_R, rival_R

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.weights.made_scores import make_probabilities, make_scores, naive_count
 from wetakd.common.errors import UserError
-from wetakd.weights import Problem, search, search_problem
+from wetakd.weights import Problem, search, solve_problem
 
 LOGITS, LABELS = make_scores()
 PROBABILITIES, _ = make_probabilities()
@@ -68,17 +68,17 @@ def test_an_unknown_word_or_number_is_refused_by_name(options):
 
 def test_search_is_the_problems_search():
     one = search(LOGITS, LABELS, scores_are="logits", strategy="greedy", mixture="logits", temperature=2.0)
-    two = search_problem(Problem(LOGITS, LABELS, scores_are="logits", mixture="logits", temperature=2.0), "greedy")
+    two = solve_problem(Problem(LOGITS, LABELS, scores_are="logits", mixture="logits", temperature=2.0), "greedy")
     assert one.to_dict() | {"seconds": 0} == two.to_dict() | {"seconds": 0}
 
 
 def test_the_result_reports_what_evaluate_says():
     problem = Problem(LOGITS, LABELS, scores_are="logits")
-    result = search_problem(problem, "de")
+    result = solve_problem(problem, "de")
     assert (result.accuracy, result.nll) == problem.evaluate(result.weights)
     assert result.accuracy <= result.accuracy_cap
     assert result.gap is None
-    assert search_problem(problem, "de", objective="log_loss", max_evaluations=60).gap >= 0
+    assert solve_problem(problem, "de", objective="log_loss", max_evaluations=60).gap >= 0
 
 
 def test_networks_that_never_disagree_are_warned_of():

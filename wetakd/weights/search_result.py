@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from wetakd.weights.scores import Floats
+from wetakd.weights.network_scores import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from tests.unit.weights.made_scores import make_scores
-from wetakd.weights import STRATEGIES, Problem, SearchResult, search_problem
+from wetakd.weights import STRATEGIES, Problem, SearchResult, solve_problem
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_result_survives_json_to_the_last_bit(strategy):
-    result = search_problem(Problem(*make_scores(), scores_are="logits"), strategy, max_evaluations=100)
+    result = solve_problem(Problem(*make_scores(), scores_are="logits"), strategy, max_evaluations=100)
     twin = SearchResult.from_dict(json.loads(json.dumps(result.to_dict())))
     assert twin.weights.tobytes() == result.weights.tobytes()
     assert twin.weights.dtype == np.float64
@@ -20,12 +20,12 @@ def test_a_result_survives_json_to_the_last_bit(strategy):
 
 def test_numbers_of_numpy_do_not_stop_json():
     options = {"seed": np.int64(3), "random_draws": np.int32(20), "max_evaluations": np.uint8(30)}
-    result = search_problem(Problem(*make_scores(), scores_are="logits"), "random_search", **options)
+    result = solve_problem(Problem(*make_scores(), scores_are="logits"), "random_search", **options)
     assert json.loads(json.dumps(result.to_dict()))["seed"] == 3
 
 
 def test_it_is_frozen():
-    result = search_problem(Problem(*make_scores(), scores_are="logits"), "uniform")
+    result = solve_problem(Problem(*make_scores(), scores_are="logits"), "uniform")
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.nll = 0.0
 
@@ -41,5 +41,5 @@ def test_it_is_frozen():
     ],
 )
 def test_the_verdict_in_words(gain, error, words):
-    result = search_problem(Problem(*make_scores(), scores_are="logits"), "uniform")
+    result = solve_problem(Problem(*make_scores(), scores_are="logits"), "uniform")
     assert dataclasses.replace(result, crossfit_gain=gain, crossfit_error=error).verdict == words

@@ -3,7 +3,7 @@ import pytest
 
 from tests.unit.weights.made_scores import make_probabilities, make_scores
 from wetakd.common.errors import UserError
-from wetakd.weights import Problem, search_problem
+from wetakd.weights import Problem, solve_problem
 
 
 def with_value(array, index, value):
@@ -55,22 +55,22 @@ def test_half_precision_memory_maps_are_read_and_never_written(tmp_path, mixture
     np.save(tmp_path / "scores.npy", LOGITS.astype(np.float16))
     mapped = np.load(tmp_path / "scores.npy", mmap_mode="r")
     before = (tmp_path / "scores.npy").read_bytes()
-    from_map = search_problem(Problem(mapped, LABELS, scores_are="logits", mixture=mixture), "greedy")
+    from_map = solve_problem(Problem(mapped, LABELS, scores_are="logits", mixture=mixture), "greedy")
     exact = LOGITS.astype(np.float16).astype(np.float64)
-    from_array = search_problem(Problem(exact, LABELS, scores_are="logits", mixture=mixture), "greedy")
+    from_array = solve_problem(Problem(exact, LABELS, scores_are="logits", mixture=mixture), "greedy")
     assert from_map.to_dict() | {"seconds": 0} == from_array.to_dict() | {"seconds": 0}
     assert (tmp_path / "scores.npy").read_bytes() == before
 
 
 def test_chunks_do_not_change_the_answer(monkeypatch):
     whole = Problem(LOGITS, LABELS, scores_are="logits")
-    monkeypatch.setattr("wetakd.weights.scores.CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr("wetakd.weights.network_scores.CHUNK_ELEMENTS", 100)
     parts = Problem(LOGITS, LABELS, scores_are="logits")
     weights_MK = np.random.default_rng(0).uniform(size=(20, 3))
-    assert np.array_equal(whole.margins.count_wrong(weights_MK), parts.margins.count_wrong(weights_MK))
+    assert np.array_equal(whole.accuracy_rows.count_wrong(weights_MK), parts.accuracy_rows.count_wrong(weights_MK))
     assert np.array_equal(whole.log_loss.true_KN, parts.log_loss.true_KN)
 
 
 def test_identical_networks_are_warned_of():
-    result = search_problem(Problem(LOGITS[[0, 1, 0, 2, 0]], LABELS, scores_are="logits"), "uniform")
+    result = solve_problem(Problem(LOGITS[[0, 1, 0, 2, 0]], LABELS, scores_are="logits"), "uniform")
     assert result.warnings == ("networks 0 and 2 are identical", "networks 0 and 4 are identical")

@@ -11,10 +11,10 @@ from wetakd.common.errors import UserError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
-Kind = Literal["probabilities", "logits"]
+ScoreKind = Literal["probabilities", "logits"]
 
 MAX_NETWORKS = 64
-"""Beyond it the rounding of a K-term float64 sum could reach the guard that decides ties (`margins.TIE_GUARD`)."""
+"""Beyond it the rounding of a K-term float64 sum could reach the guard that decides ties (`exact_accuracy_build.TIE_GUARD`)."""
 
 CHUNK_ELEMENTS = 1 << 18
 """Scores read at once: 2 MB as float64, so that a chunk stays in the cache while it is worked on."""
@@ -23,7 +23,7 @@ LARGEST_LOGIT = 1e30
 """Over the temperature. Larger ones come of a diverged network, and overflow when they are squared."""
 
 
-class Scores:
+class NetworkScores:
     """Scores of K networks on N samples and C classes, never copied as a whole and never written to.
 
     Iterating gives `(samples, labels_n, scores_KnC)`: a slice of the samples, their labels, and the float64 (or, where
@@ -31,12 +31,14 @@ class Scores:
     came in, or logits divided by `temperature`.
     """
 
-    def __init__(self, scores_KNC: Any, labels_N: Any, *, scores_are: Kind, temperature: float, mixture: Kind):
+    def __init__(
+        self, scores_KNC: Any, labels_N: Any, *, scores_are: ScoreKind, temperature: float, mixture: ScoreKind
+    ):
         self.scores_KNC = _checked_shape(scores_KNC)
         self.labels_N = _checked_labels(labels_N, self.scores_KNC.shape)
         self.index_N: Integers | None = None
         for field, kind in (("scores_are", scores_are), ("mixture", mixture)):
-            check_word(field, kind, get_args(Kind))
+            check_choice(field, kind, get_args(ScoreKind))
         self.scores_are, self.mixture, self.temperature = scores_are, mixture, float(temperature)
         if not 0 < self.temperature < np.inf:
             raise UserError(f"temperature: {temperature!r} is not a finite number above 0")
@@ -75,7 +77,7 @@ class Scores:
             yield samples, self.labels_N[samples], scores_KnC
 
 
-def of_class(scores_XnC: NDArray[Any], labels_n: Integers) -> NDArray[Any]:
+def scores_of_class(scores_XnC: NDArray[Any], labels_n: Integers) -> NDArray[Any]:
     """Of each sample the score of one class, [..., n]."""
     return scores_XnC[..., np.arange(len(labels_n)), labels_n]
 
@@ -88,7 +90,7 @@ def softmax(logits_XC: Floats) -> Floats:
     return logits_XC
 
 
-def mixed(scores_KnC: NDArray[Any], weights_K: Floats) -> Floats:
+def mix_scores(scores_KnC: NDArray[Any], weights_K: Floats) -> Floats:
     """The weighted sum over the networks, [n, C], one by one in float64: nothing is copied as a whole."""
     mixed_nC = np.zeros(scores_KnC.shape[1:])
     for weight, scores_nC in zip(weights_K.tolist(), scores_KnC, strict=True):
@@ -96,7 +98,7 @@ def mixed(scores_KnC: NDArray[Any], weights_K: Floats) -> Floats:
     return mixed_nC
 
 
-def check_word(field: str, value: str, known: Sequence[str]) -> None:
+def check_choice(field: str, value: str, known: Sequence[str]) -> None:
     """Raises `UserError` where the value is none of the known ones."""
     if value not in known:
         raise UserError(f"{field}: {value!r} is none of {', '.join(known)}")
@@ -128,7 +130,7 @@ def _checked_labels(given: Any, shape: tuple[int, ...]) -> Integers:
     return labels_N.astype(np.intp, copy=False)
 
 
-def _check_score_values(scores_KnC: NDArray[Any], scores_are: Kind, temperature: float, start: int) -> None:
+def _check_score_values(scores_KnC: NDArray[Any], scores_are: ScoreKind, temperature: float, start: int) -> None:
     low, high = float(scores_KnC.min()), float(scores_KnC.max())
     limit = LARGEST_LOGIT * temperature
     if not max(-low, high) <= limit:
@@ -148,7 +150,7 @@ def _check_score_values(scores_KnC: NDArray[Any], scores_are: Kind, temperature:
 
 def _identical_networks(scores_KNC: NDArray[Any], labels_N: Integers) -> list[tuple[int, int]]:
     """Networks that say the same about every sample as an earlier one, which comes first in the pair."""
-    true_KN = of_class(scores_KNC, labels_N)
+    true_KN = scores_of_class(scores_KNC, labels_N)
     pairs = []
     for later in range(1, len(true_KN)):
         alike = np.flatnonzero((true_KN[:later] == true_KN[later]).all(axis=1))

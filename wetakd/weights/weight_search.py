@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from wetakd.common.strategy_names import DE
-from wetakd.weights.blas import one_blas_thread
-from wetakd.weights.problem import Problem
-from wetakd.weights.result import SearchResult
-from wetakd.weights.scores import Kind, checked_weights
+from wetakd.weights.blas_threads import one_blas_thread
+from wetakd.weights.ensemble_problem import Problem
+from wetakd.weights.search_result import SearchResult
+from wetakd.weights.network_scores import ScoreKind, checked_weights
 from wetakd.weights.strategies import strategy_named
 from wetakd.weights.strategy_interface import Options, Strategy
 
@@ -18,9 +18,9 @@ def search(
     scores_KNC: Any,
     labels_N: Any,
     *,
-    scores_are: Kind,
+    scores_are: ScoreKind,
     temperature: float = 1.0,
-    mixture: Kind = "probabilities",
+    mixture: ScoreKind = "probabilities",
     strategy: str = DE,
     crossfit: bool = True,
     **options: Any,
@@ -41,10 +41,10 @@ def search(
         UserError: scores, labels or options that `Problem`, `strategy_named` or `Options` do not accept.
     """
     problem = Problem(scores_KNC, labels_N, scores_are=scores_are, temperature=temperature, mixture=mixture)
-    return search_problem(problem, strategy, crossfit=crossfit, **options)
+    return solve_problem(problem, strategy, crossfit=crossfit, **options)
 
 
-def search_problem(problem: Problem, strategy: str = DE, *, crossfit: bool = True, **options: Any) -> SearchResult:
+def solve_problem(problem: Problem, strategy: str = DE, *, crossfit: bool = True, **options: Any) -> SearchResult:
     """As `search`, on a problem that is kept for several searches: its scores are compiled only once."""
     with one_blas_thread():
         return _search(problem, strategy, Options(**options), crossfit)
@@ -53,7 +53,7 @@ def search_problem(problem: Problem, strategy: str = DE, *, crossfit: bool = Tru
 def _search(problem: Problem, name: str, options: Options, with_crossfit: bool) -> SearchResult:
     strategy = strategy_named(name)
     objective = strategy.objective or options.objective
-    accuracy_cap = problem.margins.accuracy_cap  # compiled here, so that the clock sees the search alone
+    accuracy_cap = problem.accuracy_rows.accuracy_cap  # compiled here, so that the clock sees the search alone
     started = perf_counter()
     found = strategy.find(problem, options)
     seconds = perf_counter() - started
@@ -88,15 +88,15 @@ def crossfitted_gain(problem: Problem, strategy: Strategy, options: Options) -> 
     order_N = np.random.default_rng([options.seed, problem.num_samples]).permutation(problem.num_samples)
     halves = [np.sort(half) for half in np.array_split(order_N, 2)]
     gain_N = np.zeros(problem.num_samples)
-    uniform_N = problem.margins.right(np.ones(problem.num_networks))
+    uniform_N = problem.accuracy_rows.right(np.ones(problem.num_networks))
     for searched, judged in (halves, halves[::-1]):
         weights_K = strategy.find(problem.subset(searched), options).weights_K
-        gain_N[judged] = problem.margins.right(weights_K)[judged].astype(float) - uniform_N[judged]
+        gain_N[judged] = problem.accuracy_rows.right(weights_K)[judged].astype(float) - uniform_N[judged]
     return float(gain_N.mean()), float(gain_N.std(ddof=1) / np.sqrt(len(gain_N)))
 
 
 def _warnings(problem: Problem) -> list[str]:
     same = [f"networks {i} and {j} are identical" for i, j in problem.scores.identical_networks]
-    if problem.num_networks > 1 and problem.margins.num_disputed == 0:
+    if problem.num_networks > 1 and problem.accuracy_rows.num_disputed == 0:
         same.append("no sample's verdict depends on the weights: all weights are equally accurate")
     return same

@@ -7,11 +7,11 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from wetakd.weights.accuracy_margins import Margins
-from wetakd.weights.accuracy_margins_compile import compile_margins
-from wetakd.weights.accuracy_margins_focus import Focus
+from wetakd.weights.exact_accuracy import AccuracyRows
+from wetakd.weights.exact_accuracy_build import build_accuracy_rows
+from wetakd.weights.exact_accuracy_local import LocalAccuracy
 from wetakd.weights.log_loss import LogLoss, log_loss_of, losses_of
-from wetakd.weights.scores import Floats, Integers, Kind, Scores, checked_weights, mixed
+from wetakd.weights.network_scores import Floats, Integers, NetworkScores, ScoreKind, checked_weights, mix_scores
 
 Objective = Literal["accuracy", "log_loss"]
 """What a search minimises: the exact count of wrong samples, or the log-loss of the mixture."""
@@ -39,11 +39,13 @@ class Problem:
         scores_KNC: Any,
         labels_N: Any,
         *,
-        scores_are: Kind,
+        scores_are: ScoreKind,
         temperature: float = 1.0,
-        mixture: Kind = "probabilities",
+        mixture: ScoreKind = "probabilities",
     ):
-        self.scores = Scores(scores_KNC, labels_N, scores_are=scores_are, temperature=temperature, mixture=mixture)
+        self.scores = NetworkScores(
+            scores_KNC, labels_N, scores_are=scores_are, temperature=temperature, mixture=mixture
+        )
 
     @property
     def num_networks(self) -> int:
@@ -61,9 +63,9 @@ class Problem:
         return int(self.scores.scores_KNC.shape[2])
 
     @cached_property
-    def margins(self) -> Margins:
+    def accuracy_rows(self) -> AccuracyRows:
         """The rows that decide the accuracy."""
-        return compile_margins(self.scores)
+        return build_accuracy_rows(self.scores)
 
     @cached_property
     def log_loss(self) -> LogLoss:
@@ -74,19 +76,23 @@ class Problem:
         """The same networks on the samples `index_n`, sharing what is compiled already."""
         part = copy(self)
         part.scores = self.scores.subset(index_n)
-        part.margins = self.margins.subset(index_n)
+        part.accuracy_rows = self.accuracy_rows.subset(index_n)
         part.log_loss = self.log_loss.subset(index_n)
         return part
 
     def losses(self, weights_MK: Floats, objective: Objective) -> Floats:
         """What a strategy minimises, for M non-negative weightings of any scale, [M]: samples wrong, or nats."""
         if objective == "accuracy":
-            return self.margins.count_wrong(weights_MK).astype(np.float64)
+            return self.accuracy_rows.count_wrong(weights_MK).astype(np.float64)
         return self.log_loss.values(weights_MK / weights_MK.sum(axis=1, keepdims=True))
 
     def focused_losses(self, objective: Objective) -> Callable[[Floats], Floats]:
         """The same as `losses`, and faster for a search that closes in on a region."""
-        return Focus(self.margins) if objective == "accuracy" else lambda weights_MK: self.losses(weights_MK, objective)
+        return (
+            LocalAccuracy(self.accuracy_rows)
+            if objective == "accuracy"
+            else lambda weights_MK: self.losses(weights_MK, objective)
+        )
 
     def evaluate(self, weights_K: Any) -> tuple[float, float]:
         """Accuracy and log-loss (nats) of one weighting on this data, straight from the scores; nothing is compiled.
@@ -97,7 +103,7 @@ class Problem:
         weights_K = checked_weights(weights_K, self.num_networks)
         num_right, total = 0, 0.0
         for _, labels_n, scores_KnC in self.scores:
-            mixed_nC = mixed(scores_KnC, weights_K)
+            mixed_nC = mix_scores(scores_KnC, weights_K)
             num_right += int((mixed_nC.argmax(axis=1) == labels_n).sum())
             total += float(losses_of(mixed_nC, labels_n, self.scores.mixture).sum())
         return num_right / self.num_samples, total / self.num_samples
