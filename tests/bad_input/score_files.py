@@ -1,4 +1,4 @@
-"""Files for `wetakd weigh` with one thing wrong."""
+"""Files for `wetakd weights` with one thing wrong."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def _words() -> Iterator[Way]:
         ("scores.npy", "labels.npy", "--strategy", "oracle"),
         ("scores.npy", "labels.npy", "--strategy", ""),
     ):
-        yield Way("scores", f"weigh {words}"[:90], ("weigh", *words, "--scores-are", "logits"), files)
+        yield Way("scores", f"weights {words}"[:90], ("weights", *words, "--scores-are", "logits"), files)
 
 
 def _scores(what: str, name: str, content: bytes, kind: str = "logits") -> Way:
@@ -217,5 +217,5 @@ def _scores(what: str, name: str, content: bytes, kind: str = "logits") -> Way:
 
 
 def _labels(what: str, name: str, content: bytes) -> Way:
-    words = ("weigh", "scores.npy", name, "--scores-are", "logits", "--strategy", "uniform")
+    words = ("weights", "scores.npy", name, "--scores-are", "logits", "--strategy", "uniform")
     return Way("labels", what, words, {"scores.npy": npy(LOGITS), name: content})

@@ -52,7 +52,7 @@ def test_functions_of_the_working_directory_are_found_after_installed_modules(as
         (("gc",), False),
         (("sync", "none"), False),
         (("ui", "none"), False),
-        (("weigh", "none.npy", "none.npy"), False),
+        (("weights", "none.npy", "none.npy"), False),
         (("completion", "bash"), False),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

@@ -17,13 +17,14 @@ import yaml
 from tests.bad_input.study_files import BASE
 from tests.bad_input.way import call
 from tests.unit import tables, tiny
-from wetakd.commands import shipping
+from wetakd.commands.export import export_winner
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
 from wetakd.config.study_file import check_tree, stamped
 from wetakd.export import load_student
 from wetakd.export.shipped_student import DESCRIPTION, save_mlflow_model, save_student
+from wetakd.export.student_files import Formats
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
 from wetakd.storage.atomic_store import Store
@@ -182,11 +183,11 @@ def test_export_refuses_a_function_in_any_field_of_the_record(
     assert complaint.startswith(f"wetakd: {field}: ")
     assert "--trust-code" in complaint
     with pytest.raises(UserError, match="pass --trust-code"):
-        shipping.export(
+        export_winner(
             check_tree(yaml.safe_load(store.read_file(f"studies/{study}/study.yaml") or b"")),
             store,
             tmp_path / "to",
-            shipping.Formats(),
+            Formats(),
             QuietReporter(),
         )
     assert not marker.exists()

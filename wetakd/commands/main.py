@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from wetakd.commands.completion import completion
-from wetakd.commands.export_command import export
+from wetakd.commands.export import export
 from wetakd.commands.gc import gc
 from wetakd.commands.init import init
 from wetakd.commands.job_commands import status, stop, submit
@@ -28,7 +28,7 @@ from wetakd.commands.run import run
 from wetakd.commands.sync import sync
 from wetakd.commands.ui import ui
 from wetakd.commands.validate import validate
-from wetakd.commands.weigh_command import weigh
+from wetakd.commands.weights import weights
 from wetakd.common.errors import UserError
 from wetakd.common.output import READER_LEFT, GuardedStream, guarded
 
@@ -117,5 +117,5 @@ def commands() -> None:
 _STUDIES = (init, plan, validate, run, report, ui, export)
 _STORAGE = (list_studies, gc, sync)
 _JOBS = (submit, status, stop)
-for command in (*_STUDIES, *_STORAGE, *_JOBS, weigh, completion):
+for command in (*_STUDIES, *_STORAGE, *_JOBS, weights, completion):
     commands.add_command(command)

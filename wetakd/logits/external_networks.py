@@ -1,46 +1,34 @@
 """Networks that were trained elsewhere: a checkpoint, or nothing but what they say of every image.
 
 A file of logits holds float logits of every sample id of the study (a row of its images: training images in the order
-of the source, then the test images; `log p` will do for probabilities), N samples, V views, C classes:
-
-- `.npy`: an array N x C, or V x N x C;
-- `.npz`: such an array `logits`, and where its rows are in another order their sample ids `sample_id`;
-- `.parquet`: columns `sample_id` and `logits` (lists of C floats), and `view` where there are several.
-
-Views above 0 are only needed of the samples of the split fit. Nothing is unpickled but tensors.
+of the source, then the test images; `log p` will do for probabilities); `array_files` has the layouts. Views above 0
+are only needed of the samples of the split fit. Nothing is unpickled but tensors.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from pyarrow import fs
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from torch import Tensor, nn
+from torch import nn
 
 from wetakd.common.errors import UserError
 from wetakd.common.redact import redact_line, redacted
 from wetakd.config import NetworkConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
+from wetakd.logits.array_files import read_logits
+from wetakd.models.checkpoint_file import read_tensors
 from wetakd.models.cost import cost
 from wetakd.models.registry import build_model, input_shape
 from wetakd.storage.atomic_store import Store
 from wetakd.training.train_state import state_bytes
 
 _BLOB = "weights.safetensors"
-# Where training scripts like to keep a state_dict within their checkpoints.
-_NESTS = ("state_dict", "model", "model_state_dict")
-_WRAPPED = "module."
 
 
 def commit_external(store: Store, address: str, network: NetworkConfig, dataset: Dataset, name: str) -> None:
@@ -102,36 +90,13 @@ def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.M
     model = build_model(
         network.model, input_shape(dataset), dataset.num_classes, seed=0, field=field.replace("checkpoint", "model")
     )
-    state = _state_dict(_read_file(path, field), f"{field}: {redacted(path)!r}")
+    state = read_tensors(_read_file(path, field), f"{field}: {redacted(path)!r}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{field}: {redacted(path)!r} holds the weights of another network: {reason}") from error
     return model
-
-
-def _state_dict(data: bytes, where: str) -> Mapping[str, Tensor]:
-    """Tensors by name, out of safetensors or of what torch.save wrote; read without running anything."""
-    try:
-        state: Any = load_safetensors(data)
-    except SafetensorError:
-        try:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except Exception as error:  # its readers of damaged bytes raise anything
-            raise UserError(
-                f"{where} is neither safetensors nor a state_dict that torch.save wrote (whole models are not read, "
-                "for that would run their code)"
-            ) from error
-    for nest in _NESTS:
-        if isinstance(state, dict) and isinstance(state.get(nest), dict):
-            state = state[nest]
-    tensors = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
-    if not tensors or not state:
-        raise UserError(f"{where} holds no state_dict: tensors by name are needed")
-    # DistributedDataParallel and DataParallel put this before every name.
-    wrapped = all(key.startswith(_WRAPPED) for key in state)
-    return {key.removeprefix(_WRAPPED) if wrapped else key: value for key, value in state.items()}
 
 
 def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> pa.Table:
@@ -142,7 +107,7 @@ def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name:
     """
     path, field = _file_and_field(network, name)
     where = f"{field}: {redacted(path)!r}"
-    ids_R, views_R, logits_RC = _logit_rows(path, _read_file(path, field), where)
+    ids_R, views_R, logits_RC = read_logits(path, _read_file(path, field), where)
     num, num_classes = len(dataset.labels_N), dataset.num_classes
     if logits_RC.ndim != 2 or logits_RC.shape[1] != num_classes or len(ids_R) != len(logits_RC):
         raise UserError(f"{where} has logits of shape {list(logits_RC.shape)}; {num_classes} a sample are needed")
@@ -168,37 +133,3 @@ def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name:
         return logit_cache.assemble(dataset, num_views, logits_of)
     except FloatingPointError as error:
         raise UserError(f"{where}: {error}") from None
-
-
-def _logit_rows(path: str, data: bytes, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sample id, view and logits of each row."""
-    suffix = Path(path).suffix.lower()
-    try:
-        if suffix == ".parquet":
-            return _parquet_rows(data)
-        if suffix in (".npy", ".npz"):
-            return _numpy_rows(np.load(io.BytesIO(data), allow_pickle=False))
-    except Exception as error:  # numpy's and zip's readers of damaged bytes raise anything
-        raise UserError(f"{where} is not laid out as logits: {' '.join(str(error).split())[:200]}") from error
-    raise UserError(f"{where} must end in .npy, .npz or .parquet")
-
-
-def _parquet_rows(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    table = pq.read_table(pa.BufferReader(data)).combine_chunks()
-    ids_R = table.column("sample_id").to_numpy().astype(np.int64)
-    views_R = table.column("view").to_numpy() if "view" in table.column_names else np.zeros(len(ids_R), np.int64)
-    return ids_R, views_R, np.array(table.column("logits").to_pylist(), dtype=np.float32)
-
-
-def _numpy_rows(loaded: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    logits = loaded if isinstance(loaded, np.ndarray) else loaded["logits"]
-    if logits.ndim not in (2, 3):
-        raise ValueError(f"an array of shape {list(logits.shape)}; samples x classes, or views x samples x classes")
-    logits_VNC = logits.astype(np.float32).reshape(-1, *logits.shape[-2:])
-    num_views, num = logits_VNC.shape[:2]
-    given = not isinstance(loaded, np.ndarray) and "sample_id" in loaded.files
-    ids_N = loaded["sample_id"].astype(np.int64) if given else np.arange(num)
-    if ids_N.shape != (num,):
-        raise ValueError(f"{list(ids_N.shape)} sample ids for {num} samples")
-    views_R = np.repeat(np.arange(num_views), num)
-    return np.tile(ids_N, num_views), views_R, logits_VNC.reshape(num_views * num, -1)

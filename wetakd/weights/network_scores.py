@@ -14,7 +14,8 @@ Integers = NDArray[np.intp]
 ScoreKind = Literal["probabilities", "logits"]
 
 MAX_NETWORKS = 64
-"""Beyond it the rounding of a K-term float64 sum could reach the guard that decides ties (`exact_accuracy_build.TIE_GUARD`)."""
+"""Beyond it the rounding of a K-term float64 sum could reach the guard that decides ties,
+`exact_accuracy_build.TIE_GUARD`."""
 
 CHUNK_ELEMENTS = 1 << 18
 """Scores read at once: 2 MB as float64, so that a chunk stays in the cache while it is worked on."""

@@ -137,7 +137,7 @@ def test_the_users_mistakes_get_one_line_and_exit_code_2_before_anything_trains(
         (["report", "nobody"], "nobody"),
         (["ui", "nobody"], "nobody"),
         (["sync", "nobody"], "nobody"),
-        (["weigh", "scores.npy", "labels.npy", "--scores-are", "logits"], "scores.npy"),
+        (["weights", "scores.npy", "labels.npy", "--scores-are", "logits"], "scores.npy"),
     ],
 )
 def test_wrong_words_get_one_line_and_exit_code_2(
@@ -249,14 +249,14 @@ def test_weigh_prints_a_table_or_json(monkeypatch: pytest.MonkeyPatch, capsys: p
     rng = np.random.default_rng(0)
     np.save("scores.npy", rng.normal(size=(3, 200, 4)))
     np.save("labels.npy", rng.integers(0, 4, 200))
-    words = ["weigh", "scores.npy", "labels.npy", "--scores-are", "logits"]
+    words = ["weights", "scores.npy", "labels.npy", "--scores-are", "logits"]
     assert call(*words, monkeypatch=monkeypatch) == 0
     assert "greedy" in capsys.readouterr().out
     assert call(*words, "--strategy", "de", "--json", monkeypatch=monkeypatch) == 0
     assert json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("command", ["", "run", "plan", "validate", "report", "ui", "ls", "gc", "sync", "weigh"])
+@pytest.mark.parametrize("command", ["", "run", "plan", "validate", "report", "ui", "ls", "gc", "sync", "weights"])
 def test_every_command_has_a_page_of_help(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

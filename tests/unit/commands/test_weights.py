@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from wetakd.commands.main import commands
-from wetakd.commands.weigh import read_labels, read_scores, table, to_json, weigh_files
+from wetakd.commands.weights import search_files, weights_json, weights_table
 from wetakd.common.errors import UserError
+from wetakd.logits.array_files import read_labels, read_scores
 from wetakd.weights import STRATEGIES, SearchResult
 
 GENERATOR = np.random.default_rng(0)
@@ -44,11 +45,11 @@ def test_every_layout_gives_the_same_scores_and_labels(tmp_path, kind):
 
 
 def test_table_and_json_tell_everything(tmp_path):
-    results = weigh_files(*save(tmp_path, "npz"), scores_are="logits", strategies=list(STRATEGIES), seed=1)
-    text = table(results)
+    results = search_files(*save(tmp_path, "npz"), scores_are="logits", strategies=list(STRATEGIES), seed=1)
+    text = weights_table(results)
     assert max(map(len, text.splitlines())) <= 80
     assert all(word in text for word in [*NAMES, *STRATEGIES, "within its error", "No weights are right more often"])
-    document = json.loads(to_json(results))
+    document = json.loads(weights_json(results))
     assert document["networks"] == NAMES
     restored = [SearchResult.from_dict(values) for values in document["results"]]
     assert [result.to_dict() for result in restored] == [result.to_dict() for result in results.results]
@@ -58,10 +59,10 @@ def test_a_wide_pool_still_fits_80_columns(tmp_path):
     labels_N = np.arange(50) % 4
     np.savez(tmp_path / "s.npz", **{f"a_rather_long_name_of_network_{k}": np.eye(4)[labels_N] for k in range(20)})
     np.save(tmp_path / "l.npy", labels_N)
-    results = weigh_files(str(tmp_path / "s.npz"), str(tmp_path / "l.npy"), scores_are="probabilities", crossfit=False)
-    assert max(map(len, table(results).splitlines())) <= 80
-    assert "not cross-fitted" in table(results)
-    assert "are identical" in table(results)
+    results = search_files(str(tmp_path / "s.npz"), str(tmp_path / "l.npy"), scores_are="probabilities", crossfit=False)
+    assert max(map(len, weights_table(results).splitlines())) <= 80
+    assert "not cross-fitted" in weights_table(results)
+    assert "are identical" in weights_table(results)
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "parquet"])
@@ -108,8 +109,8 @@ def test_what_does_not_fit_is_one_line(tmp_path):
         (lambda: read_scores(str(tmp_path / "ragged.parquet")), "same length"),
         (lambda: read_labels(str(tmp_path / "plain.parquet")), "no column 'label'"),
         (lambda: read_labels(scores), "labels need one array"),
-        (lambda: weigh_files(scores, labels, scores_are="logits", strategies=["oracle"]), "'oracle'"),
-        (lambda: weigh_files(scores, labels, scores_are="probabilities"), "are these logits"),
+        (lambda: search_files(scores, labels, scores_are="logits", strategies=["oracle"]), "'oracle'"),
+        (lambda: search_files(scores, labels, scores_are="probabilities"), "are these logits"),
     ]
     for call, words in cases:
         with pytest.raises(UserError, match=words) as caught:
@@ -120,10 +121,10 @@ def test_what_does_not_fit_is_one_line(tmp_path):
 def test_the_command_takes_temperature_and_mixture_and_shows_what_is_certified(tmp_path):
     files = save(tmp_path, "npz")
     options = ["--scores-are", "logits", "--strategy", "convex", "--mixture", "logits", "--temperature", "2"]
-    told = CliRunner().invoke(commands, ["weigh", *files, *options])
+    told = CliRunner().invoke(commands, ["weights", *files, *options])
     assert "No weights have an nll lower than that of convex by more than" in told.stdout
-    document = json.loads(CliRunner().invoke(commands, ["weigh", *files, *options, "--json"]).stdout)
-    [expected] = weigh_files(
+    document = json.loads(CliRunner().invoke(commands, ["weights", *files, *options, "--json"]).stdout)
+    [expected] = search_files(
         *files, scores_are="logits", strategies=["convex"], mixture="logits", temperature=2
     ).results
     assert document["results"][0] | {"seconds": 0} == expected.to_dict() | {"seconds": 0}

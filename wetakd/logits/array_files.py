@@ -1,19 +1,24 @@
-"""`wetakd weigh`: ensemble weights for networks that were trained elsewhere, from files of scores and labels.
+"""Arrays from files that users give: scores, labels and logits, as `.npy`, `.npz` or Parquet. Nothing is unpickled.
 
-Layouts of the scores, K networks, N samples, C classes:
+K networks, N samples, V views, C classes. Scores:
 
 - `.npy`: one array [K, N, C] (read as a memory map);
 - `.npz`: one array [N, C] a network, whose names are the networks', or a single array [K, N, C];
 - `.parquet`: one column a network, named as the network, of lists of C floats (columns of other types are left aside).
 
 Labels, integers from 0 to C-1: `.npy` or `.npz` with one array [N], or `.parquet` with a column `label`; the scores'
-own Parquet file will do. Nothing is ever unpickled.
+own Parquet file will do.
+
+Logits of one network:
+
+- `.npy`: an array N x C, or V x N x C;
+- `.npz`: such an array `logits`, and where its rows are in another order their sample ids `sample_id`;
+- `.parquet`: columns `sample_id` and `logits` (lists of C floats), and `view` where there are several.
 """
 
-import json
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+import io
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wetakd.common.errors import UserError
-from wetakd.weights import STRATEGIES, Problem, SearchResult, solve_problem, strategy_named
-from wetakd.weights.network_scores import ScoreKind
 
 Array = NDArray[Any]
 FORMATS = (".npy", ".npz", ".parquet")
-WIDTH = 80
-
-
-@dataclass(frozen=True)
-class Weighings:
-    """Results in the order asked for, and the networks' names."""
-
-    names: list[str]
-    results: list[SearchResult]
-
-
-def weigh_files(
-    scores: str,
-    labels: str,
-    *,
-    scores_are: ScoreKind,
-    temperature: float = 1.0,
-    mixture: ScoreKind = "probabilities",
-    strategies: Sequence[str] = (),
-    **options: Any,
-) -> Weighings:
-    """Search weights by each of the strategies (none: all of ours); `Problem` and its `search` explain the settings.
-
-    Raises:
-        UserError: a file that is missing, damaged or laid out otherwise, scores and labels that don't fit, an unknown
-            strategy.
-    """
-    strategies = strategies or tuple(STRATEGIES)
-    for strategy in strategies:
-        strategy_named(strategy)  # a misspelt name is told before a large file is read
-    names, scores_KNC = read_scores(scores)
-    problem = Problem(scores_KNC, read_labels(labels), scores_are=scores_are, temperature=temperature, mixture=mixture)
-    return Weighings(names, [solve_problem(problem, strategy, **options) for strategy in strategies])
 
 
 def read_scores(path: str) -> tuple[list[str], Array]:
@@ -140,41 +110,42 @@ def _list_column(path: str, name: str, column: Any) -> Array:
     return values_X.reshape(len(lengths_N), -1)
 
 
-def table(weighings: Weighings) -> str:
-    """The results as text of at most 80 columns: a line each, what is certified, then the weights."""
-    results = weighings.results
-    rows = [f"{'strategy':13} {'accuracy':>8} {'nll':>7} {'evals':>7} {'seconds':>7}  cross-fitted gain"]
-    for result in results:
-        rows.append(
-            f"{result.strategy[:13]:13} {result.accuracy:8.4f} {result.nll:7.4f} {result.evaluations:7} "
-            f"{result.seconds:7.2f}  {_gain(result)}"
-        )
-    rows.append("")
-    if any(result.crossfit_gain is not None for result in results):
-        rows.append("Gain: points of accuracy over uniform weights on samples the search didn't see,")
-        rows.append('± its standard error; "within its error": up to two of them.')
-    rows.append(f"No weights are right more often than {results[0].accuracy_cap:.4f} on these samples.")
-    rows += [
-        f"No weights have an nll lower than that of {result.strategy} by more than {result.gap:.1g}."
-        for result in results
-        if result.gap is not None
-    ]
-    for result in results:
-        weights = "  ".join(f"{name}={w:.3f}" for name, w in zip(weighings.names, result.weights, strict=True))
-        rows.extend(textwrap.wrap(f"{result.strategy}: {weights}", WIDTH, subsequent_indent="    "))
-    for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
-        rows.extend(textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="    "))
-    return "\n".join(rows)
+def read_logits(path: str, data: bytes, where: str) -> tuple[Array, Array, Array]:
+    """Sample id, view and logits of each row of `data`, the content of the file `path`.
+
+    Raises:
+        UserError: begins with `where`; the file is damaged or laid out otherwise.
+    """
+    suffix = Path(path).suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return _logits_from_parquet(data)
+        if suffix in (".npy", ".npz"):
+            return _logits_from_numpy(np.load(io.BytesIO(data), allow_pickle=False))
+    except Exception as error:  # numpy's and zip's readers of damaged bytes raise anything
+        raise UserError(f"{where} is not laid out as logits: {' '.join(str(error).split())[:200]}") from error
+    raise UserError(f"{where} must end in .npy, .npz or .parquet")
 
 
-def _gain(result: SearchResult) -> str:
-    if result.crossfit_gain is None or result.crossfit_error is None:
-        return result.verdict
-    words = result.verdict.removesuffix(" than uniform").removesuffix(" as uniform")
-    return f"{100 * result.crossfit_gain:+.2f} ± {100 * result.crossfit_error:.2f} {words}"
+def _logits_from_parquet(data: bytes) -> tuple[Array, Array, Array]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(pa.BufferReader(data)).combine_chunks()
+    ids_R = table.column("sample_id").to_numpy().astype(np.int64)
+    views_R = table.column("view").to_numpy() if "view" in table.column_names else np.zeros(len(ids_R), np.int64)
+    return ids_R, views_R, np.array(table.column("logits").to_pylist(), dtype=np.float32)
 
 
-def to_json(weighings: Weighings) -> str:
-    """The networks' names and every field of every result."""
-    document = {"networks": weighings.names, "results": [result.to_dict() for result in weighings.results]}
-    return json.dumps(document, indent=2, allow_nan=False)
+def _logits_from_numpy(loaded: Any) -> tuple[Array, Array, Array]:
+    logits = loaded if isinstance(loaded, np.ndarray) else loaded["logits"]
+    if logits.ndim not in (2, 3):
+        raise ValueError(f"an array of shape {list(logits.shape)}; samples x classes, or views x samples x classes")
+    logits_VNC = logits.astype(np.float32).reshape(-1, *logits.shape[-2:])
+    num_views, num = logits_VNC.shape[:2]
+    given = not isinstance(loaded, np.ndarray) and "sample_id" in loaded.files
+    ids_N = loaded["sample_id"].astype(np.int64) if given else np.arange(num)
+    if ids_N.shape != (num,):
+        raise ValueError(f"{list(ids_N.shape)} sample ids for {num} samples")
+    views_R = np.repeat(np.arange(num_views), num)
+    return np.tile(ids_N, num_views), views_R, logits_VNC.reshape(num_views * num, -1)

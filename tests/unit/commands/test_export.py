@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from tests.unit import tables
-from wetakd.commands import shipping
-from wetakd.commands.shipping import Formats
+from wetakd.commands.export import export_winner
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config import StudyConfig, SweepPoint
 from wetakd.config.study_file import check_tree
 from wetakd.data.views import Views
 from wetakd.export.shipped_student import load_student
+from wetakd.export.student_files import Formats
 from wetakd.stages import steps, training_job
 from wetakd.storage.addresses import student_address
 from wetakd.storage.atomic_store import Store
@@ -39,7 +39,7 @@ CONFIG = check_tree(
 
 
 def export(folder: Path, config: StudyConfig, store: Store, **formats: bool) -> list[Path]:
-    return shipping.export(config, store, folder, Formats(**formats), QuietReporter())
+    return export_winner(config, store, folder, Formats(**formats), QuietReporter())
 
 
 @pytest.fixture(scope="module")

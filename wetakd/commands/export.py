@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from torch import nn
+import click
 
+from wetakd.commands.options import EXIT_CODES, STORAGE_OPTION, STUDY_ARGUMENT, search_working_directory, storage_at
 from wetakd.common.errors import UserError
-from wetakd.common.progress import Reporter
-from wetakd.config import ModelConfig, StudyConfig
-from wetakd.data.dataset import Dataset
-from wetakd.export import onnx_export
-from wetakd.export.model_card import OnnxFacts, card
-from wetakd.export.shipped_student import DESCRIPTION, ShippedStudent, save_mlflow_model, save_student
-from wetakd.plan.study_plan import Plan
-from wetakd.results.stored_results import Results
-from wetakd.stages import training_job
-from wetakd.stages.steps import load_data
-from wetakd.storage.addresses import student_address
-from wetakd.storage.atomic_store import Store
 
-CARD, ONNX, INT8, MLFLOW = "README.md", "student.onnx", "student.int8.onnx", "mlflow"
-_NUM_COMPARED = 256
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wetakd.common.progress import Reporter
+    from wetakd.config import ModelConfig, StudyConfig
+    from wetakd.data.dataset import Dataset
+    from wetakd.export.student_files import Formats
+    from wetakd.storage.atomic_store import Store
+
+CARD = "README.md"
 
 
-@dataclass(frozen=True)
-class Formats:
-    """What to write beside safetensors, the MLflow model and the card."""
-
-    onnx: bool = False
-    int8: bool = False
-
-
+@click.command(short_help="Write the winner of STUDY, ready to ship.", epilog=EXIT_CODES)
+@STUDY_ARGUMENT
+@STORAGE_OPTION
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder to write.  [default: STUDY-student]")
+@click.option("--onnx", is_flag=True, help="Write student.onnx too, checked against torch.")
+@click.option("--int8", is_flag=True, help="Write student.int8.onnx too, its accuracy measured; implies --onnx.")
+@click.option("--trust-code", is_flag=True, help="Run the functions that the study's file on storage names.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 def export(
+    study: str, storage: str | None, folder: Path | None, onnx: bool, int8: bool, trust_code: bool, quiet: bool
+) -> None:
+    """Write the winner of STUDY, ready to ship: weights, MLflow model, and a model card that says how to use it.
+
+    The study must be finished, and its images must be where they were: the transform is part of the model, and what is
+    written is checked on them. Where the study names functions of your own, --trust-code says that nobody else can have
+    named them: whoever can write to the storage could. --onnx and --int8 need the extra `wetakd[onnx]`.
+
+    \b
+    Examples:
+      wetakd export digits
+      wetakd export digits --int8 --to models/digits
+    """
+    from wetakd.common.progress import reporter
+    from wetakd.export.student_files import Formats
+    from wetakd.plan.stored_studies import config_of
+
+    if trust_code:
+        search_working_directory()
+    store = storage_at(storage)
+    config = config_of(store, study)
+    formats = Formats(onnx=onnx or int8, int8=int8)
+    target = folder or Path(f"{study}-student")
+    for path in export_winner(config, store, target, formats, reporter(quiet), trust_code=trust_code):
+        click.echo(path)
+    click.echo(f"\nThe model card says how to use it: {target / 'README.md'}")
+
+
+def export_winner(
     config: StudyConfig,
     store: Store,
     folder: Path,
@@ -60,6 +84,14 @@ def export(
         UserError: a file that names functions without `trust_code`, no results, no winner, other images than it was
             trained on, a folder that has other things in it, a network that ONNX does not carry.
     """
+    from wetakd.export import onnx_export
+    from wetakd.export.model_card import card
+    from wetakd.export.shipped_student import DESCRIPTION
+    from wetakd.export.student_files import write_student_files
+    from wetakd.plan.study_plan import Plan
+    from wetakd.results.stored_results import Results
+    from wetakd.stages.steps import load_data
+
     if config.functions and not trust_code:
         field, function = next(iter(config.functions.items()))
         raise UserError(
@@ -82,19 +114,19 @@ def export(
             f"study {results.study!r}: its results on {store.redacted_uri} answer another file; run it again"
         )
     block = plan.student_config(results.winner.point)
-    student = _student(store, results.winner.student_key, block.model, dataset, trust_code)
+    student = _load_winner(store, results.winner.student_key, block.model, dataset, trust_code)
     folder.mkdir(parents=True, exist_ok=True)
     with reporter.stage("export", 1.0):
-        for old in (folder / ONNX, folder / INT8):
-            old.unlink(missing_ok=True)
-        shutil.rmtree(folder / MLFLOW, ignore_errors=True)
-        measured = _write(student, block.model, dataset, folder, formats)
+        measured = write_student_files(student, block.model, dataset, folder, formats)
         text = card(config, block, dataset, results, measured)
         (folder / CARD).write_text(text, encoding="utf-8")
     return sorted(folder.iterdir())
 
 
-def _student(store: Store, key: str, model: ModelConfig, dataset: Dataset, trust_code: bool) -> nn.Module:
+def _load_winner(store: Store, key: str, model: ModelConfig, dataset: Dataset, trust_code: bool) -> nn.Module:
+    from wetakd.stages import training_job
+    from wetakd.storage.addresses import student_address
+
     manifest = store.find_intact(student_address(key))
     if manifest is None:
         raise UserError(
@@ -103,39 +135,3 @@ def _student(store: Store, key: str, model: ModelConfig, dataset: Dataset, trust
     if manifest.facts.get("data", dataset.fingerprint) != dataset.fingerprint:
         raise UserError("data: is not what the winner was trained on; give the same images back, or run the study anew")
     return training_job.load_model(store, manifest, model, dataset, trust_code=trust_code)
-
-
-def _write(
-    student: nn.Module, model: ModelConfig, dataset: Dataset, folder: Path, formats: Formats
-) -> OnnxFacts | None:
-    save_student(student, model, dataset, folder)
-    save_mlflow_model(student, dataset, folder / MLFLOW)
-    if not (formats.onnx or formats.int8):
-        return None
-    return _write_onnx(ShippedStudent(student, dataset.transform).eval(), dataset, folder, formats)
-
-
-def _write_onnx(shipped: ShippedStudent, dataset: Dataset, folder: Path, formats: Formats) -> OnnxFacts:
-    path, images_NCHW = folder / ONNX, dataset.images_NCHW
-    difference = onnx_export.export_onnx(shipped, images_NCHW[dataset.splits.choose[:_NUM_COMPARED]], path)
-    accuracy = _accuracy(path, dataset)
-    if not formats.int8:
-        return OnnxFacts(difference, accuracy, path.stat().st_size)
-    # Evenly spread, for ids may be in the order of the classes.
-    fit = dataset.splits.fit
-    some = fit[np.linspace(0, len(fit) - 1, min(len(fit), onnx_export.NUM_CALIBRATION)).astype(int)]
-    onnx_export.quantise(path, images_NCHW[some], folder / INT8)
-    return OnnxFacts(
-        difference,
-        accuracy,
-        path.stat().st_size,
-        int8_accuracy=_accuracy(folder / INT8, dataset),
-        int8_bytes=(folder / INT8).stat().st_size,
-        num_calibration=len(some),
-    )
-
-
-def _accuracy(path: Path, dataset: Dataset) -> float:
-    test = dataset.splits.test
-    logits_NC = onnx_export.predict_onnx(path, dataset.images_NCHW[test])
-    return float((logits_NC.argmax(axis=1) == dataset.labels_N[test]).mean())
