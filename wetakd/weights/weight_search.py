@@ -8,8 +8,8 @@ import numpy as np
 from wetakd.common.strategy_names import DE
 from wetakd.weights.blas_threads import one_blas_thread
 from wetakd.weights.ensemble_problem import Problem
-from wetakd.weights.search_result import SearchResult
 from wetakd.weights.network_scores import ScoreKind, checked_weights
+from wetakd.weights.search_result import SearchResult
 from wetakd.weights.strategies import strategy_named
 from wetakd.weights.strategy_interface import Options, Strategy
 
