@@ -22,10 +22,10 @@ from tests.bad_input.way import Way, attempt, call
 from tests.unit import tables, tiny
 from tests.unit.stages.made_jobs import make_job
 from wetakd.commands import main
-from wetakd.commands.weigh import read_labels, read_scores
 from wetakd.common.errors import UserError
 from wetakd.config.study_file import check_tree, stamped
 from wetakd.logits import logit_cache
+from wetakd.logits.array_files import read_labels, read_scores
 from wetakd.plan import orphans, references, stored_studies
 from wetakd.results import stored_results
 from wetakd.stages import training_job
