@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_every_module_and_what_they_read(wheel: zipfile.ZipFile) -> None:
     inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "wetakd").rglob("*.py")}
-    assert inside == sources | {"wetakd/digits.yaml", "wetakd/commands/template.yaml", "wetakd/py.typed"}
+    assert inside == sources | {"wetakd/digits.yaml", "wetakd/commands/study_template.yaml", "wetakd/py.typed"}
 
 
 def test_the_wheel_has_a_licence_and_the_command(wheel: zipfile.ZipFile) -> None:

@@ -48,6 +48,6 @@ def test_reports_show_every_strategy_in_the_order_of_the_registry_in_a_colour_of
 def test_the_pages_name_every_strategy() -> None:
     table = (PAGES / "weights.md").read_text().partition("## Strategies")[2].partition("\n\n`objective`")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == list(STRATEGIES)
-    template = files("wetakd.commands").joinpath("template.yaml").read_text(encoding="utf-8")
+    template = files("wetakd.commands").joinpath("study_template.yaml").read_text(encoding="utf-8")
     (line,) = re.findall(r"# strategies: \[(.*)\]", template)
     assert tuple(line.split(", ")) == DEFAULT

@@ -1,4 +1,4 @@
-"""The commands `wetakd init` and `wetakd completion`: what comes before the first study."""
+"""`wetakd init`: write a study file for images of your own."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
       wetakd init data/train.parquet --test data/test.parquet --name birds
       wetakd init my_package.data:load --to study.yaml --yes
     """
-    from wetakd.commands import init_draft
+    from wetakd.commands.study_template import study_name, study_text
     from wetakd.config.study_file import check_text
+    from wetakd.data.source_detection import summarise_images
 
     search_working_directory()
     if place is None:
         place = "digits" if yes else _ask("Where are the images (folder, Parquet, module:function, or digits)")
-    name = name or init_draft.name_of(place)
+    name = name or study_name(place)
     target = Path(file or f"{name}.yaml")
     if target.is_dir() or not target.parent.is_dir():
         raise UserError(f"--to: {str(target)!r} must be a file in a folder that is there")
@@ -46,10 +47,10 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
         and not (_can_ask() and click.confirm(f"{target} is there. Write over it?", err=True))
     ):
         raise UserError(f"--to: {str(target)!r} is there already; name another file, or pass --yes to write over it")
-    found = init_draft.look(place, test)
+    found = summarise_images(place, test)
     for note in found.notes:
         click.echo(note, err=True)
-    text = init_draft.study_file(place, found, name, str(target))
+    text = study_text(place, found, name, str(target))
     check_text(text, f"study file {str(target)!r}")
     target.write_text(text, encoding="utf-8")
     click.echo(f"{target}: {found}.\nNext: wetakd plan {target}")

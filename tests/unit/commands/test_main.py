@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from click.testing import CliRunner
 from PIL import Image
 
 from tests.unit.tables import with_failed_networks, with_shared_failed_student
@@ -294,3 +295,11 @@ def test_the_closing_lines_count_networks_and_distinct_students(results: Results
     result = StudyResult(results, build_report(results), tracked=True, seconds=1.0)
     assert says in run._closing_lines(load_study_file(None), result)
     assert result.exit_code == 1
+
+
+def test_every_page_of_help_has_an_example_and_the_exit_codes() -> None:
+    for name in main.commands.commands:
+        page = CliRunner().invoke(main.commands, [name, "--help"], prog_name="wetakd").output
+        assert f"    wetakd {name}" in page, name
+        assert "Exit codes: 0" in page, name
+        assert max(map(len, page.splitlines())) <= 120, name

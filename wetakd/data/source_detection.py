@@ -1,15 +1,12 @@
-"""`wetakd init`: a study file for images of one's own, from a look at where they lie."""
+"""What lies at a path or URI: which image source reads it, and what its images are like."""
 
 from __future__ import annotations
 
-import json
 import re
-import string
 import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,6 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from wetakd.common.errors import UserError
-from wetakd.common.redact import redacted
 from wetakd.config import DataConfig
 from wetakd.data.decoding import open_image
 from wetakd.data.sources import Part, Source, Stored, find_columns, open_source
@@ -28,16 +24,13 @@ _TEST_NAMES = ("test", "val", "valid", "validation")
 _NUM_LOOKED_AT = 64
 # Beyond this, networks for small images are slow; whoever needs more says so.
 _LARGEST = 64
-_FEW_IMAGES = 5000
-
-Block = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at the images found."""
+class ImageSummary:
+    """The images of a source: how many, their size and colours, and the `data` block that reads them."""
 
-    data: Block
+    data: Mapping[str, Any]
     """The block of the study file."""
     num_images: int
     num_classes: int
@@ -57,13 +50,13 @@ class Look:
         return f"{self.num_images:,} {kind} images of {self.num_classes} classes, {self.side} pixels a side at least"
 
 
-def look(place: str, test: str | None = None) -> Look:
+def summarise_images(place: str, test: str | None = None) -> ImageSummary:
     """Find out what lies at `place`: digits, cifar10, cifar100, Parquet, an image folder, or `module:function`.
 
     Raises:
         UserError: nothing that is one of these, or images that cannot be read.
     """
-    data = detect(place, test)
+    data = detect_source(place, test)
     source = open_source(TypeAdapter(DataConfig).validate_python(data))
     first = enumerate(islice(source.train.images(), _NUM_LOOKED_AT))
     with warnings.catch_warnings():
@@ -75,7 +68,7 @@ def look(place: str, test: str | None = None) -> Look:
     agree = len({shape[:2] for shape in shapes}) == 1
     grey = Counter(is_grey for _, _, is_grey in shapes)
     size = None if agree and sides[0] <= _LARGEST else max(8, min(_LARGEST, sides[len(sides) // 2]))
-    return Look(
+    return ImageSummary(
         data=data,
         num_images=len(source.train.labels_N) + (len(source.test.labels_N) if source.test else 0),
         num_classes=_num_classes(source),
@@ -103,7 +96,7 @@ def _shape(part: Part, i: int, stored: Stored) -> tuple[int, int, bool]:
         raise UserError(f"{part.field}: {part.where(i)} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def detect(place: str, test: str | None = None) -> dict[str, Any]:
+def detect_source(place: str, test: str | None = None) -> dict[str, Any]:
     """The `data` block for what lies at `place`, and for a test set at `test`."""
     path = Path(place).expanduser()
     if place in NAMED and not path.exists():
@@ -152,52 +145,3 @@ def _parquet_source(train: str, test: str | None) -> dict[str, Any]:
     image, label = find_columns(train)
     block = {"source": "parquet", "train": train} | ({"test": test} if test else {})
     return block | {"image_column": image, "label_column": label}
-
-
-def name_of(place: str) -> str:
-    """A name for a study of what lies at `place`."""
-    last = re.split(r"[/:]", redacted(place).partition("?")[0].rstrip("/").removesuffix(".parquet"))[-1]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", last).strip("-_")[:62] or "mine"
-
-
-def study_file(place: str, found: Look, name: str, file: str) -> str:
-    """The text of a study file for what `look` found."""
-    small = found.side < 16
-    family, depths = ("plain", (10, 8, 6, 4, 2)) if small else ("resnet", (56, 32, 20, 14, 8))
-    text = files("wetakd.commands").joinpath("template.yaml").read_text(encoding="utf-8")
-    num_fit = 0.6 * found.num_images
-    return string.Template(text).substitute(
-        place=place,
-        file=file,
-        name=name,
-        data=_yaml_block(found.data),
-        share="0.15" if found.num_images < _FEW_IMAGES else "0.1",
-        test="  # test: 0.2           # the source has a test set" if found.has_test else "  test: 0.2",
-        transform=_transform(found),
-        more=3,
-        views=4,
-        padding=1 if small else 4,
-        flip=json.dumps(not found.is_grey),
-        family=family,
-        teacher=depths[0],
-        student=depths[-1],
-        epochs=10 if small else 30,
-        batch=64 if num_fit < 20_000 else 128,
-        lr=0.05 if small else 0.1,
-        assistants="\n".join(_assistant(family, depth) for depth in depths[1:-1]),
-    )
-
-
-def _yaml_block(values: Block) -> str:
-    # JSON is YAML: whatever stands in a path stays in its quotes.
-    return "\n".join(f"  {field}: {json.dumps(value, ensure_ascii=False)}" for field, value in values.items())
-
-
-def _transform(found: Look) -> str:
-    size = f"  size: {found.size}              # pixels, square; " if found.size else "  # size: 32            # "
-    why = "the images differ in size or are large" if found.size else "all images have one size already"
-    return f"{size}{why}\n  channels: {found.channels}        # grey, rgb, or what the first image has"
-
-
-def _assistant(family: str, depth: int) -> str:
-    return f"  ta{depth}:\n    model: {{name: {family}, options: {{depth: {depth}}}}}\n    recipe: *recipe"

@@ -1,9 +1,6 @@
-"""`wetakd init`: whatever lies there, the study file that it writes is valid and reads it; shells complete."""
+"""`wetakd init`: whatever lies there, the study file that it writes is valid and reads it."""
 
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from wetakd.commands import init_draft
 from wetakd.commands.main import commands
+from wetakd.commands.study_template import study_name, study_text
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config.study_file import load_study_file
+from wetakd.data.source_detection import summarise_images
 from wetakd.stages import steps
-from wetakd.storage.atomic_store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -116,13 +113,13 @@ def test_what_it_writes_is_valid_and_reads_the_images(case: str, file: str, size
 
 def test_grey_images_are_not_mirrored_and_grey_among_colour_becomes_colour() -> None:
     folder("scans", mode="L")
-    assert init_draft.look("scans").is_grey
-    assert "flip: false" in init_draft.study_file("scans", init_draft.look("scans"), "scans", "scans.yaml")
+    assert summarise_images("scans").is_grey
+    assert "flip: false" in study_text("scans", summarise_images("scans"), "scans", "scans.yaml")
     folder("mixed", num=20)
     picture(0, 20, "L").save("mixed/even/99.png")
-    found = init_draft.look("mixed")
+    found = summarise_images("mixed")
     assert (found.is_grey, found.channels) == (False, "rgb")
-    assert "flip: true" in init_draft.study_file("mixed", found, "mixed", "mixed.yaml")
+    assert "flip: true" in study_text("mixed", found, "mixed", "mixed.yaml")
 
 
 def test_a_path_with_signs_of_yaml_in_it_stays_what_it_is() -> None:
@@ -182,45 +179,4 @@ def test_a_place_or_name_that_will_not_do_leaves_nothing_behind(words: tuple[str
 
 def test_a_name_holds_no_credentials() -> None:
     uri = "s3://AKIA1:s3cr3t@bucket/birds.parquet?access_key=AKIA2&secret_key=s3cr3t"
-    assert init_draft.name_of(uri) == "birds"
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_gets_a_script_that_names_the_command(shell: str) -> None:
-    told = CliRunner().invoke(commands, ["completion", shell])
-    assert told.exit_code == 0
-    assert f"_WETAKD_COMPLETE={shell}_complete" in told.output
-
-
-def test_bash_completes_commands_options_and_names_of_studies(tmp_path: Path) -> None:
-    for name in ("digits", "birds"):
-        Store(str(tmp_path / "runs")).write(f"studies/{name}/study.yaml", b"{}")
-    script = CliRunner().invoke(commands, ["completion", "bash"]).output
-    (tmp_path / "wetakd").write_text(f'#!/bin/sh\nexec {sys.executable} -m wetakd "$@"\n')
-    (tmp_path / "wetakd").chmod(0o755)
-
-    def complete(*words: str) -> list[str]:
-        code = f"{script}\nCOMP_WORDS=({' '.join(words)}) COMP_CWORD={len(words) - 1}\n_wetakd_completion wetakd\n"
-        code += 'printf "%s\\n" "${COMPREPLY[@]}"'
-        environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, env=environment, check=True)
-        return done.stdout.split()
-
-    assert complete("wetakd", "ex") == ["export"]
-    assert complete("wetakd", "export", "--i") == ["--int8"]
-    assert complete("wetakd", "report", "di") == ["digits"]
-
-
-def test_every_page_of_help_has_an_example_and_the_exit_codes() -> None:
-    for name in commands.commands:
-        page = CliRunner().invoke(commands, [name, "--help"], prog_name="wetakd").output
-        assert f"    wetakd {name}" in page, name
-        assert "Exit codes: 0" in page, name
-        assert max(map(len, page.splitlines())) <= 120, name
-
-
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    for name in ("bus", "car", "train"):
-        (tmp_path / name).mkdir()
-        Image.new("RGB", (8, 8)).save(tmp_path / name / "one.png")
-    assert init_draft.detect(str(tmp_path)) == {"source": "folder", "train": str(tmp_path)}
+    assert study_name(uri) == "birds"
