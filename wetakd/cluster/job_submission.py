@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, first_line
 from wetakd.common.redact import redact_line, redact_uris, redacted
 from wetakd.config.study_file import load_study_file
 
@@ -164,7 +164,7 @@ class Cluster:
         try:
             yield
         except AuthenticationError as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".: ")
+            reason = first_line(error).rstrip(".: ")
             raise UserError(
                 f"--address: {redacted(self._address)!r} wants another token ({reason}); set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN_PATH to the cluster's token file"

@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, first_line
 from wetakd.config import PlacementConfig
 
 
@@ -41,4 +41,4 @@ def check_placement(placement: PlacementConfig, field: str) -> None:
     try:
         _nothing.options(**task_options(placement, retries=0))
     except ValueError as error:
-        raise UserError(f"{field}: Ray refuses it: {str(error).strip().splitlines()[0]}") from None
+        raise UserError(f"{field}: Ray refuses it: {first_line(error)}") from None

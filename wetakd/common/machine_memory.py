@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def _free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes; inside a container its own limit counts where that is lower than the machine's."""
     free = _machine_memory()
     try:

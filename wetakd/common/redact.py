@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, unquote, urlencode
 
+from wetakd.common.errors import first_line
+
 # What a query may show. Everything else could be a secret (access_key, session_token, sig, password, ...).
 _SHOWN_OPTIONS = ("region", "endpoint_override", "scheme", "allow_bucket_creation", "allow_bucket_deletion")
 _HIDDEN = "***"
@@ -49,7 +51,7 @@ def redacted(uri: str) -> str:
 
 def redact_line(text: str, uri: str) -> str:
     """The first line of `text` (an error message, say) without `uri` in full and without any of its secrets."""
-    line = text.strip().splitlines()[0] if text.strip() else ""
+    line = first_line(text)
     line = line.replace(uri, redacted(uri))
     for secret in sorted(_secrets(uri), key=len, reverse=True):
         # A short one may be part of an innocent word, so it must stand alone.

@@ -8,30 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, describe_error
 
 
-def _resolve(name: str, field: str) -> Callable[..., Any]:
-    """The object that `package.module:callable` names."""
-    module_name, _, attribute = name.partition(":")
+def resolve_function(name: str, field: str) -> Callable[..., Any]:
+    """The object behind `package.module:function`; raises UserError that names `field`."""
+    module, _, attribute = name.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        function = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{field}: {name!r} not found: no module {error.name!r} on PYTHONPATH") from error
+    except AttributeError as error:
+        raise UserError(f"{field}: {name!r} not found: {describe_error(error)}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"{field}.name: {name!r} cannot be imported: {_brief(error)}") from error
-    function = getattr(module, attribute, None)
+        raise UserError(f"{field}: importing {module!r} raised {describe_error(error)}") from error
     if not callable(function):
-        file = getattr(module, "__file__", None) or "built-in"
-        raise UserError(f"{field}.name: module {module_name!r} ({file}) has no callable {attribute!r}")
+        raise UserError(f"{field}: {name!r} is {type(function).__name__}, not a function")
     return function  # type: ignore[no-any-return]
 
 
-def _brief(error: BaseException) -> str:
-    """An exception as one short line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-
-
-def source_digest(name: str, *, field: str = "model") -> str | None:
+def source_digest(name: str, *, field: str = "model.name") -> str | None:
     """SHA-256 of the source of a `package.module:callable`: of that module's file, and of the one that defines the
     callable where it is another. None for built-in and torchvision networks. What those files import is not covered.
 
@@ -40,7 +36,7 @@ def source_digest(name: str, *, field: str = "model") -> str | None:
     """
     if ":" not in name or name.startswith("torchvision:"):
         return None
-    function = _resolve(name, field)
+    function = resolve_function(name, field)
     modules = sorted({name.partition(":")[0], getattr(function, "__module__", None) or ""} - {""})
     digest = hashlib.sha256()
     for module in modules:

@@ -18,8 +18,8 @@ from itertools import chain, islice
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from wetakd.common.errors import UserError
-from wetakd.common.machine_memory import _free_memory
+from wetakd.common.errors import UserError, one_line
+from wetakd.common.machine_memory import free_memory
 from wetakd.config import DataConfig, SplitsConfig, TransformConfig
 from wetakd.data.decoding import decode_image
 from wetakd.data.sources import Part, Source, Stored, open_source
@@ -204,13 +204,13 @@ def _open(part: Part, i: int, stored: Stored | None) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
-        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else one_line(error)
         raise UserError(f"{part.field}: {part.where(i)} cannot be decoded as an image: {reason}") from error
 
 
 def _check_memory(num: int, transform: Transform, share: float) -> None:
     needed = num * transform.channels * transform.height * transform.width
-    free = _free_memory()
+    free = free_memory()
     if needed > share * free:
         raise UserError(
             f"limits.memory_share: {share:g} of the {free / 1e9:.1f} GB free is {share * free / 1e9:.1f} GB, but {num} "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, one_line
 from wetakd.config import DataConfig
 from wetakd.data.decoding import open_image
 from wetakd.data.sources import Part, Source, Stored, find_columns, open_source
@@ -93,7 +93,7 @@ def _shape(part: Part, i: int, stored: Stored) -> tuple[int, int, bool]:
         with open_image(stored) as image:
             return image.height, image.width, image.mode in ("1", "L", "LA", "I", "I;16")
     except (OSError, ValueError) as error:
-        raise UserError(f"{part.field}: {part.where(i)} cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(f"{part.field}: {part.where(i)} cannot be read: {one_line(error)}") from error
 
 
 def detect_source(place: str, test: str | None = None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, describe_error
 from wetakd.export.shipped_student import ShippedStudent
 
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -59,8 +59,7 @@ def export_onnx(shipped: ShippedStudent, images_NCHW: np.ndarray, path: Path) ->
                 verbose=False,
             )
     except Exception as error:  # torch's exporter raises what it meets
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"student.model: cannot be exported to ONNX: {type(error).__name__}: {reason}") from error
+        raise UserError(f"student.model: cannot be exported to ONNX: {describe_error(error)}") from error
     assert program is not None
     program.save(path, external_data=False)
     return _compare(shipped, images_NCHW, path)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, one_line
 from wetakd.common.process_state import restored, set_default_variables, set_level
 from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
@@ -77,7 +77,7 @@ def load_student(folder: str | Path, *, trust_code: bool = False) -> ShippedStud
         model, num_classes = ModelConfig(**description["model"]), len(description["class_names"])
         weights = (folder / WEIGHTS).read_bytes()
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{folder}: holds no exported student: {' '.join(str(error).split())}") from error
+        raise UserError(f"{folder}: holds no exported student: {one_line(error)}") from error
     shape = InputShape(transform.channels, transform.height, transform.width)
     field = f"{folder / DESCRIPTION}: model"
     student = build_model(model, shape, num_classes, seed=0, field=field, trust_code=trust_code)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, first_line, one_line
 
 Array = NDArray[Any]
 FORMATS = (".npy", ".npz", ".parquet")
@@ -66,7 +66,7 @@ def _read_arrays(path: str, wanted: str) -> dict[str, Array]:
     except UserError:
         raise
     except Exception as error:  # numpy's and zip's readers of damaged bytes raise anything
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+        reason = first_line(error).split(". ")[0]
         raise UserError(f"{path}: not a readable {suffix} file ({reason})") from error
     if not arrays:
         raise UserError(f"{path}: holds no array")
@@ -123,7 +123,7 @@ def read_logits(path: str, data: bytes, where: str) -> tuple[Array, Array, Array
         if suffix in (".npy", ".npz"):
             return _logits_from_numpy(np.load(io.BytesIO(data), allow_pickle=False))
     except Exception as error:  # numpy's and zip's readers of damaged bytes raise anything
-        raise UserError(f"{where} is not laid out as logits: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{where} is not laid out as logits: {one_line(error, 200)}") from error
     raise UserError(f"{where} must end in .npy, .npz or .parquet")
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import fs
 from torch import nn
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, one_line
 from wetakd.common.redact import redact_line, redacted
 from wetakd.config import NetworkConfig, block_of
 from wetakd.data.dataset import Dataset
@@ -76,7 +76,7 @@ def _read_file(path: str, field: str) -> bytes:
             data: bytes = stream.read()
         return data
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or redact_line(" ".join(str(error).split()), path)
+        reason = getattr(error, "strerror", None) or redact_line(one_line(error), path)
         raise UserError(f"{field}: {redacted(path)!r} cannot be read: {reason}") from None
 
 
@@ -94,7 +94,7 @@ def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.M
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise UserError(f"{field}: {redacted(path)!r} holds the weights of another network: {reason}") from error
     return model
 

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import BaseTorchFunctionMode
 
-from wetakd.common.errors import UserError
-from wetakd.common.user_functions import _brief
+from wetakd.common.errors import UserError, describe_error
 from wetakd.models.evaluation_mode import evaluating
 
 
@@ -37,7 +36,8 @@ class ModelCost:
     bytes: int
 
 
-def _forward_zero(module: nn.Module, shape: InputShape) -> Any:
+def forward_zeros(module: nn.Module, shape: InputShape) -> Any:
+    """What the network returns for one black image, in evaluation mode."""
     # Not inference mode: lazy layers get their weights here, and those must stay trainable.
     with evaluating(module), torch.no_grad():
         device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
@@ -56,10 +56,12 @@ def cost(module: nn.Module, shape: InputShape, *, field: str = "model") -> Model
     try:
         # Under a torch function mode, attention layers do not take their fused path, whose operations are not counted.
         with BaseTorchFunctionMode(), counter:
-            _forward_zero(module, shape)
+            forward_zeros(module, shape)
     except (Exception, SystemExit) as error:
         name = type(module).__name__
-        raise UserError(f"{field}: the multiply-accumulates of {name} cannot be counted: {_brief(error)}") from error
+        raise UserError(
+            f"{field}: the multiply-accumulates of {name} cannot be counted: {describe_error(error)}"
+        ) from error
     parameters = list(module.parameters())
     stored = [*parameters, *module.buffers()]
     # A multiplication and an addition are two operations.

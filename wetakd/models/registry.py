@@ -23,12 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wetakd.common.errors import UserError
-from wetakd.common.user_functions import _brief, _resolve
+from wetakd.common.errors import UserError, describe_error
+from wetakd.common.user_functions import resolve_function
 from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
 from wetakd.models.architectures import PLAIN, ResNet, WideResNet, plain_cnn
-from wetakd.models.cost import InputShape, _forward_zero
+from wetakd.models.cost import InputShape, forward_zeros
 
 RESNET_DEPTHS = (8, 14, 20, 26, 32, 44, 56, 110)
 WIDE_DEPTHS = (10, 16, 22, 28, 40)
@@ -137,7 +137,7 @@ def _holds_text(value: Any) -> bool:
 
 
 def _user_callable(name: str, given: Mapping[str, Any], options: Mapping[str, Any], field: str) -> Callable[[], Any]:
-    function = _resolve(name, field)
+    function = resolve_function(name, f"{field}.name")
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -159,7 +159,7 @@ def _calling(name: str, function: Callable[..., Any], arguments: Mapping[str, An
         try:
             return function(**arguments)
         except (Exception, SystemExit) as error:
-            raise UserError(f"{field}: {name} with {dict(arguments)} raised {_brief(error)}") from error
+            raise UserError(f"{field}: {name} with {dict(arguments)} raised {describe_error(error)}") from error
 
     return call
 
@@ -167,9 +167,9 @@ def _calling(name: str, function: Callable[..., Any], arguments: Mapping[str, An
 def _check_output(module: nn.Module, model: ModelConfig, shape: InputShape, num_classes: int, field: str) -> None:
     size = f"{shape.channels}x{shape.height}x{shape.width}"
     try:
-        logits = _forward_zero(module, shape)
+        logits = forward_zeros(module, shape)
     except (Exception, SystemExit) as error:
-        raise UserError(f"{field}: {model.name} cannot read an image of {size}: {_brief(error)}") from error
+        raise UserError(f"{field}: {model.name} cannot read an image of {size}: {describe_error(error)}") from error
     if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(f"{field}: {model.name} returns {got} for one image; it must be logits of [1, {num_classes}]")

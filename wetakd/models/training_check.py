@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from wetakd.common.errors import UserError
-from wetakd.common.user_functions import _brief
+from wetakd.common.errors import UserError, describe_error
 from wetakd.models.cost import InputShape
 
 
@@ -21,7 +20,7 @@ def check_training(module: nn.Module, name: str, shape: InputShape, num_classes:
         with torch.random.fork_rng(devices=[]):
             logits = module.train()(torch.rand(2, shape.channels, shape.height, shape.width, device=device))
     except (Exception, SystemExit) as error:
-        raise UserError(f"{field}: {name} cannot be trained on two images at once: {_brief(error)}") from error
+        raise UserError(f"{field}: {name} cannot be trained on two images at once: {describe_error(error)}") from error
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes) or not logits.requires_grad:
         got = f"{list(logits.shape)}, {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(
@@ -31,4 +30,6 @@ def check_training(module: nn.Module, name: str, shape: InputShape, num_classes:
     try:
         torch.autograd.backward(nn.functional.cross_entropy(logits, torch.arange(2, device=device) % num_classes))
     except (Exception, SystemExit) as error:
-        raise UserError(f"{field}: {name} cannot be trained, its backward pass raised {_brief(error)}") from error
+        raise UserError(
+            f"{field}: {name} cannot be trained, its backward pass raised {describe_error(error)}"
+        ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, first_line
 from wetakd.config import WeightsConfig
 from wetakd.data.splits import SplitLabels
 from wetakd.logits.logit_cache import Logits
@@ -51,6 +51,6 @@ def run_search(problem: Problem, search: Search, config: WeightsConfig) -> Searc
     except Exception as error:
         if search.strategy in STRATEGIES:
             raise  # ours, with its traceback
-        reason = f"strategy {search.strategy} failed: {type(error).__name__}: {error}".strip().splitlines()[0]
+        reason = first_line(f"strategy {search.strategy} failed: {type(error).__name__}: {error}")
         # Weights that are not on the simplex are a UserError, and they are the strategy's own.
         return SearchFailure(reason, is_there and (isinstance(error, UserError) or not may_pass(error)))

@@ -27,7 +27,7 @@ from wetakd.cluster.placement_groups import removing_placement_groups
 from wetakd.cluster.ray_cluster import uses_worker_groups
 from wetakd.cluster.task_options import task_options
 from wetakd.cluster.worker_group_slots import Slots
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, last_line
 from wetakd.config import ModelConfig, NetworkConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
@@ -200,7 +200,7 @@ class _NetworkRunner:
             if (cause := _user_error(error)) is not None:
                 return await self._on_storage(self._failed, node, cause)
             lost = f"its workers died more than {self._config.limits.retries} times"
-            reason = self._monitor.kill_reason(node.uid) or _last_line(error)
+            reason = self._monitor.kill_reason(node.uid) or last_line(error)
             return TrainedNetwork(node, error=f"{lost}: {reason}")
 
     def _failed(self, node: NetworkNode, error: BaseException) -> TrainedNetwork:
@@ -342,8 +342,3 @@ def _user_error(error: Exception) -> UserFunctionError | None:
     """What the user's function raised on a worker of a group, if that is why the group failed."""
     raised = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
     return next((found for found in raised if isinstance(found, UserFunctionError)), None)
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__

@@ -22,6 +22,7 @@ from wetakd.cluster import heartbeat
 from wetakd.cluster.capacity import worker_resources
 from wetakd.cluster.placement_groups import removing_placement_groups
 from wetakd.cluster.ray_cluster import session_folder
+from wetakd.common.errors import last_line
 from wetakd.common.process_state import set_default_variables, set_level
 from wetakd.config import LimitsConfig, PlacementConfig, StudyConfig
 from wetakd.data.dataset import Dataset
@@ -252,8 +253,7 @@ class _Collector(tune.Callback):
         if reason := self._kill_reason(index):
             self.errors[self._keys[index]] = f"its worker died more than {self._limits.retries} times: {reason}"
             return
-        lines = str(trial.get_error() or "").strip().splitlines()
-        self.errors[self._keys[index]] = lines[-1].strip() if lines else "its worker died"
+        self.errors[self._keys[index]] = last_line(str(trial.get_error() or "")) or "its worker died"
 
     def take_lost(self) -> list[int]:
         """The students, by their place, that Tune gave up though there are tries left."""

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, first_line
 from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
@@ -124,7 +124,7 @@ def memory_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if "can't allocate memory" in str(error):
-            raise MemoryError(f"out of memory: {str(error).splitlines()[0]}") from error
+            raise MemoryError(f"out of memory: {first_line(error)}") from error
         raise
 
 

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, one_line
 from wetakd.common.redact import redact_line, redacted
 from wetakd.storage.atomic_store import Store
 
@@ -92,7 +92,7 @@ def _check_server(tracking_uri: str) -> None:
         raise unreachable(tracking_uri, innermost_reason(error)) from None
     if answer.status_code in (401, 403):
         raise UserError(
-            f"{_FIELD}: {redacted(tracking_uri)!r} refuses us ({answer.status_code} {_excerpt(answer.text)}); set "
+            f"{_FIELD}: {redacted(tracking_uri)!r} refuses us ({answer.status_code} {one_line(answer.text, 80)}); set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the server's --allowed-hosts"
         )
     if answer.status_code != 200 or not answer.text.lstrip().startswith("{"):
@@ -137,7 +137,3 @@ def unreachable(tracking_uri: str, reason: str) -> UserError:
         f"{_FIELD}: {redacted(tracking_uri)!r} does not answer as MLflow ({redact_line(reason, tracking_uri)}); start "
         "it, correct the URI, or set mlflow.enabled: false"
     )
-
-
-def _excerpt(text: str) -> str:
-    return " ".join(text.split())[:80]

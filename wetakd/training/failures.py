@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, describe_error
 
 
 class DeterministicError(RuntimeError):
@@ -65,9 +65,7 @@ def errors_of(function: str | None) -> Iterator[None]:
     except Exception as error:
         if function is None or isinstance(error, RECORDED) or may_pass(error):
             raise
-        text = " ".join(str(error).split())[:300]
-        what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        raise UserFunctionError(f"{function} raised {what} ({_raised_at(error)})") from error
+        raise UserFunctionError(f"{function} raised {describe_error(error, 300)} ({_raised_at(error)})") from error
 
 
 def _raised_at(error: Exception) -> str:

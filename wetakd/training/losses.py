@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, describe_error
+from wetakd.common.user_functions import resolve_function
 from wetakd.config import DistillationConfig
-from wetakd.data.sources import find_callable
 
 _EPS = 1e-8
 
@@ -63,7 +63,9 @@ def distillation_loss(student_BC: Tensor, target_BC: Tensor, labels_B: Tensor, c
         return dkd(student_BC, target_BC, labels_B, config.temperature, config.dkd_beta)
     if config.loss == "dist":
         return dist(student_BC, target_BC, config.temperature, config.dist_intra)
-    own: Tensor = find_callable(config.loss, "distillation.loss")(student_BC, target_BC, labels_B, config.temperature)
+    own: Tensor = resolve_function(config.loss, "distillation.loss")(
+        student_BC, target_BC, labels_B, config.temperature
+    )
     return own
 
 
@@ -73,14 +75,13 @@ def check_own_loss(config: DistillationConfig, num_classes: int, *, field: str) 
         return
     student_BC = torch.linspace(-1, 1, 4 * num_classes).view(4, num_classes).requires_grad_()
     labels_B = torch.arange(4) % num_classes
-    find_callable(config.loss, f"{field}.loss")
+    resolve_function(config.loss, f"{field}.loss")
     try:
         loss = distillation_loss(student_BC, student_BC.detach().flip(0), labels_B, config)
         if isinstance(loss, Tensor) and loss.requires_grad and loss.shape == ():
             torch.autograd.backward(loss)
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise UserError(f"{field}.loss: {config.loss!r} raised {reason}") from error
+        raise UserError(f"{field}.loss: {config.loss!r} raised {describe_error(error)}") from error
     if not isinstance(loss, Tensor) or loss.shape != () or not loss.requires_grad or not torch.isfinite(loss):
         given = f"{list(loss.shape)}, {loss.dtype}" if isinstance(loss, Tensor) else type(loss).__name__
         raise UserError(f"{field}.loss: {config.loss!r} returned {given}; it must be a finite scalar with a gradient")

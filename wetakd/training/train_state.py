@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, one_line
 
 _FACTS = "wetakd"
 
@@ -41,7 +41,7 @@ def load_state(model: nn.Module, state: bytes) -> None:
     try:
         model.load_state_dict(load(state))
     except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"weights: do not fit {type(model).__name__}: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(f"weights: do not fit {type(model).__name__}: {one_line(error, 300)}") from error
 
 
 @dataclass(frozen=True)

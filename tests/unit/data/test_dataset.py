@@ -22,7 +22,7 @@ from tests.unit.pictures import (
     write_parquet,
 )
 from wetakd.common.errors import UserError
-from wetakd.common.machine_memory import _free_memory
+from wetakd.common.machine_memory import free_memory
 from wetakd.config import DigitsData, FolderData, ParquetData, SplitsConfig, TransformConfig
 from wetakd.data.dataset import load_dataset
 
@@ -124,13 +124,13 @@ def test_memory_is_checked_before_decoding(tmp_path: Path) -> None:
 
 
 def test_a_containers_own_limit_counts(tmp_path: Path) -> None:
-    free = _free_memory(tmp_path)  # no limit there
+    free = free_memory(tmp_path)  # no limit there
     assert free > 10**6
     for name, text in (("max", "3000"), ("current", "2500"), ("stat", "anon 2000\ninactive_file 400\n")):
         (tmp_path / f"memory.{name}").write_text(text)
-    assert _free_memory(tmp_path) == 900
+    assert free_memory(tmp_path) == 900
     (tmp_path / "memory.max").write_text("max\n")
-    assert _free_memory(tmp_path) > 10**6
+    assert free_memory(tmp_path) > 10**6
 
 
 @pytest.mark.parametrize(

@@ -322,4 +322,4 @@ def test_only_callables_have_a_source():
     assert source_digest("plain") is None
     assert source_digest("torchvision:resnet18") is None
     with pytest.raises(UserError, match=r"^student\.model\.name: 'no_such:net'"):
-        source_digest("no_such:net", field="student.model")
+        source_digest("no_such:net", field="student.model.name")

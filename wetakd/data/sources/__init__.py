@@ -7,12 +7,12 @@ checked, before the first image is decoded.
 from __future__ import annotations
 
 from wetakd.config import CallableData, CifarData, DataConfig, DigitsData, FolderData, ParquetData
-from wetakd.data.sources._arrays import find_callable, open_callable, open_cifar, open_digits
+from wetakd.data.sources._arrays import open_callable, open_cifar, open_digits
 from wetakd.data.sources._folder import open_folder
 from wetakd.data.sources._parquet import find_columns, open_parquet
 from wetakd.data.sources._part import Part, Source, Stored
 
-__all__ = ["Part", "Source", "Stored", "find_callable", "find_columns", "open_source"]
+__all__ = ["Part", "Source", "Stored", "find_columns", "open_source"]
 
 
 def open_source(data: DataConfig) -> Source:

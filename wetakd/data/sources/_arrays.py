@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import redirect_stdout
-from importlib import import_module
 from io import StringIO
 from typing import Any
 
 import numpy as np
 
-from wetakd.common.errors import UserError
+from wetakd.common.errors import UserError, describe_error
+from wetakd.common.user_functions import resolve_function
 from wetakd.config import CallableData, CifarData
 from wetakd.data.sources._part import Part, Source
 
@@ -49,11 +48,11 @@ def open_cifar(data: CifarData) -> Source:
 
 def open_callable(data: CallableData) -> Source:
     try:
-        found = find_callable(data.callable, "data.callable")(**data.options)
+        found = resolve_function(data.callable, "data.callable")(**data.options)
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(f"data.callable: {data.callable!r} raised {_exception_line(error)}") from error
+        raise UserError(f"data.callable: {data.callable!r} raised {describe_error(error)}") from error
     if not isinstance(found, tuple | list) or len(found) not in (2, 4):
         raise UserError(
             f"data.callable: {data.callable!r} must return (images, labels) or (images, labels, test_images, "
@@ -72,7 +71,7 @@ def _checked_arrays(callable_name: str, name: str, images: Any, labels: Any) -> 
     try:
         images, labels = np.asarray(images), np.asarray(labels)
     except Exception as error:  # whatever conversion the object brings along
-        raise UserError(f"{prefix}images or labels that are no array: {_exception_line(error)}") from error
+        raise UserError(f"{prefix}images or labels that are no array: {describe_error(error)}") from error
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
         raise UserError(f"{prefix}images as {_described(images)}; uint8 of shape NCHW, NHWC or NHW is needed")
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images):
@@ -87,27 +86,6 @@ def _checked_arrays(callable_name: str, name: str, images: Any, labels: Any) -> 
             images = images.transpose(0, 2, 3, 1) if first else images
             return images[..., 0] if images.shape[3] == 1 else images, labels
     raise UserError(f"{prefix}images of shape {images.shape}; 1, 3 or 4 channels are needed, in NCHW or NHWC")
-
-
-def find_callable(name: str, field: str) -> Callable[..., Any]:
-    """The object behind `package.module:function`; raises UserError that names `field`."""
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise UserError(f"{field}: {name!r} not found: no module {error.name!r} on PYTHONPATH") from error
-    except AttributeError as error:
-        raise UserError(f"{field}: {name!r} not found: {_exception_line(error)}") from error
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{field}: importing {module!r} raised {_exception_line(error)}") from error
-    if not callable(found):
-        raise UserError(f"{field}: {name!r} is {_described(found)}, not a function")
-    function: Callable[..., Any] = found
-    return function
-
-
-def _exception_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _described(value: Any) -> str:
