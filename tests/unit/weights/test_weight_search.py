@@ -1,12 +1,8 @@
 import numpy as np
 import pytest
 
-<<<<<<<< HEAD:tests/unit/weights/test_run_search_crossfit.py
 from tests.unit.weights.made_scores import make_scores
-from wetakd.weights import Problem, search_problem
-========
 from wetakd.weights import Problem, solve_problem
->>>>>>>> 1fc6f0e (Name the modules of the weight search for what they hold):tests/unit/weights/test_weight_search.py
 
 
 def test_on_noise_the_mean_gain_is_about_zero_though_the_search_claims_one():
