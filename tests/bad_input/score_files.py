@@ -212,7 +212,7 @@ def _words() -> Iterator[Way]:
 
 
 def _scores(what: str, name: str, content: bytes, kind: str = "logits") -> Way:
-    words = ("weigh", name, "labels.npy", "--scores-are", kind, "--strategy", "uniform")
+    words = ("weights", name, "labels.npy", "--scores-are", kind, "--strategy", "uniform")
     return Way("scores", what, words, {name: content, "labels.npy": npy(LABELS)})
 
 

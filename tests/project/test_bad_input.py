@@ -139,7 +139,7 @@ def test_an_image_with_some_bytes_changed(data: st.DataObject, form: str) -> Non
 def test_scores_with_some_bytes_changed(data: st.DataObject, ending: str) -> None:
     name = f"scores.{ending}"
     files = {name: data.draw(_bytes_changed(_SCORES[ending])), "labels.npy": score_files.npy(score_files.LABELS)}
-    words = ("weigh", name, "labels.npy", "--scores-are", "logits", "--strategy", "uniform")
+    words = ("weights", name, "labels.npy", "--scores-are", "logits", "--strategy", "uniform")
     _refused_or_fine(attempt(Way("fuzz", name, words, files)))
 
 
