@@ -22,7 +22,7 @@ from wetakd.tracking.event_journal import EventJournal
 from wetakd.tracking.mlflow_sender import MlflowSender
 from wetakd.tracking.run_identity import CHANGED_TAG, run_key, split_run_key
 from wetakd.tracking.run_state import RunState
-from wetakd.tracking.tracker import NOTHING, NullTracker, Status, Tracker
+from wetakd.tracking.tracker import NO_ENTRIES, NullTracker, Status, Tracker
 from wetakd.tracking.tracking_uri import check_tracking_uri, resolve_tracking_uri
 
 _LONGEST_PARAM, _LONGEST_TAG, _LONGEST_DIGEST = 6000, 8000, 36
@@ -56,8 +56,8 @@ class MlflowTracker:
         *,
         name: str,
         parent: str | None = None,
-        params: Mapping[str, Any] = NOTHING,
-        tags: Mapping[str, str] = NOTHING,
+        params: Mapping[str, Any] = NO_ENTRIES,
+        tags: Mapping[str, str] = NO_ENTRIES,
     ) -> None:
         """Begin a run, or go on with it. A param that was logged with another value keeps the first, and is tagged."""
         texts = {key: _short_text(value, _LONGEST_PARAM) for key, value in params.items()}

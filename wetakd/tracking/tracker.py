@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NO_ENTRIES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Tracker(Protocol):
@@ -19,8 +19,8 @@ class Tracker(Protocol):
         *,
         name: str,
         parent: str | None = None,
-        params: Mapping[str, Any] = NOTHING,
-        tags: Mapping[str, str] = NOTHING,
+        params: Mapping[str, Any] = NO_ENTRIES,
+        tags: Mapping[str, str] = NO_ENTRIES,
     ) -> None:
         """Begin a run, or go on with it. A param that was logged with another value keeps the first, and is tagged."""
 
