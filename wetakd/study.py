@@ -23,8 +23,8 @@ from wetakd.common.errors import UserError
 from wetakd.common.process_state import restored
 from wetakd.common.progress import QuietReporter, Reporter
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import recorded, stamped
-from wetakd.plan import checks, completeness, references
+from wetakd.config.study_file import parse_text_with_digest, text_with_digest
+from wetakd.plan import checks_before_training, completeness, study_references
 from wetakd.plan.study_plan import Plan
 from wetakd.report.report import Report, build_report
 from wetakd.results.stored_results import SUMMARY, Results
@@ -126,7 +126,7 @@ class Study:
             dataset = steps.load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if self._retry_failed:
-                references.forget_failures(self.store, plan)
+                study_references.forget_failures(self.store, plan)
             if not self._revised and tracker.has_ended(STUDY_RUN) and completeness.is_complete(self.store, plan):
                 self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)
@@ -134,7 +134,7 @@ class Study:
                 return StudyResult(results, build_report(results), tracked, time.monotonic() - started)
             with self._reporter.stage("models", 1.0) as stage:
                 stage.step(0, "each network is built and tried for one step")
-                checks.check_models(self.config, dataset, plan, self.store)
+                checks_before_training.check_models(self.config, dataset, plan, self.store)
             with self._running(plan, tracker, lease) as ground:
                 networks = steps.train_networks(ground)
                 trial_weights = steps.search_weights(ground, networks)
@@ -155,8 +155,8 @@ class Study:
     @contextmanager
     def _claimed(self) -> Iterator[Lease]:
         """The storage, writable and ours alone, with this very question or none under the study's name."""
-        checks.check_storage(self.config)
-        checks.check_placements(self.config)
+        checks_before_training.check_storage(self.config)
+        checks_before_training.check_placements(self.config)
         self.store.check_writable()
         with Lease(self.store, f"{self._folder}/lease.json") as lease:
             remove_temporary_folders(self.store, self.config.study.name)
@@ -170,12 +170,12 @@ class Study:
             with self._reporter.stage("cluster", 1.0) as stage:
                 stage.step(0, "Ray starts, or is joined")
                 stack.enter_context(joined(self.config))
-                checks.check_storage(self.config)
+                checks_before_training.check_storage(self.config)
                 stored = partial(completeness.has_network, self.store, plan)
                 capacity.check_capacity(self.config, self._reporter.message, stored)
             if self._revised:  # it answers another question
                 self.store.delete(f"{self._folder}/{SUMMARY}")
-            references.record_references(self.store, plan, replace=self._revised)
+            study_references.record_references(self.store, plan, replace=self._revised)
             self._record()
             study_logger = StudyLogger(tracker, self.config)
             stack.push(lambda kind, *_: study_logger.end_killed_runs() if kind else None)
@@ -196,7 +196,7 @@ class Study:
             )
 
     def _record(self) -> None:
-        self.store.write(f"{self._folder}/{references.RECORD}", stamped(self.config.to_yaml()))
+        self.store.write(f"{self._folder}/{study_references.STUDY_FILE}", text_with_digest(self.config.to_yaml()))
 
     @property
     def _folder(self) -> str:
@@ -204,8 +204,8 @@ class Study:
 
     def _check_same_file(self) -> None:
         """One study name means one question: a changed file needs a new name, or `--revise`."""
-        raw = self.store.read_file(f"{self._folder}/{references.RECORD}")
-        before = recorded(raw)
+        raw = self.store.read_file(f"{self._folder}/{study_references.STUDY_FILE}")
+        before = parse_text_with_digest(raw)
         if raw is not None and before is None:  # damaged
             self._record()
         changed = self.config.differences(before) if before is not None else []

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tests.integration.studies import NET
 from wetakd import StudyConfig
-from wetakd.config.study_file import check_tree
+from wetakd.config.study_file import config_from_tree
 
 # Columns that may differ between two runs of one file: times, and names that others gave.
 VARIABLE = ["search_seconds", "train_seconds", "mlflow_run_id"]
@@ -32,7 +32,7 @@ def tree(folder: Path, **blocks: Any) -> dict[str, Any]:
 
 
 def study(folder: Path, **blocks: Any) -> StudyConfig:
-    return check_tree(tree(folder, **blocks))
+    return config_from_tree(tree(folder, **blocks))
 
 
 def results(table: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from torch import nn
 
 from tests.unit import tiny
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check_tree
+from wetakd.config.study_file import config_from_tree
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
@@ -200,7 +200,7 @@ def study(**blocks: Any) -> StudyConfig:
         "assistants": {"first": NET},
         "student": NET,
     }
-    return check_tree(tree | blocks)
+    return config_from_tree(tree | blocks)
 
 
 def plan(tmp_path: Any, data: Dataset | None = None, **blocks: Any) -> tuple[Plan, Store]:

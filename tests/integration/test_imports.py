@@ -11,7 +11,7 @@ from tests.integration.studies import NET, PLAIN
 from wetakd import Study
 from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
-from wetakd.config.study_file import check_tree
+from wetakd.config.study_file import config_from_tree
 from wetakd.models import registry
 from wetakd.stages import steps
 from wetakd.training.inference import predict
@@ -32,7 +32,7 @@ def test_networks_from_elsewhere_teach_and_are_mixed_without_training(ray_cluste
         "student": NET,
         "storage": str(tmp_path / "runs"),
     }
-    config = check_tree(tree)
+    config = config_from_tree(tree)
     dataset = steps.load_data(config, QuietReporter())
     model = registry.new_model(ModelConfig(**PLAIN), dataset, seed=7)
     torch.save(model.state_dict(), tmp_path / "ready.pt")

@@ -13,7 +13,7 @@ from wetakd.config.study_file import load_study_file
 from wetakd.data.views import Views
 from wetakd.models.cost import InputShape, cost
 from wetakd.models.registry import build_model
-from wetakd.plan.checks import check_storage
+from wetakd.plan.checks_before_training import check_storage
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "jobs").glob("*.yaml"))

@@ -23,10 +23,10 @@ from tests.unit import tables, tiny
 from tests.unit.stages.made_jobs import make_job
 from wetakd.commands import main
 from wetakd.common.errors import UserError
-from wetakd.config.study_file import check_tree, stamped
+from wetakd.config.study_file import config_from_tree, text_with_digest
 from wetakd.logits import logit_cache
 from wetakd.logits.array_files import read_labels, read_scores
-from wetakd.plan import orphans, references, stored_studies
+from wetakd.plan import orphans, stored_studies, study_references
 from wetakd.results import stored_results
 from wetakd.stages import training_job
 from wetakd.storage.atomic_store import Damaged, Store
@@ -99,7 +99,7 @@ def _read_everything(store: Store) -> None:
         lambda: logit_cache.read_cache(store, "first"),
         lambda: StoredCheckpoints.at(store, "students/half").load(),
         lambda: stored_results.Results.read(store, "s"),
-        lambda: stored_studies.studies(store),
+        lambda: stored_studies.find_studies(store),
         lambda: list(orphans.find_orphans(store)),
         lambda: Lease(store, "studies/s/lease.json").__enter__().__exit__(None, None, None),
         lambda: call("report", "s", "--storage", folder),
@@ -113,7 +113,7 @@ def _read_everything(store: Store) -> None:
 
 def test_a_pickle_planted_at_any_path_is_never_loaded(store: Store, bomb: bytes, tmp_path: Path) -> None:
     paths = store.list()
-    assert {path.split("/")[0] for path in paths} == {*references.ADDRESSED, "studies"}
+    assert {path.split("/")[0] for path in paths} == {*study_references.RESULT_KINDS, "studies"}
     assert len(paths) >= 20
     whole = {path: store.read_file(path) for path in paths}
     for path in paths:
@@ -235,9 +235,9 @@ def test_no_file_of_a_storage_and_no_description_of_a_job_holds_credentials(tmp_
     uri = f"s3://AKIASECRET:{SECRET}@bucket/x?region=us-east-1"
     # What Ray and its dashboard are told of a job is its description.
     assert SECRET not in repr(make_job(tmp_path, store_uri=uri))
-    from wetakd.config.study_file import check_tree
+    from wetakd.config.study_file import config_from_tree
 
-    config = check_tree(BASE | {"storage": uri, "mlflow": {"tracking_uri": f"http://u:{SECRET}@host"}})
+    config = config_from_tree(BASE | {"storage": uri, "mlflow": {"tracking_uri": f"http://u:{SECRET}@host"}})
     assert SECRET not in config.to_yaml()
     assert "AKIASECRET" not in config.to_yaml()
 
@@ -281,7 +281,7 @@ def test_export_runs_no_function_that_a_forged_record_names_unless_told_to(tmp_p
         "study": {"name": found.study},
         "data": {"source": "callable", "callable": "torch.hub:load", "options": options},
     }
-    store.write(f"studies/{found.study}/study.yaml", stamped(check_tree(BASE | named).to_yaml()))
+    store.write(f"studies/{found.study}/study.yaml", text_with_digest(config_from_tree(BASE | named).to_yaml()))
     found.write(store)
     words = ("export", found.study, "--storage", store.uri, "--to", str(tmp_path / "to"))
     code, _, complaint = call(*words)

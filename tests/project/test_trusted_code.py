@@ -21,7 +21,7 @@ from wetakd.commands.export import export_winner
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
-from wetakd.config.study_file import check_tree, stamped
+from wetakd.config.study_file import config_from_tree, text_with_digest
 from wetakd.export import load_student
 from wetakd.export.shipped_student import DESCRIPTION, save_mlflow_model, save_student
 from wetakd.export.student_files import Formats
@@ -162,8 +162,8 @@ _ALMOST_TORCHVISION: dict[str, dict[str, Any]] = {
 def _recorded(tmp_path: Path, blocks: dict[str, Any]) -> tuple[Store, str]:
     """A storage with a finished study whose record on storage has other `blocks`."""
     found, store = tables.simulated(), Store(str(tmp_path / "runs"))
-    config = check_tree(BASE | {"study": {"name": found.study}} | blocks)
-    store.write(f"studies/{found.study}/study.yaml", stamped(config.to_yaml()))
+    config = config_from_tree(BASE | {"study": {"name": found.study}} | blocks)
+    store.write(f"studies/{found.study}/study.yaml", text_with_digest(config.to_yaml()))
     found.write(store)
     return store, found.study
 
@@ -184,7 +184,7 @@ def test_export_refuses_a_function_in_any_field_of_the_record(
     assert "--trust-code" in complaint
     with pytest.raises(UserError, match="pass --trust-code"):
         export_winner(
-            check_tree(yaml.safe_load(store.read_file(f"studies/{study}/study.yaml") or b"")),
+            config_from_tree(yaml.safe_load(store.read_file(f"studies/{study}/study.yaml") or b"")),
             store,
             tmp_path / "to",
             Formats(),
@@ -214,7 +214,7 @@ def test_a_planted_copy_of_the_mlflow_model_is_sent_and_not_loaded(tmp_path: Pat
     described["flavors"]["planted"] = {"loader_module": "planted", "code": "code"}
     (folder / "MLmodel").write_text(yaml.safe_dump(described))
     store = Store(str(tmp_path / "runs"))
-    config = check_tree(BASE | {"study": {"name": "s"}, "storage": store.uri, "mlflow": {"enabled": True}})
+    config = config_from_tree(BASE | {"study": {"name": "s"}, "storage": store.uri, "mlflow": {"enabled": True}})
     with open_tracker(config, store) as tracker:
         tracker.start_run("study", name="s")
         tracker.log_model("study", str(folder), name="student", description="", register_as=None)

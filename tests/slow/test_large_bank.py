@@ -18,17 +18,17 @@ import json, sys
 import ray
 from wetakd import Study
 from wetakd.plan.study_plan import Plan
-from wetakd.plan.forecast import forecast
+from wetakd.plan.cost_forecast import forecast
 from wetakd.stages.steps import load_data
 from wetakd.common.progress import QuietReporter
-from wetakd.config.study_file import check_tree
+from wetakd.config.study_file import config_from_tree
 
 if __name__ == "__main__":
     folder, store_bytes = sys.argv[1], int(sys.argv[2])
     net = {"model": {"name": "plain", "options": {"depth": 2}}}
     recipe = {"epochs": 1, "batch_size": 64, "lr": 0.05, "precision": "float32"}
     names = ("first", "second", "third", "fourth")
-    config = check_tree(
+    config = config_from_tree(
         {
             "study": {"name": "large", "seeds": 2, "subsets": [4], "strategies": ["uniform", "de"], "controls": []},
             "data": {"source": "callable", "callable": "tests.slow.test_large_bank:pictures"},

@@ -11,7 +11,7 @@ import pandas as pd
 
 from wetakd.config import EMPTY_POINT, SweepPoint
 from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
-from wetakd.results.costs import Cost, Spending
+from wetakd.results.cost_records import NetworkCost, StudyCost
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import choose_winner
 
@@ -66,9 +66,9 @@ def simulated(
         num_classes=10,
         primary=primary,
         pool=tuple(pool),
-        teacher_cost=Cost(2_487_850, 300_000_000, 9_951_400),
-        student_cost=Cost(13_082, 1_500_000, 52_328, 0.41),
-        spending=Spending(5_400.0, 12.0, 9_000.0, 720_000, 96_000_000),
+        teacher_cost=NetworkCost(2_487_850, 300_000_000, 9_951_400),
+        student_cost=NetworkCost(13_082, 1_500_000, 52_328, 0.41),
+        spending=StudyCost(5_400.0, 12.0, 9_000.0, 720_000, 96_000_000),
         winner=choose_winner(trials),
     )
 

@@ -46,12 +46,12 @@ def export(
     """
     from wetakd.common.progress import reporter
     from wetakd.export.student_files import Formats
-    from wetakd.plan.stored_studies import config_of
+    from wetakd.plan.stored_studies import read_study_config
 
     if trust_code:
         search_working_directory()
     store = storage_at(storage)
-    config = config_of(store, study)
+    config = read_study_config(store, study)
     formats = Formats(onnx=onnx or int8, int8=int8)
     target = folder or Path(f"{study}-student")
     for path in export_winner(config, store, target, formats, reporter(quiet), trust_code=trust_code):

@@ -31,7 +31,7 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
       wetakd init my_package.data:load --to study.yaml --yes
     """
     from wetakd.commands.study_template import study_name, study_text
-    from wetakd.config.study_file import check_text
+    from wetakd.config.study_file import config_from_text
     from wetakd.data.source_detection import summarise_images
 
     search_working_directory()
@@ -51,7 +51,7 @@ def init(place: str | None, test: str | None, name: str | None, file: str | None
     for note in found.notes:
         click.echo(note, err=True)
     text = study_text(place, found, name, str(target))
-    check_text(text, f"study file {str(target)!r}")
+    config_from_text(text, f"study file {str(target)!r}")
     target.write_text(text, encoding="utf-8")
     click.echo(f"{target}: {found}.\nNext: wetakd plan {target}")
 

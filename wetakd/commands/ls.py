@@ -25,9 +25,9 @@ def list_studies(storage: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from wetakd.common.number_format import size
-    from wetakd.plan.stored_studies import studies
+    from wetakd.plan.stored_studies import find_studies
 
-    entries = studies(storage_at(storage))
+    entries = find_studies(storage_at(storage))
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
         return

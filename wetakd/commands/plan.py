@@ -40,19 +40,19 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from dataclasses import asdict
 
     from wetakd.common.progress import reporter
-    from wetakd.plan import checks
-    from wetakd.plan.forecast import forecast
+    from wetakd.plan import checks_before_training
+    from wetakd.plan.cost_forecast import forecast
     from wetakd.plan.study_plan import Plan
     from wetakd.stages.steps import load_data
 
     search_working_directory()
     config = load_study_file(file, overrides)
-    checks.check_placements(config)
+    checks_before_training.check_placements(config)
     store = Store(config.storage)
     store.check_readable()
     dataset = load_data(config, reporter(quiet=as_json))
     whole = Plan(config, dataset)
-    checks.check_models(config, dataset, whole, store)
+    checks_before_training.check_models(config, dataset, whole, store)
     found = forecast(whole, store)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))

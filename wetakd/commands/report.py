@@ -35,13 +35,13 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
       wetakd report digits
       wetakd report digits --json --storage s3://bucket/wetakd
     """
-    from wetakd.plan.stored_studies import config_of
+    from wetakd.plan.stored_studies import read_study_config
     from wetakd.report.report import build_report
     from wetakd.results.stored_results import Results
     from wetakd.stages.steps import write_report
 
     store = storage_at(storage)
-    config_of(store, study)
+    read_study_config(store, study)
     built = build_report(Results.read(store, study))
     write_report(store, study, built.files())
     click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text_of_width(columns()))

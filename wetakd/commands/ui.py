@@ -133,12 +133,12 @@ def ui(study: str, storage: str | None, port: int) -> None:
       wetakd ui digits --port 5001
     """
     from wetakd.commands import ui as pages
-    from wetakd.plan.stored_studies import config_of
+    from wetakd.plan.stored_studies import read_study_config
     from wetakd.tracking.event_journal import study_id
     from wetakd.tracking.tracking_uri import resolve_tracking_uri
 
     store = storage_at(storage)
-    config = config_of(store, study)
+    config = read_study_config(store, study)
     tracking_uri = resolve_tracking_uri(config.mlflow.tracking_uri, store)
     if not config.mlflow.enabled:
         raise UserError(f"study {study!r}: was run with mlflow.enabled false, so there is nothing to open")

@@ -35,7 +35,7 @@ from wetakd.config.study_block import (
     WeightsConfig,
 )
 from wetakd.config.study_config import STUDENT, TEACHER, StudyConfig, block_of
-from wetakd.config.sweep import points_of, student_at
+from wetakd.config.sweep import student_at, sweep_points
 from wetakd.config.sweep_point import EMPTY_POINT, SweepPoint
 
 __all__ = [
@@ -69,6 +69,6 @@ __all__ = [
     "ViewsConfig",
     "WeightsConfig",
     "block_of",
-    "points_of",
     "student_at",
+    "sweep_points",
 ]

@@ -47,15 +47,15 @@ def load_study_file(path: str | Path | None, overrides: Sequence[str] = ()) -> S
                 f"--set {redact_uris(override)!r}: must read field=value, such as --set student.recipe.epochs=5"
             )
         _set_field(tree, field, _yaml(text, f"--set {field}"))
-    return check_tree(tree)
+    return config_from_tree(tree)
 
 
-def check_text(text: str, where: str) -> StudyConfig:
-    """As `check_tree`, of YAML; `where` it stands is named if it is none."""
-    return check_tree(_yaml(text, where))
+def config_from_text(text: str, where: str) -> StudyConfig:
+    """As `config_from_tree`, of YAML; `where` it stands is named if it is none."""
+    return config_from_tree(_yaml(text, where))
 
 
-def check_tree(tree: Any) -> StudyConfig:
+def config_from_tree(tree: Any) -> StudyConfig:
     """Build a StudyConfig from plain data; raises UserError with one line for the first thing that is wrong."""
     try:
         return StudyConfig.model_validate(tree)
@@ -63,13 +63,13 @@ def check_tree(tree: Any) -> StudyConfig:
         raise UserError(_first_error_message(error, tree)) from None
 
 
-def stamped(text: str) -> bytes:
+def text_with_digest(text: str) -> bytes:
     """A study file for the record, with its own digest in a comment."""
     return f"# sha256 {_text_digest(text)}\n{text}".encode()
 
 
-def recorded(raw: bytes | None) -> dict[str, Any] | None:
-    """What stands in the file that `stamped` made, or None where there is none or it is no longer whole."""
+def parse_text_with_digest(raw: bytes | None) -> dict[str, Any] | None:
+    """What stands in the file that `text_with_digest` made, or None where there is none or it is no longer whole."""
     stamp, _, text = (raw or b"").decode(errors="replace").partition("\n")
     if stamp != f"# sha256 {_text_digest(text)}":
         return None

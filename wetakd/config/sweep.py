@@ -23,7 +23,7 @@ _BLOCKS: Mapping[str, type[BaseModel]] = {
 }
 
 
-def points_of(study: StudyBlock) -> list[SweepPoint]:
+def sweep_points(study: StudyBlock) -> list[SweepPoint]:
     """Every combination of swept values, in a fixed order."""
     sweep = study.sweep
     grids = [[(path, value) for value in s.grid] for path, s in sweep.items() if s.grid is not None]
@@ -76,7 +76,7 @@ def check_sweep(study: StudyBlock, student: StudentConfig) -> None:
 def _check_points(study: StudyBlock, student: StudentConfig) -> None:
     """Each block has rules of its own, so each distinct part of a point is checked once."""
     checked = set()
-    for point in points_of(study) if study.sweep else ():
+    for point in sweep_points(study) if study.sweep else ():
         for block in _BLOCKS:
             part = {path: value for path, value in point.values.items() if _split(path)[0] == block}
             text = json.dumps(part)

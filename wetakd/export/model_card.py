@@ -12,8 +12,9 @@ from wetakd.config import STUDENT, StudentConfig, StudyConfig
 from wetakd.config.yaml_text import write_yaml as write_yaml
 from wetakd.data.dataset import Dataset
 from wetakd.report.estimate_format import difference, mean_and_width
+from wetakd.results.arm_rows import ArmRow
 from wetakd.results.display_names import recipe_label
-from wetakd.results.findings import Findings, Row, find_findings
+from wetakd.results.findings import Findings, compute_findings
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import Winner
 
@@ -51,7 +52,7 @@ def description(
 ) -> str:
     """The card without the code that loads the files beside it."""
     assert results.winner is not None
-    findings = find_findings(results)
+    findings = compute_findings(results)
     parts = [
         _head(config.study.name, student, dataset, results.winner),
         _numbers(findings, results.winner, onnx),
@@ -109,7 +110,7 @@ def _value(row: pd.Series[Any], column: str) -> float | None:
     return None if pd.isna(row[column]) else float(row[column])
 
 
-def _unit(row: Row) -> str:
+def _unit(row: ArmRow) -> str:
     return many(row.accuracy.num, row.accuracy.unit) if row.accuracy else "seeds"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from wetakd.common.errors import UserError
-from wetakd.plan.references import (
-    _references,
-)
 from wetakd.plan.student_keys import student_key
 from wetakd.plan.study_plan import Plan
+from wetakd.plan.study_references import (
+    references_of,
+)
 from wetakd.plan.trials import Trial
 from wetakd.results.stored_results import Results
 from wetakd.storage import failure_records
@@ -25,7 +25,7 @@ def is_complete(store: Store, plan: Plan) -> bool:
     """
     try:
         results = Results.read(store, plan.config.study.name)
-        if results.question != plan.config.question or not _references(store, f"studies/{plan.config.study.name}"):
+        if results.question != plan.config.question or not references_of(store, f"studies/{plan.config.study.name}"):
             return False
     except UserError:
         return False

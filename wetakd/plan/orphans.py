@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wetakd.plan.references import (
-    ADDRESSED,
-    _references,
+from wetakd.plan.study_references import (
+    RESULT_KINDS,
+    references_of,
 )
-from wetakd.plan.stored_studies import _left_temporary_folders
 from wetakd.storage import failure_records
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import live_since
+from wetakd.storage.temporary_folders import temporary_folders_address
 
-# What a running attempt has just written is not refuse.
+# What a running attempt has just written is not an orphan.
 _STRAY_AGE_S = 3600.0
 
 
@@ -45,8 +45,8 @@ def find_orphans(store: Store) -> Iterator[Orphan]:
         return changed < since if changed is not None else not running
 
     stray_age_s, train_age_s = max(_STRAY_AGE_S, now - since), max(_TRAIN_AGE_S, now - since)
-    kept = {address for folder in store.addresses("studies") for address in _references(store, folder)}
-    for kind in ADDRESSED:
+    kept = {address for folder in store.addresses("studies") for address in references_of(store, folder)}
+    for kind in RESULT_KINDS:
         for address in store.addresses(kind):
             if address not in kept and may_go(address):
                 yield Orphan(address, store.size(address), "no study refers to it")
@@ -56,7 +56,7 @@ def find_orphans(store: Store) -> Iterator[Orphan]:
         for record in store.addresses(failure_records.record_address(kind)):
             if record.removeprefix(failure_records.record_address("")) not in kept and may_go(record):
                 yield Orphan(record, store.size(record), "the failure of what no study refers to")
-    for path in _left_temporary_folders(store):
+    for path in _abandoned_temporary_folders(store):
         yield Orphan(path, store.size(path), "temporary files of a driver that was killed")
     for path in store.strays("studies", older_than_s=stray_age_s):
         if path.endswith(".part"):
@@ -70,3 +70,12 @@ def _running_since(store: Store) -> Iterator[float]:
     for folder in store.addresses("studies"):
         if (since := live_since(store, f"{folder}/lease.json")) is not None:
             yield since
+
+
+def _abandoned_temporary_folders(store: Store) -> Iterator[str]:
+    """Temporary folders of studies that nobody runs."""
+    for study in store.addresses("studies"):
+        # Listed before the lease is read: a driver that takes it afterwards makes other folders.
+        left = store.addresses(temporary_folders_address(study.removeprefix("studies/")))
+        if left and live_since(store, f"{study}/lease.json") is None:
+            yield from left

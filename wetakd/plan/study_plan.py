@@ -20,8 +20,8 @@ from wetakd.config import (
     StudentConfig,
     StudyConfig,
     SweepPoint,
-    points_of,
     student_at,
+    sweep_points,
 )
 from wetakd.config.controls import DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
 from wetakd.data.dataset import Dataset
@@ -90,7 +90,7 @@ class Plan:
     @cached_property
     def points(self) -> list[SweepPoint]:
         """Every combination of swept values, in a fixed order."""
-        return points_of(self.config.study)
+        return sweep_points(self.config.study)
 
     @cached_property
     def arms(self) -> list[Arm]:

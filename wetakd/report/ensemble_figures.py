@@ -13,9 +13,9 @@ from matplotlib.patches import Patch
 from wetakd.common.number_format import many, short
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of
-from wetakd.results.arms import ArmResult, collect_arms, sizes_of
+from wetakd.results.arms import ArmResult, collect_arms, parameters_by_name
 from wetakd.results.display_names import display_name
-from wetakd.results.findings import proxy_arms, proxy_points
+from wetakd.results.ensemble_student_correlation import arms_with_ensembles, ensemble_student_pairs
 from wetakd.results.rank_correlation import rank_correlation
 from wetakd.results.stored_results import Results
 
@@ -24,21 +24,21 @@ _MARKERS = "os^DvPX*"
 _MOST_BARS = 8
 
 
-def figure_proxy(results: Results) -> Figure:
+def figure_ensemble_quality(results: Results) -> Figure:
     """The ensemble's quality on `choose` against the students it taught, each recipe one point."""
-    arms = proxy_arms(collect_arms(results.trials))
+    arms = arms_with_ensembles(collect_arms(results.trials))
     figure, left, right = plot_style.pair(4.4, share_y=True)
-    _draw_proxy(left, arms, "accuracy", "ensemble accuracy on choose, %", scale=100)
-    _draw_proxy(right, arms, "log-loss", "ensemble log-loss on choose, nats (falling)", scale=-1)
+    _draw_ensemble_quality(left, arms, "accuracy", "ensemble accuracy on choose, %", scale=100)
+    _draw_ensemble_quality(right, arms, "log-loss", "ensemble log-loss on choose, nats (falling)", scale=-1)
     right.invert_xaxis()
     left.set_ylabel(plot_style.STUDENT_ACCURACY)
-    plot_style.legend_below(figure, _proxy_legend(arms), columns=5)
+    plot_style.legend_below(figure, _ensemble_quality_legend(arms), columns=5)
     plot_style.headline(figure, "Does a better ensemble teach better? (better ensembles to the right)")
     return figure
 
 
-def _draw_proxy(axes: Axes, arms: Sequence[ArmResult], measure: str, label: str, scale: float) -> None:
-    known = proxy_points(arms, measure)
+def _draw_ensemble_quality(axes: Axes, arms: Sequence[ArmResult], measure: str, label: str, scale: float) -> None:
+    known = ensemble_student_pairs(arms, measure)
     for arm, quality, accuracy in known:
         axes.scatter(scale * quality, 100 * accuracy, s=36, color=colour_of(arm.strategy), marker=_marker(arm))
     found = rank_correlation([quality for _, quality, _ in known], [accuracy for _, _, accuracy in known])
@@ -53,7 +53,7 @@ def _marker(arm: ArmResult) -> str:
     return _MARKERS[(len(arm.assistants) - 1) % len(_MARKERS)]
 
 
-def _proxy_legend(arms: Sequence[ArmResult]) -> list[Line2D]:
+def _ensemble_quality_legend(arms: Sequence[ArmResult]) -> list[Line2D]:
     strategies = {arm.strategy: display_name(arm.strategy) for arm in arms}
     sizes = {len(arm.assistants): _marker(arm) for arm in arms}
     colours = [
@@ -111,7 +111,7 @@ def _draw_bar(axes: Axes, place: float, weights_K: Sequence[float]) -> None:
 
 
 def _weights_legend(results: Results) -> list[Patch]:
-    sizes = sizes_of(results.networks)
+    sizes = parameters_by_name(results.networks)
     styles = [plot_style.network_style(index) for index in range(len(results.pool))]
     return [
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"{name} ({short(sizes.get(name))})")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from wetakd.common.number_format import many
-from wetakd.report.statements import Statement
 from wetakd.report.tables import Table, report_tables
+from wetakd.report.verdict_sentences import Statement
 from wetakd.results.findings import Findings
 
 # Tables that a first reader wants; the others are folded.
@@ -66,7 +66,7 @@ def html_text(findings: Findings, verdict: Sequence[Statement], pictures: Mappin
     if pictures:
         shown = "".join(_picture(caption, svg) for caption, svg in pictures.items())
         parts += ["<h2>Figures</h2>", f'<div class="pictures">{shown}</div>']
-    parts += ["<h2>Tables</h2>", *(_html_table(sheet) for sheet in report_tables(findings))]
+    parts += ["<h2>Tables</h2>", *(_html_table(table) for table in report_tables(findings))]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -103,20 +103,20 @@ def _picture(caption: str, svg: bytes) -> str:
     return f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}"></figure>'
 
 
-def _html_table(sheet: Table) -> str:
-    head = "".join(f"<th{_class(sheet, index)}>{escape(name)}</th>" for index, name in enumerate(sheet.columns))
-    body = "".join(_html_row(sheet, row) for row in sheet.rows)
-    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    opened = " open" if sheet.title in _OPEN else ""
-    summary = f"<summary>{escape(sheet.title)}</summary>"
-    return f'<details{opened}>{summary}<p class="note">{_prose(sheet.note)}</p>{table}</details>'
+def _html_table(table: Table) -> str:
+    head = "".join(f"<th{_class(table, index)}>{escape(name)}</th>" for index, name in enumerate(table.columns))
+    body = "".join(_html_row(table, row) for row in table.rows)
+    scrolled = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    opened = " open" if table.title in _OPEN else ""
+    summary = f"<summary>{escape(table.title)}</summary>"
+    return f'<details{opened}>{summary}<p class="note">{_prose(table.note)}</p>{scrolled}</details>'
 
 
-def _html_row(sheet: Table, row: Sequence[str]) -> str:
+def _html_row(table: Table, row: Sequence[str]) -> str:
     won = ' class="won"' if row[0].startswith("★") else ""
-    cells = "".join(f"<td{_class(sheet, index)}>{escape(cell)}</td>" for index, cell in enumerate(row))
+    cells = "".join(f"<td{_class(table, index)}>{escape(cell)}</td>" for index, cell in enumerate(row))
     return f"<tr{won}>{cells}</tr>"
 
 
-def _class(sheet: Table, index: int) -> str:
-    return ' class="text"' if index < sheet.num_text_columns else ""
+def _class(table: Table, index: int) -> str:
+    return ' class="text"' if index < table.num_text_columns else ""

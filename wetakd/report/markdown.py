@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wetakd.report.statements import Statement
 from wetakd.report.tables import Table, report_tables
+from wetakd.report.verdict_sentences import Statement
 from wetakd.results.findings import Findings
 
 # MLflow cuts a tag, and so a run's description, at 8,000 characters.
@@ -19,7 +19,7 @@ def markdown_text(findings: Findings, verdict: Sequence[Statement], pictures: Ma
         "## Verdict",
         *(_markdown_statement(statement) for statement in verdict),
     ]
-    parts += [_markdown_table(sheet) for sheet in report_tables(findings)]
+    parts += [_markdown_table(table) for table in report_tables(findings)]
     if pictures:
         parts += ["## Figures", *(f"![{caption}]({path})" for caption, path in pictures.items())]
     return "\n\n".join(parts) + "\n"
@@ -28,10 +28,10 @@ def markdown_text(findings: Findings, verdict: Sequence[Statement], pictures: Ma
 def description_text(findings: Findings, verdict: Sequence[Statement]) -> str:
     """Verdict and as many tables, from the first on, as fit into an MLflow description."""
     parts = [_markdown_statement(statement) for statement in verdict]
-    for sheet in report_tables(findings):
-        if sum(len(part) + 2 for part in [*parts, _markdown_table(sheet)]) > MOST_CHARACTERS:
+    for table in report_tables(findings):
+        if sum(len(part) + 2 for part in [*parts, _markdown_table(table)]) > MOST_CHARACTERS:
             break
-        parts.append(_markdown_table(sheet))
+        parts.append(_markdown_table(table))
     return "\n\n".join(parts)
 
 
@@ -40,10 +40,10 @@ def _markdown_statement(statement: Statement) -> str:
     return "\n".join([head, *([""] if statement.items else []), *(f"- {item}" for item in statement.items)])
 
 
-def _markdown_table(sheet: Table) -> str:
-    rule = ["---" if index < sheet.num_text_columns else "---:" for index in range(len(sheet.columns))]
-    lines = [_markdown_row(sheet.columns), _markdown_row(rule), *(_markdown_row(row) for row in sheet.rows)]
-    return f"## {sheet.title}\n\n{sheet.note}\n\n" + "\n".join(lines)
+def _markdown_table(table: Table) -> str:
+    rule = ["---" if index < table.num_text_columns else "---:" for index in range(len(table.columns))]
+    lines = [_markdown_row(table.columns), _markdown_row(rule), *(_markdown_row(row) for row in table.rows)]
+    return f"## {table.title}\n\n{table.note}\n\n" + "\n".join(lines)
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

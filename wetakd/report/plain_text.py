@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from wetakd.common.number_format import many, percent
 from wetakd.report.estimate_format import difference, mean_and_width
-from wetakd.report.statements import Statement
 from wetakd.report.tables import best_first
+from wetakd.report.verdict_sentences import Statement
+from wetakd.results.arm_rows import ArmRow
 from wetakd.results.display_names import display_name
-from wetakd.results.findings import Findings, Row
+from wetakd.results.findings import Findings
 
 TERMINAL_WIDTH = 80
 WIDEST = 120
@@ -79,14 +80,14 @@ def _table(findings: Findings, width: int) -> list[str]:
     return text
 
 
-def _group(title: str, rows: Sequence[Row], same_room: int, *, short_labels: bool = False) -> _Group:
+def _group(title: str, rows: Sequence[ArmRow], same_room: int, *, short_labels: bool = False) -> _Group:
     ordered = best_first(rows)
     shown = [row for rank, row in enumerate(ordered) if rank < MOST_ROWS or row.is_winner]
     lines = tuple(_columns(row, same_room, short_labels=short_labels) for row in shown)
     return _Group(title, lines, len(ordered) - len(shown))
 
 
-def _columns(row: Row, same_room: int, *, short_labels: bool) -> _Line:
+def _columns(row: ArmRow, same_room: int, *, short_labels: bool) -> _Line:
     """`same_room`: characters for the name of another recipe that has the same students."""
     arm = row.arm
     label = display_name(arm.strategy) if short_labels else arm.label

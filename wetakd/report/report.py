@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from wetakd.report import figures
+from wetakd.report import figure_files
 from wetakd.report.html_page import html_text
 from wetakd.report.markdown import description_text, markdown_text
 from wetakd.report.plain_text import TERMINAL_WIDTH, WIDEST, terminal_text
-from wetakd.report.statements import Statement, verdict
-from wetakd.results.findings import Findings, find_findings
+from wetakd.report.verdict_sentences import Statement, verdict
+from wetakd.results.findings import Findings, compute_findings
 from wetakd.results.stored_results import Results
 
 
@@ -35,7 +35,7 @@ class Report:
     @cached_property
     def markdown(self) -> str:
         """Verdict, all tables, and the pictures of `files` by their relative paths."""
-        captions = figures.captions(self.findings.results)
+        captions = figure_files.captions(self.findings.results)
         pictures = {caption: f"figures/{name}.png" for name, caption in captions.items()}
         return markdown_text(self.findings, self.verdict, pictures)
 
@@ -47,7 +47,7 @@ class Report:
     @cached_property
     def html(self) -> str:
         """One self-contained page."""
-        captions = figures.captions(self.findings.results)
+        captions = figure_files.captions(self.findings.results)
         return html_text(
             self.findings,
             self.verdict,
@@ -57,7 +57,7 @@ class Report:
     @cached_property
     def pictures(self) -> dict[str, bytes]:
         """Every figure as PNG and SVG by file name."""
-        return figures.save_all(self.findings.results)
+        return figure_files.figure_bytes(self.findings.results)
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers and words, JSON-safe; accuracies and differences in shares of 1."""
@@ -92,5 +92,5 @@ class Report:
 
 def build_report(results: Results) -> Report:
     """The report on `results`; needs nothing else."""
-    findings = find_findings(results)
+    findings = compute_findings(results)
     return Report(findings, verdict(findings))

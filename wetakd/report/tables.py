@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from wetakd.common.number_format import NOTHING, many, number, percent, points, seconds, short
 from wetakd.report.estimate_format import difference, mean_and_width
-from wetakd.report.statements import gain_in_words
+from wetakd.report.verdict_sentences import gain_text
+from wetakd.results.arm_rows import ArmRow
 from wetakd.results.display_names import display_name
-from wetakd.results.findings import Findings, Row
+from wetakd.results.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -27,39 +28,39 @@ class Table:
 def report_tables(findings: Findings) -> list[Table]:
     """Every table that has rows."""
     found = [
-        _students(findings, "Strategies over the full pool", _over_pool(findings)),
-        _students(findings, "Controls", [row for row in findings.rows if row.group == "control"]),
-        _students(findings, "Strategies over other subsets", _over_others(findings)),
+        _students_table(findings, "Strategies over the full pool", _over_pool(findings)),
+        _students_table(findings, "Controls", [row for row in findings.rows if row.group == "control"]),
+        _students_table(findings, "Strategies over other subsets", _over_others(findings)),
         _counts_table(findings),
-        _contrasts(findings),
+        _contrasts_table(findings),
         _contributions_table(findings),
-        _proxies_table(findings),
-        _searches(findings),
-        _points(findings),
-        _networks(findings),
+        _correlations_table(findings),
+        _searches_table(findings),
+        _points_table(findings),
+        _networks_table(findings),
         _failures_table(findings),
     ]
-    return [sheet for sheet in found if sheet.rows]
+    return [table for table in found if table.rows]
 
 
-def best_first(rows: Iterable[Row]) -> list[Row]:
+def best_first(rows: Iterable[ArmRow]) -> list[ArmRow]:
     """Rows by mean test accuracy, those without one last; ties in the order of the arms."""
     return sorted(rows, key=lambda row: (-row.accuracy.mean if row.accuracy else 1.0, row.arm.order))
 
 
-def _is_over_pool(row: Row, findings: Findings) -> bool:
+def _is_over_pool(row: ArmRow, findings: Findings) -> bool:
     return row.group == "strategy" and set(row.arm.assistants) == set(findings.results.pool)
 
 
-def _over_pool(findings: Findings) -> list[Row]:
+def _over_pool(findings: Findings) -> list[ArmRow]:
     return [row for row in findings.rows if _is_over_pool(row, findings)]
 
 
-def _over_others(findings: Findings) -> list[Row]:
+def _over_others(findings: Findings) -> list[ArmRow]:
     return [row for row in findings.rows if row.group == "strategy" and not _is_over_pool(row, findings)]
 
 
-def _students(findings: Findings, title: str, rows: Sequence[Row]) -> Table:
+def _students_table(findings: Findings, title: str, rows: Sequence[ArmRow]) -> Table:
     point = " Each recipe stands at the swept point that was best on `choose`." if findings.arms.has_points else ""
     return Table(
         title,
@@ -84,7 +85,7 @@ def _students(findings: Findings, title: str, rows: Sequence[Row]) -> Table:
     )
 
 
-def _student_row(row: Row) -> tuple[str, ...]:
+def _student_row(row: ArmRow) -> tuple[str, ...]:
     arm = row.arm
     named = [f"{name} ({short(size)})" for name, size in zip(arm.assistants, row.sizes, strict=True)]
     return (
@@ -102,7 +103,7 @@ def _student_row(row: Row) -> tuple[str, ...]:
     )
 
 
-def row_note(row: Row) -> str:
+def row_note(row: ArmRow) -> str:
     """What else is to be known of an arm: same students, failures, early stops, its point."""
     arm = row.arm
     notes = [
@@ -134,7 +135,7 @@ def _counts_table(findings: Findings) -> Table:
     )
 
 
-def _contrasts(findings: Findings) -> Table:
+def _contrasts_table(findings: Findings) -> Table:
     if findings.primary is None:
         how = "The p values are corrected together (Holm)."
     else:
@@ -150,7 +151,7 @@ def _contrasts(findings: Findings) -> Table:
                 difference(contrast.difference) if contrast.difference else contrast.why_not or NOTHING,
                 str(contrast.difference.num) if contrast.difference else NOTHING,
                 number(contrast.corrected_p),
-                "yes" if contrast.is_shown else "no",
+                "yes" if contrast.is_significant else "no",
                 _seeds_needed(contrast.difference.num_needed) if contrast.difference else NOTHING,
             )
             for contrast in findings.contrasts
@@ -183,7 +184,7 @@ def _contributions_table(findings: Findings) -> Table:
     )
 
 
-def _proxies_table(findings: Findings) -> Table:
+def _correlations_table(findings: Findings) -> Table:
     return Table(
         "Does a better ensemble teach better",
         "Spearman's rank correlation of the ensemble's quality on `choose` with its students' test accuracy, each "
@@ -191,22 +192,22 @@ def _proxies_table(findings: Findings) -> Table:
         ("within", "ensemble's", "recipes", "rho", "95 % interval", "permutation p"),
         tuple(
             (
-                "+".join(proxy.where) or "all recipes",
-                proxy.measure,
-                str(proxy.correlation.num),
-                f"{proxy.correlation.rho:+.2f}",
+                "+".join(relation.where) or "all recipes",
+                relation.measure,
+                str(relation.correlation.num),
+                f"{relation.correlation.rho:+.2f}",
                 NOTHING
-                if proxy.correlation.low is None or proxy.correlation.high is None
-                else f"[{proxy.correlation.low:+.2f}, {proxy.correlation.high:+.2f}]",
-                number(proxy.correlation.p_value),
+                if relation.correlation.low is None or relation.correlation.high is None
+                else f"[{relation.correlation.low:+.2f}, {relation.correlation.high:+.2f}]",
+                number(relation.correlation.p_value),
             )
-            for proxy in findings.proxies
+            for relation in findings.correlations
         ),
         num_text_columns=2,
     )
 
 
-def _searches(findings: Findings) -> Table:
+def _searches_table(findings: Findings) -> Table:
     searched = [row for row in findings.rows if row.group == "strategy" and row.evaluations is not None]
     return Table(
         "The searches",
@@ -225,15 +226,15 @@ def _searches(findings: Findings) -> Table:
     )
 
 
-def _gain_cells(row: Row) -> tuple[str, str]:
+def _gain_cells(row: ArmRow) -> tuple[str, str]:
     if row.crossfit_gain is None or row.crossfit_error is None:
         return NOTHING, "not cross-fitted"
-    return f"{points(row.crossfit_gain)} ± {percent(row.crossfit_error)}", gain_in_words(
+    return f"{points(row.crossfit_gain)} ± {percent(row.crossfit_error)}", gain_text(
         row.crossfit_gain, row.crossfit_error
     )
 
 
-def _points(findings: Findings) -> Table:
+def _points_table(findings: Findings) -> Table:
     """Every swept point of the winner's recipe."""
     winner = findings.results.winner
     family = [
@@ -257,7 +258,7 @@ def _points(findings: Findings) -> Table:
     )
 
 
-def _networks(findings: Findings) -> Table:
+def _networks_table(findings: Findings) -> Table:
     rows = findings.results.networks.sort_values(["replicate", "parameters", "name"], ascending=[True, False, True])
     return Table(
         "Teacher and assistants",

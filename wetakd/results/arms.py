@@ -164,7 +164,7 @@ def _marked(arms: Sequence[ArmResult]) -> tuple[ArmResult, ...]:
     return tuple(marked)
 
 
-def sizes_of(networks: pd.DataFrame) -> Mapping[str, int]:
+def parameters_by_name(networks: pd.DataFrame) -> Mapping[str, int]:
     """Parameters of every network by name."""
     known = networks[["name", "parameters"]].dropna()
     return {str(name): int(parameters) for name, parameters in known.itertuples(index=False, name=None)}

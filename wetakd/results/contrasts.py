@@ -16,7 +16,7 @@ from wetakd.results.arms import ArmResult, ArmResults
 from wetakd.results.display_names import display_name
 from wetakd.results.statistics import Estimate, Pair, estimate, holm
 
-SIGNIFICANT = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 _ACCURACY = "student_test_accuracy"
 
 
@@ -38,9 +38,9 @@ class Contrast:
     """The primary's own p; of the others, corrected over all of them."""
 
     @property
-    def is_shown(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the difference is told from zero at 5 %, after correction."""
-        return self.corrected_p is not None and self.corrected_p < SIGNIFICANT
+        return self.corrected_p is not None and self.corrected_p < SIGNIFICANCE_LEVEL
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-safe values."""
@@ -50,7 +50,7 @@ class Contrast:
             "difference": self.difference.to_dict() if self.difference else None,
             "why_not": self.why_not,
             "corrected_p": self.corrected_p,
-            "shown": self.is_shown,
+            "shown": self.is_significant,
         }
 
 
@@ -93,7 +93,7 @@ def _baseline(arms: ArmResults, primary: tuple[str, str] | None) -> str | None:
     return UNIFORM if UNIFORM in arms.strategies else None
 
 
-def contrasts(arms: ArmResults, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
+def compute_contrasts(arms: ArmResults, primary: tuple[str, str] | None, pool: Sequence[str]) -> list[Contrast]:
     """The declared contrast, where there is one, and then the secondary ones, corrected."""
     secondary = _corrected(_secondary(arms, primary, pool))
     if primary is None:
@@ -114,7 +114,7 @@ def _secondary(arms: ArmResults, primary: tuple[str, str] | None, pool: Sequence
     if main is None:
         return found
     found += _against_controls(arms, main, pool)
-    rows = counts(arms, main, pool)
+    rows = accuracy_by_count(arms, main, pool)
     return found + [_count_contrast(row) for row in rows if row.against is not None]
 
 
@@ -185,7 +185,7 @@ def _count_contrast(row: CountRow) -> Contrast:
     return Contrast("count", name, str(row.count), str(row.against), row.gain, why_not)
 
 
-def counts(arms: ArmResults, strategy: str, pool: Sequence[str]) -> list[CountRow]:
+def accuracy_by_count(arms: ArmResults, strategy: str, pool: Sequence[str]) -> list[CountRow]:
     """Each count of assistants under a strategy, the smallest first; one assistant is the control of its name."""
     by_count: dict[int, dict[frozenset[str], ArmResult]] = {}
     for arm in arms.best:

@@ -81,11 +81,11 @@ def estimate(values: Mapping[Pair, float], *, by_replicate: bool) -> Estimate | 
     ordered = [values[pair] for pair in sorted(values)]
     if by_replicate:
         replicates = sorted({replicate for replicate, _ in values})
-        ordered = [_mean([values[p] for p in sorted(values) if p[0] == replicate]) for replicate in replicates]
+        ordered = [exact_mean([values[p] for p in sorted(values) if p[0] == replicate]) for replicate in replicates]
     if not ordered:
         return None
     sd = float(np.std(ordered, ddof=1)) if len(ordered) > 1 else None
-    return Estimate(_mean(ordered), sd, len(ordered), "replicate" if by_replicate else "seed")
+    return Estimate(exact_mean(ordered), sd, len(ordered), "replicate" if by_replicate else "seed")
 
 
 def paired_difference(
@@ -96,8 +96,8 @@ def paired_difference(
     return estimate({pair: values[pair] - others[pair] for pair in shared}, by_replicate=by_replicate)
 
 
-def _mean(values: Sequence[float]) -> float:
-    # fsum rounds once, so the mean depends on no order of addition.
+def exact_mean(values: Sequence[float]) -> float:
+    """Mean that does not depend on the order of `values`, because fsum rounds once."""
     return math.fsum(values) / len(values)
 
 

@@ -23,7 +23,7 @@ from wetakd.common.canonical_json import dump_with_digest, load_with_digest
 from wetakd.common.errors import UserError
 from wetakd.config import SweepPoint
 from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
-from wetakd.results.costs import Cost, Spending
+from wetakd.results.cost_records import NetworkCost, StudyCost
 from wetakd.results.winner import Winner, arm_order
 from wetakd.storage.atomic_store import Store
 
@@ -49,10 +49,10 @@ class Results:
     primary: tuple[str, str] | None
     """The declared contrast: a strategy, and the strategy that it is compared with; None where there is none."""
     pool: tuple[str, ...]
-    teacher_cost: Cost | None
+    teacher_cost: NetworkCost | None
     """None where only its logits are known."""
-    student_cost: Cost
-    spending: Spending
+    student_cost: NetworkCost
+    spending: StudyCost
     winner: Winner | None
     """Chosen on `choose`; None where no student was finished."""
 
@@ -106,9 +106,9 @@ class Results:
             num_classes=summary["num_classes"],
             primary=tuple(summary["primary"]) if summary["primary"] else None,
             pool=tuple(summary["pool"]),
-            teacher_cost=Cost(**summary["teacher_cost"]) if summary["teacher_cost"] else None,
-            student_cost=Cost(**summary["student_cost"]),
-            spending=Spending(**summary["spending"]),
+            teacher_cost=NetworkCost(**summary["teacher_cost"]) if summary["teacher_cost"] else None,
+            student_cost=NetworkCost(**summary["student_cost"]),
+            spending=StudyCost(**summary["spending"]),
             winner=Winner.from_dict(summary["winner"]) if summary["winner"] else None,
         )
 
@@ -116,7 +116,7 @@ class Results:
         return f"studies/{self.study}/{name}"
 
 
-def winner_of(summary: bytes) -> Winner | None:
+def read_winner(summary: bytes) -> Winner | None:
     """The winner that a file SUMMARY names; raises ValueError where the file is damaged."""
     try:
         winner = load_with_digest(summary)["winner"]

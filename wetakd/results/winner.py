@@ -14,7 +14,7 @@ from wetakd.weights import STRATEGIES
 
 if TYPE_CHECKING:
     import pandas as pd
-from wetakd.results.statistics import _mean
+from wetakd.results.statistics import exact_mean
 
 # Order of arms that are otherwise equal: the simplest recipe first. A strategy from elsewhere comes last, by name.
 STRATEGY_ORDER = (NO_DISTILLATION, SINGLE, TEACHER_ALONE, *STRATEGIES, DGKD)
@@ -96,4 +96,4 @@ def choose_winner(trials: pd.DataFrame) -> Winner | None:
 
 def _rounded_mean(rows: Sequence[Mapping[Any, Any]]) -> float:
     # Arms with as many correct answers must tie, however their seeds share them out.
-    return round(_mean([row["student_choose_accuracy"] for row in rows]), 12)
+    return round(exact_mean([row["student_choose_accuracy"] for row in rows]), 12)

@@ -17,7 +17,7 @@ from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Trial
 from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
-from wetakd.results.costs import Spending
+from wetakd.results.cost_records import StudyCost
 from wetakd.stages.searches import Searches, TrialWeights
 from wetakd.weights import SearchResult
 
@@ -170,7 +170,7 @@ def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CONTRIBUTIONS.names)
 
 
-def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches: Searches) -> Spending:
+def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches: Searches) -> StudyCost:
     """What the finished part of a study took."""
     config = plan.config
     cores = {name: network.placement.cpus * num_workers(network) for name, network in config.networks.items()}
@@ -181,7 +181,7 @@ def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches:
     student_seconds = sum(_cell_or_zero(row["train_seconds"]) for row in students)
     num_fit = len(plan.dataset.splits.fit)
     trained = networks[networks["train_seconds"].notna()].to_dict("records")
-    return Spending(
+    return StudyCost(
         network_core_seconds=sum(cores[row["name"]] * row["train_seconds"] for row in trained),
         search_core_seconds=sum(result.seconds for result in searches.results.values()),
         student_core_seconds=config.student.placement.cpus * student_seconds,

@@ -20,12 +20,12 @@ from wetakd.export.shipped_student import MODEL_NAME, save_mlflow_model
 from wetakd.models import registry
 from wetakd.models.cost import cost
 from wetakd.models.latency import latency_ms
-from wetakd.plan import references
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
 from wetakd.plan.study_plan import Plan, control_weights
+from wetakd.plan.study_references import record_references
 from wetakd.plan.trials import Student, Trial
 from wetakd.report.report import Report, build_report
-from wetakd.results.costs import Cost
+from wetakd.results.cost_records import NetworkCost
 from wetakd.results.display_names import recipe_label
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import Winner
@@ -139,7 +139,7 @@ def search_weights(ground: Ground, networks: Networks) -> TrialWeights:
 def train_students(ground: Ground, networks: Networks, trial_weights: TrialWeights) -> dict[Trial, TrainedStudent]:
     """The student of every trial that has weights; equal students are trained once."""
     students = {trial: ground.plan.student(trial, weights) for trial, weights in trial_weights.weights.items()}
-    references.record_references(ground.store, ground.plan, {student.key for student in students.values()})
+    record_references(ground.store, ground.plan, {student.key for student in students.values()})
     ground.study_logger.set_students({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
     label = {
@@ -213,14 +213,14 @@ def evaluate(
     )
 
 
-def _cost(ground: Ground, network: StudentConfig, *, timed: bool = False) -> Cost:
+def _cost(ground: Ground, network: StudentConfig, *, timed: bool = False) -> NetworkCost:
     """`timed`: measure its latency here and now, when students are done and nothing else of the study runs."""
     model, shape = (
         registry.new_model(network.model, ground.dataset, seed=0),
         registry.input_shape(ground.dataset),
     )
     size = cost(model, shape)
-    return Cost(size.parameters, size.macs, size.bytes, latency_ms(model, shape) if timed else None)
+    return NetworkCost(size.parameters, size.macs, size.bytes, latency_ms(model, shape) if timed else None)
 
 
 def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Results, Report, bool]:
@@ -242,7 +242,7 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
         ground.lease.check()
         ended = results.trials[results.trials["stopped_at_epoch"].isna()]["student_key"].dropna()
-        references.record_references(ground.store, ground.plan, ended, replace=True)  # not what pruned students left
+        record_references(ground.store, ground.plan, ended, replace=True)  # not what pruned students left
         write_report(ground.store, results.study, files)
         # The summary comes last: where it stands, everything does.
         results.write(ground.store)

@@ -15,7 +15,7 @@ from wetakd.commands.export import export_winner
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config import StudyConfig, SweepPoint
-from wetakd.config.study_file import check_tree
+from wetakd.config.study_file import config_from_tree
 from wetakd.data.views import Views
 from wetakd.export.shipped_student import load_student
 from wetakd.export.student_files import Formats
@@ -26,7 +26,7 @@ from wetakd.training.inference import predict
 
 RECIPE = {"epochs": 1, "batch_size": 64, "lr": 0.05, "precision": "float32"}
 NET = {"model": {"name": "plain", "options": {"depth": 2}}, "recipe": RECIPE}
-CONFIG = check_tree(
+CONFIG = config_from_tree(
     {
         "study": {"name": "made-up", "pool": ["ta8", "ta6", "ta4"]},
         "data": {"source": "digits", "max_train_images": 400},

@@ -12,8 +12,8 @@ import pytest
 from tests.unit.tables import simulated
 from wetakd.common.output import READER_LEFT, GuardedStream, optional
 from wetakd.common.progress import LineReporter, TerminalReporter
-from wetakd.config.study_file import embedded_study, stamped
-from wetakd.plan.references import RECORD
+from wetakd.config.study_file import embedded_study, text_with_digest
+from wetakd.plan.study_references import STUDY_FILE
 from wetakd.report.report import build_report
 from wetakd.results.stored_results import Results
 from wetakd.storage.atomic_store import Store
@@ -64,7 +64,7 @@ def test_a_full_disk_is_an_error_only_where_the_output_is_asked_for() -> None:
 def stored(tmp_path: Path) -> Path:
     store = Store(str(tmp_path / "runs"))
     simulated(num_seeds=2, study="digits").write(store)
-    store.write(f"studies/digits/{RECORD}", stamped(embedded_study()))
+    store.write(f"studies/digits/{STUDY_FILE}", text_with_digest(embedded_study()))
     return tmp_path
 
 

@@ -9,7 +9,13 @@ import yaml
 
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check_tree, embedded_study, load_study_file, recorded, stamped
+from wetakd.config.study_file import (
+    config_from_tree,
+    embedded_study,
+    load_study_file,
+    parse_text_with_digest,
+    text_with_digest,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +47,7 @@ def test_the_embedded_study_compares_every_subset_of_three_assistants_with_all_s
 
 def test_yaml_out_is_yaml_in() -> None:
     config = load_study_file(None)
-    assert check_tree(yaml.safe_load(config.to_yaml())) == config
+    assert config_from_tree(yaml.safe_load(config.to_yaml())) == config
 
 
 def test_credentials_do_not_reach_the_record() -> None:
@@ -96,7 +102,7 @@ def test_models_are_frozen() -> None:
 )
 def test_a_wrong_field_gets_one_line_that_names_it(changes: dict[str, Any], field: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_tree(tree(**changes))
+        config_from_tree(tree(**changes))
     message = str(caught.value)
     assert message.startswith(field), message
     assert hint in message
@@ -108,7 +114,7 @@ def test_a_missing_block_is_named(missing: str) -> None:
     data = tree()
     del data[missing]
     with pytest.raises(UserError, match=f"^{missing}: is required"):
-        check_tree(data)
+        config_from_tree(data)
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "\x00", "? : :", "just text", "&a [*a]"])
@@ -161,17 +167,17 @@ def test_a_whole_number_and_a_fraction_are_different_questions_where_keys_tell_t
 
 
 def test_subsets_by_count_and_by_name_always_include_the_whole_pool() -> None:
-    assert check_tree(tree(study__subsets=[1])).subsets == [("ta8",), ("ta6",), ("ta4",), ("ta8", "ta6", "ta4")]
+    assert config_from_tree(tree(study__subsets=[1])).subsets == [("ta8",), ("ta6",), ("ta4",), ("ta8", "ta6", "ta4")]
     # Names may come in any order; the pool's order is what counts.
-    assert check_tree(tree(study__subsets=[["ta4", "ta8"]])).subsets == [("ta8", "ta4"), ("ta8", "ta6", "ta4")]
+    assert config_from_tree(tree(study__subsets=[["ta4", "ta8"]])).subsets == [("ta8", "ta4"), ("ta8", "ta6", "ta4")]
 
 
 def test_the_teacher_joins_the_pool_on_request() -> None:
-    assert check_tree(tree(study__pool_includes_teacher=True)).pool == ("teacher", "ta8", "ta6", "ta4")
+    assert config_from_tree(tree(study__pool_includes_teacher=True)).pool == ("teacher", "ta8", "ta6", "ta4")
 
 
 def test_every_teacher_is_trained_before_its_pupils() -> None:
-    config = check_tree(tree(assistants__ta8__taught_by=["ta4", "teacher"], assistants__ta4__taught_by=["ta6"]))
+    config = config_from_tree(tree(assistants__ta8__taught_by=["ta4", "teacher"], assistants__ta4__taught_by=["ta6"]))
     order = config.training_order()
     for name in order:
         assert all(order.index(teacher) < order.index(name) for teacher in config.teachers_of(name))
@@ -207,9 +213,9 @@ def test_every_field_is_consumed_somewhere() -> None:
 
 def test_a_recorded_file_is_known_to_be_whole() -> None:
     text = load_study_file(None).to_yaml()
-    raw = stamped(text)
-    assert check_tree(recorded(raw)) == load_study_file(None)
+    raw = text_with_digest(text)
+    assert config_from_tree(parse_text_with_digest(raw)) == load_study_file(None)
     for damaged in (None, b"", text.encode(), raw[:-1], raw[:40] + b"x" + raw[41:], raw.replace(b"digits", b"\xff", 1)):
-        assert recorded(damaged) is None
-    assert recorded(stamped("study: [")) is None
-    assert recorded(stamped("just text")) is None
+        assert parse_text_with_digest(damaged) is None
+    assert parse_text_with_digest(text_with_digest("study: [")) is None
+    assert parse_text_with_digest(text_with_digest("just text")) is None

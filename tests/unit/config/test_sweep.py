@@ -11,14 +11,14 @@ import yaml
 
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check_tree, embedded_study
+from wetakd.config.study_file import config_from_tree, embedded_study
 
 
 def swept(sweep: Any, **student: Any) -> StudyConfig:
     tree = yaml.safe_load(embedded_study())
     tree["study"]["sweep"] = sweep
     tree["student"] |= student
-    return check_tree(tree)
+    return config_from_tree(tree)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def compared(*strategies: str, **primary: str) -> StudyConfig:
     del tree["study"]["primary"]
     if primary:
         tree["study"]["primary"] = primary
-    return check_tree(tree)
+    return config_from_tree(tree)
 
 
 def test_de_against_uniform_is_declared_where_both_are_compared() -> None:

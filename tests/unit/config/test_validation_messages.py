@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check_tree, embedded_study
+from wetakd.config.study_file import config_from_tree, embedded_study
 
 # What a block needs beside the field that is tested, where the embedded study does not have the block.
 _REQUIRED: dict[str, dict[str, Any]] = {
@@ -152,7 +152,7 @@ def test_the_numbers_of_every_block_are_tested() -> None:
 def test_a_number_that_is_wrong_gets_its_field_what_it_must_be_and_what_it_is(field: NumberField) -> None:
     for value, says in field.wrong():
         with pytest.raises(UserError) as caught:
-            check_tree(_tree(field, value))
+            config_from_tree(_tree(field, value))
         name, _, message = str(caught.value).partition(": ")
         assert name == field.name
         assert message.startswith("must be "), message
@@ -188,5 +188,5 @@ def test_a_value_of_another_kind_is_told_what_it_must_be(field: str, value: Any,
         node = node.setdefault(parent, {})
     node[last] = value
     with pytest.raises(UserError) as caught:
-        check_tree(tree)
+        config_from_tree(tree)
     assert str(caught.value) == f"{field}: {message}"

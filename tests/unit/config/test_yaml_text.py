@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check_text, check_tree, embedded_study, load_study_file, recorded, stamped
+from wetakd.config.study_file import (
+    config_from_text,
+    config_from_tree,
+    embedded_study,
+    load_study_file,
+    parse_text_with_digest,
+    text_with_digest,
+)
 from wetakd.config.yaml_text import read_yaml, write_yaml
 
 NUMBERS: dict[str, float] = {
@@ -100,7 +107,7 @@ def test_names_that_yaml_1_1_would_take_for_something_else_are_names() -> None:
     assistants = "{no: {model: {name: plain}}, on: {model: {name: plain}}, 2024-01-01: {model: {name: plain}}}"
     config = load_study_file(None, [f"assistants={assistants}", "study.name=off"])
     assert list(config.assistants) == ["no", "on", "2024-01-01"]
-    again = check_tree(recorded(stamped(config.to_yaml())))
+    again = config_from_tree(parse_text_with_digest(text_with_digest(config.to_yaml())))
     assert again == config
     assert again.question == config.question
     assert config.differences(yaml.safe_load(config.to_yaml())) == []
@@ -109,7 +116,7 @@ def test_names_that_yaml_1_1_would_take_for_something_else_are_names() -> None:
 @pytest.mark.parametrize("text", ["!!bool on", "!!bool maybe", "!!int x", "!!float x", "!!timestamp x"])
 def test_other_kinds_of_data_are_refused_in_one_line(text: str) -> None:
     with pytest.raises(UserError, match="is not valid YAML"):
-        check_text(f"study: {{name: {text}}}", "study file")
+        config_from_text(f"study: {{name: {text}}}", "study file")
 
 
 plain = st.recursive(
@@ -134,6 +141,6 @@ def test_what_is_written_is_read_again_and_by_other_readers_too(tree: Any) -> No
 
 def test_a_recorded_study_keeps_its_numbers_and_its_text() -> None:
     config = load_study_file(None, ["student.model.options={a: 1e-3, b: '1e-3', c: '010', d: 'no', e: '1_000'}"])
-    again: StudyConfig = check_tree(recorded(stamped(config.to_yaml())))
+    again: StudyConfig = config_from_tree(parse_text_with_digest(text_with_digest(config.to_yaml())))
     options = again.student.model.options
     assert options == {"a": 0.001, "b": "1e-3", "c": "010", "d": "no", "e": "1_000"}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tests.unit import tiny
 from wetakd.common.errors import UserError
 from wetakd.config import NetworkConfig, StudyConfig
-from wetakd.config.study_file import check_tree
+from wetakd.config.study_file import config_from_tree
 from wetakd.logits import external_networks, logit_cache
 from wetakd.models.registry import build_model
 from wetakd.plan.study_plan import Plan
@@ -43,7 +43,7 @@ def study(**blocks: Any) -> StudyConfig:
         "assistants": {"first": NET, "second": NET},
         "student": NET,
     }
-    return check_tree(tree | blocks)
+    return config_from_tree(tree | blocks)
 
 
 def from_checkpoint(path: Path) -> NetworkConfig:
@@ -260,7 +260,7 @@ def test_the_record_of_a_study_with_networks_from_elsewhere_reads_back() -> None
         teacher={"logits": "a.npy", "trained_on": "unknown"},
         assistants={"first": NET, "second": NET | {"checkpoint": "b.pt", "trained_on": "fit"}},
     )
-    assert check_tree(yaml.safe_load(config.to_yaml())) == config
+    assert config_from_tree(yaml.safe_load(config.to_yaml())) == config
     assert config.teachers_of("second") == ()
     assert config.teachers_of("first") == ("teacher",)
 

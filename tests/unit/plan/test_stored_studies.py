@@ -10,12 +10,12 @@ import pytest
 from tests.unit.tables import simulated
 from tests.unit.tiny import dataset
 from wetakd.common.errors import UserError
-from wetakd.config.study_file import load_study_file, stamped
+from wetakd.config.study_file import load_study_file, text_with_digest
 from wetakd.plan.orphans import find_orphans
-from wetakd.plan.references import record_references
-from wetakd.plan.stored_studies import config_of, studies
+from wetakd.plan.stored_studies import find_studies, read_study_config
 from wetakd.plan.study_plan import Plan, control_weights
-from wetakd.results.findings import find_findings
+from wetakd.plan.study_references import record_references
+from wetakd.results.findings import compute_findings
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
@@ -124,9 +124,9 @@ def test_searches_of_a_study_are_kept(tmp_path: Path) -> None:
 
 def test_a_study_without_a_summary_has_only_begun(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    assert studies(store) == []
+    assert find_studies(store) == []
     record_references(store, plan())
-    assert [(entry.name, entry.state, entry.winner) for entry in studies(store)] == [("digits", "begun", "")]
+    assert [(entry.name, entry.state, entry.winner) for entry in find_studies(store)] == [("digits", "begun", "")]
 
 
 def test_a_damaged_list_of_references_deletes_nothing(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_damaged_list_of_references_deletes_nothing(tmp_path: Path) -> None:
 def test_a_study_with_damaged_results_is_listed_as_torn(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.write("studies/digits/summary.json", b"{}")
-    assert [entry.state for entry in studies(store)] == ["torn"]
+    assert [entry.state for entry in find_studies(store)] == ["torn"]
 
 
 class Counting(Store):
@@ -172,19 +172,19 @@ def test_the_list_of_studies_reads_one_summary_a_study_and_lists_storage_once(tm
     for name in ("one", "two"):
         replace(simulated(num_seeds=2), study=name).write(store)
         store.write(f"studies/{name}/figures/accuracy.png", b"png")
-    assert [(entry.name, entry.state) for entry in studies(store)] == [("one", "done"), ("two", "done")]
+    assert [(entry.name, entry.state) for entry in find_studies(store)] == [("one", "done"), ("two", "done")]
     assert store.read_paths == ["studies/one/summary.json", "studies/two/summary.json"]
     assert store.listed == ["studies"]
-    assert [entry.size for entry in studies(store)] == [store.size(f"studies/{name}") for name in ("one", "two")]
+    assert [entry.size for entry in find_studies(store)] == [store.size(f"studies/{name}") for name in ("one", "two")]
 
 
 def test_the_file_of_a_study_is_found_without_a_look_into_other_folders(tmp_path: Path) -> None:
     store = Counting(str(tmp_path))
     for name in ("digits", "other"):
-        store.write(f"studies/{name}/study.yaml", stamped(plan(f"study.name={name}").config.to_yaml()))
-    assert config_of(store, "digits").study.name == "digits"
+        store.write(f"studies/{name}/study.yaml", text_with_digest(plan(f"study.name={name}").config.to_yaml()))
+    assert read_study_config(store, "digits").study.name == "digits"
     with pytest.raises(UserError, match="has digits, other"):
-        config_of(store, "third")
+        read_study_config(store, "third")
     assert store.read_paths == ["studies/digits/study.yaml"]
     assert store.listed == []
 
@@ -203,6 +203,6 @@ def test_unfinished_writes_and_folders_of_dead_worker_groups_are_refuse_once_the
 def test_a_finished_study_names_its_winner_as_its_report_does(tmp_path: Path) -> None:
     results, store = simulated(), Store(str(tmp_path))
     results.write(store)
-    (entry,) = studies(store)
+    (entry,) = find_studies(store)
     assert entry.state == "done"
-    assert [entry.winner] == [row.arm.label for row in find_findings(results).rows if row.is_winner]
+    assert [entry.winner] == [row.arm.label for row in compute_findings(results).rows if row.is_winner]

@@ -9,7 +9,7 @@ from tests.unit.plan.made_plans import make_plan
 from tests.unit.tiny import dataset
 from wetakd.common.canonical_json import seed_of
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check_tree, embedded_study, load_study_file
+from wetakd.config.study_file import config_from_tree, embedded_study, load_study_file
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import Arm, Trial
 
@@ -125,7 +125,7 @@ def swept(**sweep: Any) -> StudyConfig:
     tree = yaml.safe_load(embedded_study())
     tree["study"]["sweep"] = {f"student.{field.replace('__', '.')}": values for field, values in sweep.items()}
     tree["study"]["sweep_samples"] = 3
-    return check_tree(tree)
+    return config_from_tree(tree)
 
 
 def test_a_sweep_multiplies_grids_with_draws() -> None:

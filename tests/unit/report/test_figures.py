@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.unit.tables import replaced, simulated
-from wetakd.report import figures, plot_style
-from wetakd.report.learning_curves import curves_of, student_uids
+from wetakd.report import ensemble_figures, figure_files, plot_style, student_figures
+from wetakd.report.learning_curves import curves_of, figure_curves, student_uids
 from wetakd.results.arms import collect_arms
 
 
@@ -24,7 +24,7 @@ def texts(figure: Figure) -> str:
 
 def test_every_seed_is_drawn() -> None:
     results = simulated(num_seeds=4, subsets=[("ta8", "ta6", "ta4")])
-    axes = figures.figure_students(results).axes[0]
+    axes = student_figures.figure_students(results).axes[0]
     rings = sum(len(np.asarray(collection.get_offsets())) for collection in axes.collections if _is_rings(collection))
     assert rings == 4 * len(collect_arms(results.trials).best)
 
@@ -35,20 +35,20 @@ def _is_rings(collection: object) -> bool:
 
 def test_many_arms_keep_the_picture_readable() -> None:
     results = simulated(pool=("ta8", "ta6", "ta5", "ta4"), num_seeds=1)
-    figure = figures.figure_students(results)
+    figure = student_figures.figure_students(results)
     assert figure.get_size_inches()[1] <= 16
     assert "48 more recipes over other subsets are left out" in texts(figure).replace("\n", " ")
 
 
 def test_values_are_percent() -> None:
-    axes = figures.figure_students(simulated()).axes[0]
+    axes = student_figures.figure_students(simulated()).axes[0]
     low, high = axes.get_xlim()
     assert 50 < low < high < 110
     assert axes.get_xlabel().endswith("%")
 
 
 def test_counts_start_from_one_point() -> None:
-    axes = figures.figure_counts(simulated()).axes[0]
+    axes = student_figures.figure_counts(simulated()).axes[0]
     named = axes.get_legend_handles_labels()[1]
     lines = [line for line in axes.get_lines() if line.get_label() in named]
     starts = {(np.asarray(line.get_xdata())[0], round(np.asarray(line.get_ydata())[0], 9)) for line in lines}
@@ -57,14 +57,14 @@ def test_counts_start_from_one_point() -> None:
 
 
 def test_better_ensembles_stand_to_the_right_in_both_panels() -> None:
-    left, right = figures.figure_proxy(simulated()).axes
+    left, right = ensemble_figures.figure_ensemble_quality(simulated()).axes
     assert not left.xaxis_inverted()
     assert right.xaxis_inverted()
     assert "rank correlation" in left.get_title(loc="left")
 
 
 def test_weights_of_a_bar_sum_to_one() -> None:
-    axes = figures.figure_weights(simulated(num_seeds=3)).axes[0]
+    axes = ensemble_figures.figure_weights(simulated(num_seeds=3)).axes[0]
     bars: dict[float, float] = {}
     for patch in axes.patches:
         place = round(patch.get_y(), 6)  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ def test_weights_of_a_bar_sum_to_one() -> None:
 
 
 def test_curves_show_networks_and_students() -> None:
-    left, right = figures.figure_curves(simulated()).axes
+    left, right = figure_curves(simulated()).axes
     assert [line.get_label() for line in left.get_lines()] == ["teacher", "ta8", "ta6", "ta4"]
     labels = {str(line.get_label()).removeprefix("★ ") for line in right.get_lines()}
     assert {"DE ta8+ta6+ta4", "uniform ta8+ta6+ta4", "teacher alone", "no distillation"} <= labels
@@ -97,18 +97,18 @@ def test_a_shared_student_has_its_curve_in_every_arm() -> None:
 
 
 def test_sizes_name_every_network() -> None:
-    figure = figures.figure_sizes(simulated(replicates=2))
+    figure = student_figures.figure_sizes(simulated(replicates=2))
     for name in ("teacher", "ta8", "ta6", "ta4"):
         assert name in texts(figure)
     assert "student: no distillation" in figure.axes[0].get_legend_handles_labels()[1]
 
 
 def test_a_picture_without_content_is_left_out() -> None:
-    one = figures.captions(simulated(pool=("ta6",)))
+    one = figure_files.captions(simulated(pool=("ta6",)))
     assert set(one) == {"students", "curves", "sizes"}
     failed = simulated()
-    assert "students" not in figures.captions(replaced(failed, failed.trials.assign(error="boom")))
-    assert set(figures.captions(simulated())) == {"students", "counts", "proxy", "weights", "curves", "sizes"}
+    assert "students" not in figure_files.captions(replaced(failed, failed.trials.assign(error="boom")))
+    assert set(figure_files.captions(simulated())) == {"students", "counts", "proxy", "weights", "curves", "sizes"}
 
 
 def test_files_are_pictures_and_the_same_each_time() -> None:
@@ -116,17 +116,17 @@ def test_files_are_pictures_and_the_same_each_time() -> None:
     with warnings.catch_warnings():
         # A glyph that the font lacks, or a layout that does not fit, is a warning.
         warnings.simplefilter("error")
-        files = figures.save_all(results)
+        files = figure_files.figure_bytes(results)
     assert len(files) == 12
     for name, data in files.items():
         assert data.startswith(b"\x89PNG") if name.endswith(".png") else b"<svg" in data
-    again = figures.figure_sizes(results)
+    again = student_figures.figure_sizes(results)
     assert plot_style.png(again) == files["sizes.png"]
     assert plot_style.svg(again) == files["sizes.svg"]
 
 
 def test_no_global_state_is_touched() -> None:
     before = dict(mpl.rcParams)
-    plot_style.svg(figures.figure_sizes(simulated(pool=("ta6",), num_seeds=1)))
+    plot_style.svg(student_figures.figure_sizes(simulated(pool=("ta6",), num_seeds=1)))
     assert dict(mpl.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

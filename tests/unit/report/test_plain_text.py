@@ -13,11 +13,12 @@ from tests.unit.tables import simulated
 from wetakd.common.number_format import percent
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.plain_text import MOST_ROWS, TERMINAL_WIDTH, WIDEST, terminal_text
+from wetakd.results.arm_rows import ArmRow
 from wetakd.results.display_names import display_name
-from wetakd.results.findings import Findings, Row, find_findings
+from wetakd.results.findings import Findings, compute_findings
 from wetakd.results.statistics import Estimate
 
-FOUND = find_findings(simulated(num_seeds=2, subsets=[("ta8", "ta6", "ta4"), ("ta8", "ta6")]))
+FOUND = compute_findings(simulated(num_seeds=2, subsets=[("ta8", "ta6", "ta4"), ("ta8", "ta6")]))
 LONG = "a-strategy-with-a-very-long-name"
 
 
@@ -34,7 +35,7 @@ def accuracies() -> st.SearchStrategy[Estimate]:
     )
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: ArmRow) -> list[str]:
     """The numbers of a row as the report writes them."""
     assert row.arm.same_as is None
     return [
@@ -45,7 +46,7 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def with_rows(rows: list[Row]) -> Findings:
+def with_rows(rows: list[ArmRow]) -> Findings:
     return replace(FOUND, rows=tuple(rows))
 
 
@@ -53,7 +54,7 @@ def table_of(findings: Findings, width: int) -> list[str]:
     return terminal_text(findings, (), width).splitlines()
 
 
-def numbers_pattern(row: Row) -> str:
+def numbers_pattern(row: ArmRow) -> str:
     return r"\s+".join(re.escape(cell) for cell in cells(row)) + "$"
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from tests.unit.tables import POOL, share_students, simulated
 from wetakd.results.arms import collect_arms
-from wetakd.results.contrasts import Contrast, best_single, contrasts, counts
+from wetakd.results.contrasts import Contrast, accuracy_by_count, best_single, compute_contrasts
 from wetakd.results.stored_results import Results
 
 PRIMARY = ("de", "uniform")
 
 
 def made(results: Results) -> list[Contrast]:
-    return contrasts(collect_arms(results.trials), results.primary, results.pool)
+    return compute_contrasts(collect_arms(results.trials), results.primary, results.pool)
 
 
 def test_the_declared_one_comes_first_and_is_not_corrected() -> None:
@@ -22,7 +22,7 @@ def test_the_declared_one_comes_first_and_is_not_corrected() -> None:
     assert found[0].name == "DE against uniform over ta8+ta6+ta4"
     assert found[0].difference is not None
     assert found[0].corrected_p == found[0].difference.p_value
-    assert found[0].is_shown
+    assert found[0].is_significant
 
 
 def test_the_others_are_corrected_as_one_family() -> None:
@@ -43,17 +43,17 @@ def test_noise_is_rarely_shown() -> None:
     shown = 0
     for seed in range(40):
         results = simulated(seed=seed, num_seeds=5, strategies=PRIMARY, controls=(), pool=POOL[:2])
-        shown += made(results)[0].is_shown
+        shown += made(results)[0].is_significant
     assert shown <= 6
 
 
 def test_the_same_students_are_not_compared() -> None:
     results = simulated()
     trials = share_students(results.trials, "de", like="uniform")
-    declared = contrasts(collect_arms(trials), PRIMARY, POOL)[0]
+    declared = compute_contrasts(collect_arms(trials), PRIMARY, POOL)[0]
     assert declared.difference is None
     assert declared.why_not == "both are the very same students"
-    assert not declared.is_shown
+    assert not declared.is_significant
 
 
 def test_one_assistant_leaves_nothing_to_weigh() -> None:
@@ -82,7 +82,7 @@ def test_the_best_single_assistant_is_chosen_on_choose() -> None:
 
 class TestCounts:
     def test_every_count_once_and_gains_against_one_fewer(self) -> None:
-        rows = counts(collect_arms(simulated(count_effect=0.01, noise=0.0005).trials), "de", POOL)
+        rows = accuracy_by_count(collect_arms(simulated(count_effect=0.01, noise=0.0005).trials), "de", POOL)
         assert [(row.count, row.num_subsets, row.against) for row in rows] == [(1, 3, None), (2, 3, 1), (3, 1, 2)]
         for row in rows[1:]:
             assert row.gain is not None
@@ -96,19 +96,19 @@ class TestCounts:
         trials = results.trials.copy()
         outside = trials["assistants"].map(tuple) == ("ta4",)
         trials.loc[outside, "student_test_accuracy"] = 0.999
-        rows = counts(collect_arms(trials), "de", POOL)
+        rows = accuracy_by_count(collect_arms(trials), "de", POOL)
         assert [(row.count, row.against) for row in rows] == [(1, None), (2, 1)]
         assert rows[1].gain is not None
         assert rows[1].gain.mean == pytest.approx(0.01)
 
     def test_a_missing_count_is_stepped_over(self) -> None:
-        rows = counts(collect_arms(simulated(subsets=[POOL]).trials), "de", POOL)
+        rows = accuracy_by_count(collect_arms(simulated(subsets=[POOL]).trials), "de", POOL)
         assert [(row.count, row.against) for row in rows] == [(1, None), (3, 1)]
 
     def test_seeds_that_lack_a_student_are_left_out(self) -> None:
         trials = simulated(num_seeds=4).trials
         gone = (trials["strategy"] == "single") & (trials["seed"] == 2)
-        rows = counts(collect_arms(trials[~gone]), "de", POOL)
+        rows = accuracy_by_count(collect_arms(trials[~gone]), "de", POOL)
         assert rows[1].gain is not None
         assert rows[1].gain.num == 3
         assert rows[2].gain is not None

@@ -12,21 +12,21 @@ from tests.unit.tables import (
     with_shared_failed_student,
 )
 from wetakd.report.report import build_report
-from wetakd.report.statements import verdict
+from wetakd.report.verdict_sentences import verdict
 from wetakd.results.failure_counts import FailedNetwork, FailedSearches, FailedStudents
-from wetakd.results.findings import find_findings
+from wetakd.results.findings import compute_findings
 from wetakd.results.stored_results import Results
 
 
 def said(results: Results) -> str:
     """The statement on failures, with its items."""
-    (statement,) = [s for s in verdict(find_findings(results)) if s.question == "What failed"]
+    (statement,) = [s for s in verdict(compute_findings(results)) if s.question == "What failed"]
     return " ".join([statement.answer, *statement.items])
 
 
 def test_a_student_that_three_rows_share_failed_once() -> None:
     results = with_shared_failed_student()
-    found = find_findings(results).failures
+    found = compute_findings(results).failures
     assert found.students == (FailedStudents("the loss is nan", num_students=1, num_trials=3),)
     assert (found.num_students, found.num_trials, found.networks) == (1, 3, ())
     assert said(results) == (
@@ -37,7 +37,7 @@ def test_a_student_that_three_rows_share_failed_once() -> None:
 def test_a_failed_network_is_named_once_with_its_reason_and_no_student_failed() -> None:
     results = with_failed_networks({"ta6": "training diverged in epoch 2"})
     num = results.trials["assistants"].map(lambda names: "ta6" in names).sum()
-    found = find_findings(results).failures
+    found = compute_findings(results).failures
     assert found.networks == (FailedNetwork("ta6", 0, "training diverged in epoch 2", num),)
     assert (found.num_students, found.num_trials) == (0, num)
     assert said(results) == (
@@ -50,13 +50,13 @@ def test_a_failed_teacher_is_the_cause_for_the_assistants_that_it_did_not_teach(
     errors = {"teacher": "out of memory"} | dict.fromkeys(POOL, "its teacher teacher failed")
     results = with_failed_networks(errors)
     num = (results.trials["strategy"] != "none").sum()
-    assert find_findings(results).failures.networks == (FailedNetwork("teacher", 0, "out of memory", num),)
+    assert compute_findings(results).failures.networks == (FailedNetwork("teacher", 0, "out of memory", num),)
     assert "its teacher" not in said(results)
 
 
 def test_two_failed_networks_are_both_named_and_their_trials_are_counted_once_in_all() -> None:
     results = with_failed_networks({"ta8": "diverged", "ta6": "out of memory"})
-    found = find_findings(results).failures
+    found = compute_findings(results).failures
     assert {network.name: network.error for network in found.networks} == {"ta8": "diverged", "ta6": "out of memory"}
     assert sum(network.num_trials for network in found.networks) > found.num_trials
     assert found.num_trials == results.trials["error"].notna().sum()
@@ -82,7 +82,7 @@ def test_a_strategy_that_found_no_weights_is_neither_a_network_nor_a_student() -
     error = "strategy greedy failed: ValueError: no"
     trials = results.trials.assign(error=lost.map({True: error, False: None}))
     trials.loc[lost, "student_key"] = None
-    found = find_findings(replaced(results, trials)).failures
+    found = compute_findings(replaced(results, trials)).failures
     assert found.searches == (FailedSearches(error, lost.sum()),)
     assert (found.num_students, found.networks) == (0, ())
 
@@ -102,8 +102,8 @@ def test_all_renderings_count_alike_and_json_counts_trials_under_its_old_key() -
 
 def test_a_study_without_failures_says_nothing() -> None:
     results = simulated(num_seeds=2)
-    assert not find_findings(results).failures
-    assert "What failed" not in {statement.question for statement in verdict(find_findings(results))}
+    assert not compute_findings(results).failures
+    assert "What failed" not in {statement.question for statement in verdict(compute_findings(results))}
 
 
 def test_row_order_does_not_matter() -> None:
@@ -111,6 +111,6 @@ def test_row_order_does_not_matter() -> None:
     shuffled = replaced(results, results.trials.sample(frac=1, random_state=5))
     networks: pd.DataFrame = results.networks.sample(frac=1, random_state=5)
     assert (
-        find_findings(Results(**{**shuffled.__dict__, "networks": networks})).failures
-        == find_findings(results).failures
+        compute_findings(Results(**{**shuffled.__dict__, "networks": networks})).failures
+        == compute_findings(results).failures
     )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.unit.tables import share_students, simulated
-from wetakd.results.findings import Findings, find_findings, proxy_points
+from wetakd.results.ensemble_student_correlation import ensemble_student_pairs
+from wetakd.results.findings import Findings, compute_findings
 from wetakd.results.stored_results import Results
 
 
@@ -21,7 +22,7 @@ def row_of(findings: Findings, label: str) -> dict[str, object]:
 
 
 def test_a_row_says_what_the_table_needs() -> None:
-    findings = find_findings(simulated(num_seeds=4, effects={"de": 0.02}))
+    findings = compute_findings(simulated(num_seeds=4, effects={"de": 0.02}))
     row = row_of(findings, "DE ta8+ta6+ta4")
     assert row["sizes"] == [327_962, 82_778, 37_338]
     assert row["num_students"] == 4
@@ -35,7 +36,7 @@ def test_a_row_says_what_the_table_needs() -> None:
 
 def test_the_same_students_are_not_held_against_uniform() -> None:
     results = simulated()
-    findings = find_findings(with_trials(results, share_students(results.trials, "de", like="uniform")))
+    findings = compute_findings(with_trials(results, share_students(results.trials, "de", like="uniform")))
     row = row_of(findings, "DE ta8+ta6+ta4")
     assert row["versus_uniform"] is None
     assert row["same_as"] == "uniform ta8+ta6+ta4"
@@ -43,7 +44,7 @@ def test_the_same_students_are_not_held_against_uniform() -> None:
 
 
 def test_exactly_one_row_is_the_winner() -> None:
-    findings = find_findings(simulated(effects={"de": 0.05}))
+    findings = compute_findings(simulated(effects={"de": 0.05}))
     assert [row.arm.strategy for row in findings.rows if row.is_winner] == ["de"]
 
 
@@ -53,24 +54,26 @@ def test_a_proxy_that_ranks_students_is_found_whatever_its_measure() -> None:
     mixed = trials["num_assistants"] > 0
     trials.loc[mixed, "ensemble_choose_accuracy"] = trials["student_test_accuracy"] / 2
     trials.loc[mixed, "ensemble_choose_nll"] = 1 - trials["student_test_accuracy"]
-    overall = [proxy for proxy in find_findings(with_trials(results, trials)).proxies if not proxy.where]
-    assert [proxy.measure for proxy in overall] == ["accuracy", "log-loss"]
-    for proxy in overall:
-        assert proxy.correlation.rho == pytest.approx(1)
-        assert proxy.correlation.p_value < 0.001
+    overall = [
+        relation for relation in compute_findings(with_trials(results, trials)).correlations if not relation.where
+    ]
+    assert [relation.measure for relation in overall] == ["accuracy", "log-loss"]
+    for relation in overall:
+        assert relation.correlation.rho == pytest.approx(1)
+        assert relation.correlation.p_value < 0.001
 
 
 def test_the_same_students_are_one_point_of_the_proxy() -> None:
     results = simulated()
-    findings = find_findings(with_trials(results, share_students(results.trials, "convex", like="de")))
-    overall = next(proxy for proxy in findings.proxies if not proxy.where)
+    findings = compute_findings(with_trials(results, share_students(results.trials, "convex", like="de")))
+    overall = next(relation for relation in findings.correlations if not relation.where)
     assert overall.correlation.num == 26
-    labels = [arm.label for arm, _, _ in proxy_points([row.arm for row in findings.rows], "accuracy")]
+    labels = [arm.label for arm, _, _ in ensemble_student_pairs([row.arm for row in findings.rows], "accuracy")]
     assert "no distillation" not in labels
 
 
 def test_what_an_assistant_adds() -> None:
-    findings = find_findings(simulated(replicates=3, count_effect=0.01, noise=0.0005))
+    findings = compute_findings(simulated(replicates=3, count_effect=0.01, noise=0.0005))
     first = findings.contributions[0]
     assert first.name == "ta8"
     assert first.shapley is not None
@@ -84,10 +87,10 @@ def test_what_an_assistant_adds() -> None:
 def test_errors_are_counted_by_what_they_said() -> None:
     results = simulated()
     errors = np.where(results.trials["strategy"] == "de", "loss is NaN", None)
-    findings = find_findings(with_trials(results, results.trials.assign(error=errors)))
+    findings = compute_findings(with_trials(results, results.trials.assign(error=errors)))
     assert findings.errors == {"loss is NaN": 12}
 
 
 def test_everything_is_json() -> None:
     for results in (simulated(), simulated(num_seeds=1, pool=("ta6",)), simulated(controls=())):
-        json.dumps(find_findings(results).to_dict(), allow_nan=False)
+        json.dumps(compute_findings(results).to_dict(), allow_nan=False)

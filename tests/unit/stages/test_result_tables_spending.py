@@ -12,7 +12,7 @@ from tests.unit.tables import simulated
 from wetakd.config.study_file import load_study_file
 from wetakd.plan.study_plan import Plan
 from wetakd.report.report import build_report
-from wetakd.results.costs import Spending
+from wetakd.results.cost_records import StudyCost
 from wetakd.results.stored_results import Results
 from wetakd.stages.result_tables import spending
 from wetakd.stages.searches import Searches
@@ -22,7 +22,7 @@ POOL = ("ta8", "ta6", "ta4")
 SPENT = 21.0  # seconds of every network of the synthetic tables
 
 
-def spent(*overrides: str) -> Spending:
+def spent(*overrides: str) -> StudyCost:
     results = simulated(pool=POOL)
     plan = Plan(load_study_file(None, overrides), tiny.dataset())
     return spending(plan, results.trials, results.networks, Searches({}, {}, {}, 0))

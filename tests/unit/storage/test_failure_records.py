@@ -5,8 +5,8 @@ from pathlib import Path
 from tests.unit.tiny import dataset
 from wetakd.config.study_file import load_study_file
 from wetakd.plan.orphans import find_orphans
-from wetakd.plan.references import record_references
 from wetakd.plan.study_plan import Plan
+from wetakd.plan.study_references import record_references
 from wetakd.storage import failure_records
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.failure_records import Failure

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import check_tree
+from wetakd.config.study_file import config_from_tree
 from wetakd.plan.trials import Arm, Trial
 from wetakd.storage.atomic_store import Store
 from wetakd.tracking.event_journal import Event, EventJournal
@@ -26,7 +26,7 @@ NUM_EPOCHS = 2
 def study_config(storage: Path) -> StudyConfig:
     network = {"model": {"name": "plain"}}
     tree = {"study": {"name": "s"}, "data": {"source": "digits"}, "teacher": network, "assistants": {"a": network}}
-    return check_tree(tree | {"student": network, "storage": str(storage)})
+    return config_from_tree(tree | {"student": network, "storage": str(storage)})
 
 
 def trials(num: int) -> list[Trial]:

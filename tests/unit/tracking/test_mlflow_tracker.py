@@ -13,7 +13,7 @@ import pytest
 
 from tests.ports import free_port
 from tests.unit.tracking.mlflow_runs import FLUSH_S, log_small_study, metric_history, mlflow_client, runs_by_uid
-from wetakd.config.study_file import check_tree as check_config
+from wetakd.config.study_file import config_from_tree as check_config
 from wetakd.storage.atomic_store import Store
 from wetakd.tracking.mlflow_tracker import MlflowTracker, open_tracker, send_journal
 from wetakd.tracking.tracker import NullTracker
@@ -143,7 +143,7 @@ def test_a_server_that_is_away_stops_nothing_and_loses_nothing(store: Store, stu
     assert tracker.num_unsent > 0
     assert tracker.run_id("study") is None
     tracker.stop()
-    config = config_of(store, uri, study)
+    config = read_study_config(store, uri, study)
     assert send_journal(config, store, FLUSH_S)
     assert send_journal(config, store, FLUSH_S)
     found = runs_by_uid(uri, study)
@@ -153,7 +153,7 @@ def test_a_server_that_is_away_stops_nothing_and_loses_nothing(store: Store, stu
     assert found["trial:1"].info.status == "FAILED"
 
 
-def config_of(store: Store, uri: str | None, study: str, enabled: bool = True) -> Any:
+def read_study_config(store: Store, uri: str | None, study: str, enabled: bool = True) -> Any:
     network = {"model": {"name": "plain"}}
     return check_config(
         {
@@ -169,7 +169,7 @@ def config_of(store: Store, uri: str | None, study: str, enabled: bool = True) -
 
 
 def test_disabled_means_nothing_is_shown(store: Store, study: str) -> None:
-    with open_tracker(config_of(store, "http://127.0.0.1:1", study, enabled=False), store) as tracker:
+    with open_tracker(read_study_config(store, "http://127.0.0.1:1", study, enabled=False), store) as tracker:
         assert isinstance(tracker, NullTracker)
         log_small_study(tracker)
         tracker.log_model("study", "nowhere", name="student", description="", register_as=None)
@@ -181,7 +181,7 @@ def test_disabled_means_nothing_is_shown(store: Store, study: str) -> None:
 
 def test_a_driver_that_raises_still_sends_its_last_words(store: Store, study: str, uri: str) -> None:
     def drive() -> None:
-        with open_tracker(config_of(store, uri, study), store) as tracker:
+        with open_tracker(read_study_config(store, uri, study), store) as tracker:
             tracker.start_run("study", name="s")
             tracker.flush(FLUSH_S)
             tracker.end_run("study", "KILLED")

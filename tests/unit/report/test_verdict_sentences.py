@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from tests.unit.tables import point, replaced, simulated
-from wetakd.report.statements import gain_in_words, verdict
-from wetakd.results.findings import find_findings
+from wetakd.report.verdict_sentences import gain_text, verdict
+from wetakd.results.findings import compute_findings
 from wetakd.results.stored_results import Results
 
 
 def said(results: Results) -> dict[str, str]:
     """Answers with their items by question."""
-    return {s.question: " ".join([s.answer, *s.items]) for s in verdict(find_findings(results))}
+    return {s.question: " ".join([s.answer, *s.items]) for s in verdict(compute_findings(results))}
 
 
 def test_the_declared_contrast_comes_first() -> None:
-    statements = verdict(find_findings(simulated()))
+    statements = verdict(compute_findings(simulated()))
     assert statements[0].question == "The declared contrast"
     assert statements[0].answer.startswith("DE against uniform over ta8+ta6+ta4: ")
 
@@ -121,7 +121,7 @@ def test_a_relation_of_proxy_and_product_is_said() -> None:
     ],
 )
 def test_honest_gain(gain: float, error: float, words: str) -> None:
-    assert words in gain_in_words(gain, error)
+    assert words in gain_text(gain, error)
 
 
 def test_the_winner_and_what_it_costs() -> None:

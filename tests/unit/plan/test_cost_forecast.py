@@ -10,7 +10,7 @@ from wetakd.config.study_file import load_study_file
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.models.registry import new_model
-from wetakd.plan.forecast import Forecast, NetworkForecast, forecast
+from wetakd.plan.cost_forecast import Forecast, NetworkForecast, forecast
 from wetakd.plan.study_plan import Plan
 from wetakd.storage.atomic_store import Store
 

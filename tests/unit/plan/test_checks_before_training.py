@@ -9,7 +9,7 @@ from tests.unit import tiny
 from wetakd.common.errors import UserError
 from wetakd.config.study_file import load_study_file
 from wetakd.models.registry import new_model
-from wetakd.plan.checks import check_models
+from wetakd.plan.checks_before_training import check_models
 from wetakd.plan.study_plan import Plan
 from wetakd.storage.atomic_store import Store
 

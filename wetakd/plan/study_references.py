@@ -12,18 +12,18 @@ from wetakd.results.stored_results import SUMMARY
 from wetakd.storage import failure_records
 from wetakd.storage.atomic_store import Store
 
-ADDRESSED = ("networks", "bank", "searches", "students", "judgements")
+RESULT_KINDS = ("networks", "bank", "searches", "students", "judgements")
 
 
 _REFERENCES = "addresses.json"
 
 
-RECORD = "study.yaml"
+STUDY_FILE = "study.yaml"
 """The study file that a study was run with, in its folder."""
 
 
 def record_references(store: Store, plan: Plan, student_keys: Iterable[str] = (), *, replace: bool = False) -> None:
-    """Record what a study refers to, so that `refuse` leaves it alone. Its students are known once weights are.
+    """Record what a study refers to, so that `find_orphans` leaves it alone. Its students are known once weights are.
 
     It is added to what is recorded already, which an interrupted study needs when it goes on.
 
@@ -42,12 +42,12 @@ def record_references(store: Store, plan: Plan, student_keys: Iterable[str] = ()
         "students": list(student_keys),
         "judgements": list(student_keys),
     }
-    addresses = {f"{kind}/{key}" for kind in ADDRESSED for key in keys[kind]} | set(before or ())
+    addresses = {f"{kind}/{key}" for kind in RESULT_KINDS for key in keys[kind]} | set(before or ())
     store.write(f"studies/{name}/{_REFERENCES}", dump_with_digest({"addresses": sorted(addresses)}))
 
 
 def _has_begun(store: Store, folder: str) -> bool:
-    return any(store.read_file(f"{folder}/{name}") is not None for name in (RECORD, SUMMARY))
+    return any(store.read_file(f"{folder}/{name}") is not None for name in (STUDY_FILE, SUMMARY))
 
 
 def forget_failures(store: Store, plan: Plan) -> None:
@@ -69,7 +69,8 @@ def _recorded_references(store: Store, study: str) -> list[str] | None:
     return addresses
 
 
-def _references(store: Store, folder: str) -> list[str]:
+def references_of(store: Store, folder: str) -> list[str]:
+    """The addresses that the study in `folder` needs; raises UserError where their record is missing or damaged."""
     if store.read_file(f"{folder}/{_REFERENCES}") is None and not _has_begun(store, folder):
         return []
     addresses = _recorded_references(store, folder.removeprefix("studies/"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Cost:
+class NetworkCost:
     """What a network costs where it runs."""
 
     parameters: int
@@ -19,7 +19,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Spending:
+class StudyCost:
     """What a study took: training and searching (however often it was resumed), and what its bank saved."""
 
     network_core_seconds: float

@@ -1,11 +1,8 @@
-"""The pictures of a study, each a function from results to a matplotlib figure. No global state is touched.
-
-A picture that would show nothing (one assistant has no weights to show) is left out.
-"""
+"""Figures of the students: accuracy by recipe, by number of assistants, and by size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,25 +11,11 @@ from matplotlib.figure import Figure
 from wetakd.config import TEACHER
 from wetakd.config.controls import CONTROLS, NO_DISTILLATION
 from wetakd.report import plot_style
-from wetakd.report.ensemble_figures import figure_proxy, figure_weights
-from wetakd.report.learning_curves import figure_curves
 from wetakd.report.plot_style import colour_of, is_winner, percent_width
 from wetakd.results.arms import ArmResult, ArmResults, collect_arms
-from wetakd.results.contrasts import CountRow, counts
+from wetakd.results.contrasts import CountRow, accuracy_by_count
 from wetakd.results.display_names import display_name
-from wetakd.results.findings import proxy_arms, proxy_points
 from wetakd.results.stored_results import Results
-
-__all__ = [
-    "captions",
-    "figure_counts",
-    "figure_curves",
-    "figure_proxy",
-    "figure_sizes",
-    "figure_students",
-    "figure_weights",
-    "save_all",
-]
 
 # More recipes over other subsets than this make no picture; the tables have all.
 _MOST_OTHERS = 12
@@ -113,7 +96,7 @@ def figure_counts(results: Results) -> Figure:
     strategies, declared = arms.strategies, results.primary or ()
     numbers: set[int] = set()
     for index, strategy in enumerate(strategies):
-        rows = [row for row in counts(arms, strategy, results.pool) if row.accuracy is not None]
+        rows = [row for row in accuracy_by_count(arms, strategy, results.pool) if row.accuracy is not None]
         numbers |= {row.count for row in rows}
         offset = 0.05 * (index - (len(strategies) - 1) / 2)
         _draw_counts(axes, strategy, rows, offset, declared=strategy in declared)
@@ -179,38 +162,3 @@ def _draw_network_sizes(axes: Axes, results: Results) -> None:
             axes.scatter(rows["parameters"], 100 * rows["test_accuracy"], s=16, facecolors="none", edgecolors=colour)
         axes.scatter(*at, s=44, color=colour, marker=marker)
         axes.annotate(str(name), at, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
-
-
-_FIGURES: dict[str, tuple[str, Callable[[Results], Figure]]] = {
-    "students": ("Students by recipe, every seed visible, with 95 % intervals", figure_students),
-    "counts": ("Student accuracy by number of assistants", figure_counts),
-    "proxy": ("Ensemble quality against student quality", figure_proxy),
-    "weights": ("Ensemble weights by strategy", figure_weights),
-    "curves": ("Learning curves of networks and students", figure_curves),
-    "sizes": ("Accuracy by size of teacher, assistants and student", figure_sizes),
-}
-
-
-def captions(results: Results) -> dict[str, str]:
-    """Captions of the figures that have something to show, by name."""
-    arms = collect_arms(results.trials)
-    strategies = [(arm, len(arm.assistants)) for arm in arms.of(*arms.strategies) if arm.students]
-    shown = {
-        "students": any(arm.values("student_test_accuracy") for arm in arms.best),
-        "counts": bool(strategies) and len({row.count for row in counts(arms, arms.strategies[0], results.pool)}) > 1,
-        "proxy": len(proxy_points(proxy_arms(arms), "accuracy")) > 2,
-        "weights": any(size == len(results.pool) for _, size in strategies),
-        "curves": not results.curves.empty,
-        "sizes": bool(results.networks["test_accuracy"].notna().any()),
-    }
-    return {name: caption for name, (caption, _) in _FIGURES.items() if shown[name]}
-
-
-def save_all(results: Results) -> dict[str, bytes]:
-    """Every figure that has something to show, as PNG and SVG by file name; the same results give the same bytes."""
-    files = {}
-    for name in captions(results):
-        figure = _FIGURES[name][1](results)
-        files[f"{name}.png"] = plot_style.png(figure)
-        files[f"{name}.svg"] = plot_style.svg(figure)
-    return files
