@@ -31,7 +31,7 @@ from wetakd.results.stored_results import SUMMARY, Results
 from wetakd.results.winner import Winner, choose_winner
 from wetakd.stages import result_tables, steps
 from wetakd.stages.steps import Ground
-from wetakd.storage.addresses import student_address
+from wetakd.storage.addresses import lease_path, student_address, study_path
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
 from wetakd.storage.temporary_folders import remove_temporary_folders
@@ -158,7 +158,7 @@ class Study:
         checks_before_training.check_storage(self.config)
         checks_before_training.check_placements(self.config)
         self.store.check_writable()
-        with Lease(self.store, f"{self._folder}/lease.json") as lease:
+        with Lease(self.store, lease_path(self.config.study.name)) as lease:
             remove_temporary_folders(self.store, self.config.study.name)
             self._check_same_file()
             yield lease
@@ -174,7 +174,7 @@ class Study:
                 stored = partial(completeness.has_network, self.store, plan)
                 capacity.check_capacity(self.config, self._reporter.message, stored)
             if self._revised:  # it answers another question
-                self.store.delete(f"{self._folder}/{SUMMARY}")
+                self.store.delete(self._path(SUMMARY))
             study_references.record_references(self.store, plan, replace=self._revised)
             self._record()
             study_logger = StudyLogger(tracker, self.config)
@@ -196,15 +196,14 @@ class Study:
             )
 
     def _record(self) -> None:
-        self.store.write(f"{self._folder}/{study_references.STUDY_FILE}", text_with_digest(self.config.to_yaml()))
+        self.store.write(self._path(study_references.STUDY_FILE), text_with_digest(self.config.to_yaml()))
 
-    @property
-    def _folder(self) -> str:
-        return f"studies/{self.config.study.name}"
+    def _path(self, name: str) -> str:
+        return study_path(self.config.study.name, name)
 
     def _check_same_file(self) -> None:
         """One study name means one question: a changed file needs a new name, or `--revise`."""
-        raw = self.store.read_file(f"{self._folder}/{study_references.STUDY_FILE}")
+        raw = self.store.read_file(self._path(study_references.STUDY_FILE))
         before = parse_text_with_digest(raw)
         if raw is not None and before is None:  # damaged
             self._record()

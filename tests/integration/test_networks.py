@@ -19,7 +19,7 @@ from wetakd.logits import logit_cache
 from wetakd.stages import training_job
 from wetakd.stages.networks import _user_error, train_networks
 from wetakd.storage import failure_records
-from wetakd.storage.addresses import network_address
+from wetakd.storage.addresses import logit_cache_address, network_address
 from wetakd.storage.atomic_store import Store
 from wetakd.training.failures import UserFunctionError
 
@@ -103,7 +103,7 @@ def test_damaged_weights_and_banks_are_made_again(tmp_path):
     key = before["first"].node.key
     sound = studies.weights(store, before["first"].node, made.dataset)
     damage(next((tmp_path / network_address(key)).glob("weights-*")))
-    damage(next((tmp_path / logit_cache.logit_cache_address(before["teacher"].node.key)).glob("logits-*")))
+    damage(next((tmp_path / logit_cache_address(before["teacher"].node.key)).glob("logits-*")))
     after = train(made, store)
     assert after["first"].trained
     assert not after["teacher"].trained

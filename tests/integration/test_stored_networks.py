@@ -13,9 +13,9 @@ from wetakd import Study, StudyConfig
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.data.dataset import Dataset
-from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import Plan
 from wetakd.stages.steps import load_data
+from wetakd.storage.addresses import logit_cache_address, network_address
 from wetakd.storage.atomic_store import Store
 
 # No node of the tests' cluster has it: it stands for a GPU, which takes the same way through all checks.
@@ -55,7 +55,7 @@ def test_a_network_whose_weights_or_logits_are_lost_needs_its_device_again(kind:
     data = dataset_of(config)
     plant_networks(config, data, ["teacher"])
     key = Plan(config, data).node_of[0, "teacher"].key
-    Store(config.storage).delete(logit_cache.logit_cache_address(key) if kind == "bank" else f"networks/{key}")
+    Store(config.storage).delete(logit_cache_address(key) if kind == "bank" else network_address(key))
     with pytest.raises(UserError, match=r"^teacher\.placement: "):
         Study(config).run()
 

@@ -26,9 +26,10 @@ from wetakd.common.errors import UserError
 from wetakd.config.study_file import config_from_tree, text_with_digest
 from wetakd.logits import logit_cache
 from wetakd.logits.array_files import read_labels, read_scores
-from wetakd.plan import orphans, stored_studies, study_references
+from wetakd.plan import orphans, stored_studies
 from wetakd.results import stored_results
 from wetakd.stages import training_job
+from wetakd.storage.addresses import RESULT_FOLDERS
 from wetakd.storage.atomic_store import Damaged, Store
 from wetakd.storage.lease import Lease
 from wetakd.storage.manifest import check_relative_path
@@ -113,7 +114,7 @@ def _read_everything(store: Store) -> None:
 
 def test_a_pickle_planted_at_any_path_is_never_loaded(store: Store, bomb: bytes, tmp_path: Path) -> None:
     paths = store.list()
-    assert {path.split("/")[0] for path in paths} == {*study_references.RESULT_KINDS, "studies"}
+    assert {path.split("/")[0] for path in paths} == {*RESULT_FOLDERS, "studies"}
     assert len(paths) >= 20
     whole = {path: store.read_file(path) for path in paths}
     for path in paths:

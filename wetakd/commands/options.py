@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from wetakd.cluster.job_submission import DEFAULT_ADDRESS
+from wetakd.storage.addresses import STUDIES, study_of
 from wetakd.storage.atomic_store import Store
 
 EXIT_CODES = (
@@ -40,8 +41,8 @@ def search_working_directory() -> None:
 
 def _complete_study(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
     """Names of studies, for the shell."""
-    folders = Store(storage_uri(context.params.get("storage"))).folders("studies")
-    return [CompletionItem(name) for name in (path.rpartition("/")[2] for path in folders) if name.startswith(begun)]
+    folders = Store(storage_uri(context.params.get("storage"))).folders(STUDIES)
+    return [CompletionItem(name) for name in map(study_of, folders) if name.startswith(begun)]
 
 
 FILE_ARGUMENT = click.argument("file", required=False, type=click.Path())

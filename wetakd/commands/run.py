@@ -22,6 +22,7 @@ from wetakd.commands.options import (
 from wetakd.common.output import columns, outliving_its_readers
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load_study_file
+from wetakd.storage.addresses import study_path
 from wetakd.storage.atomic_store import Store
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
     lines = [
         f"{many(result.num_networks_trained, 'network')} and {many(result.num_students_trained, 'student')} trained "
         f"in {duration(result.seconds)}; the rest was on storage.",
-        f"Report:  {Store(config.storage).redacted_uri}/studies/{config.study.name}/report.html",
+        f"Report:  {Store(config.storage).redacted_uri}/{study_path(config.study.name, 'report.html')}",
     ]
     if failures := result.report.findings.failures:
         lines.append(f'Failed:  {failures.summary}; see "What failed" above')

@@ -19,13 +19,14 @@ def sync(study: str, storage: str | None, timeout: float) -> int:
       wetakd sync digits --timeout 60
     """
     from wetakd.plan.stored_studies import read_study_config
+    from wetakd.storage.addresses import lease_path
     from wetakd.storage.lease import Lease
     from wetakd.storage.temporary_folders import remove_temporary_folders
     from wetakd.tracking.mlflow_tracker import send_journal
 
     store = storage_at(storage)
     config = read_study_config(store, study)
-    with Lease(store, f"studies/{study}/lease.json"):
+    with Lease(store, lease_path(study)):
         remove_temporary_folders(store, study)
         complete = send_journal(config, store, timeout)
     if not complete:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from wetakd.storage.addresses import logit_cache_address
 from wetakd.storage.atomic_store import Damaged, Store
 from wetakd.storage.manifest import Manifest
 
@@ -141,11 +142,6 @@ def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views) ->
         worst = max(worst, float(np.abs(fresh_NC - stored_RC[start + probe]).max(initial=0.0)))
         start += len(sample_ids)
     return worst
-
-
-def logit_cache_address(key: str) -> str:
-    """Where the bank of the network `key` lies on storage."""
-    return f"bank/{key}"
 
 
 def write_cache(store: Store, key: str, table: pa.Table) -> Manifest:

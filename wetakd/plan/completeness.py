@@ -14,6 +14,13 @@ from wetakd.plan.study_references import (
 from wetakd.plan.trials import Trial
 from wetakd.results.stored_results import Results
 from wetakd.storage import failure_records
+from wetakd.storage.addresses import (
+    evaluation_address,
+    logit_cache_address,
+    network_address,
+    search_address,
+    student_address,
+)
 from wetakd.storage.atomic_store import Store
 
 
@@ -25,7 +32,7 @@ def is_complete(store: Store, plan: Plan) -> bool:
     """
     try:
         results = Results.read(store, plan.config.study.name)
-        if results.question != plan.config.question or not references_of(store, f"studies/{plan.config.study.name}"):
+        if results.question != plan.config.question or not references_of(store, plan.config.study.name):
             return False
     except UserError:
         return False
@@ -44,8 +51,8 @@ def has_network(store: Store, plan: Plan, name: str) -> bool:
     """
     keys = [node.key for node in plan.nodes if node.name == name]
     return all(
-        failure_records.find_failure(store, f"networks/{key}") is not None
-        or all(store.find_intact(f"{kind}/{key}") is not None for kind in ("networks", "bank"))
+        failure_records.find_failure(store, network_address(key)) is not None
+        or all(store.find_intact(address(key)) is not None for address in (network_address, logit_cache_address))
         for key in keys
     )
 
@@ -67,7 +74,8 @@ class _Outcomes:
         self._networks: dict[tuple[int, str], bool | None] = {}
         for node in plan.nodes:
             teachers = [self._networks[node.replicate, name] for name in node.teachers]
-            failed = True if True in teachers else self._failed(f"networks/{node.key}", f"bank/{node.key}")
+            own = network_address(node.key), logit_cache_address(node.key)
+            failed = True if True in teachers else self._failed(*own)
             self._networks[node.replicate, node.name] = failed
         self.failed = {trial: self._trial(trial) for trial in plan.trials}
         """Whether a trial failed; None where that is not known yet, or a part of it is missing or damaged."""
@@ -81,8 +89,8 @@ class _Outcomes:
         if key in self._pruned:
             return False
         if key is not None:
-            return self._failed(f"students/{key}", f"judgements/{key}")
-        search = f"searches/{self._plan.search(trial).key}"
+            return self._failed(student_address(key), evaluation_address(key))
+        search = search_address(self._plan.search(trial).key)
         return True if failure_records.find_failure(self._store, search) is not None else None
 
     def _failed(self, *addresses: str) -> bool | None:

@@ -13,6 +13,7 @@ from wetakd.plan.study_references import (
 )
 from wetakd.results.display_names import recipe_label
 from wetakd.results.stored_results import SUMMARY, read_winner
+from wetakd.storage.addresses import STUDIES, study_of, study_path
 from wetakd.storage.atomic_store import Store
 
 
@@ -29,8 +30,8 @@ class StudyEntry:
 
 def find_studies(store: Store) -> list[StudyEntry]:
     """Every study, by name."""
-    sizes = store.sizes("studies")
-    return [_entry(store, folder.removeprefix("studies/"), sizes[folder]) for folder in sorted(sizes)]
+    sizes = store.sizes(STUDIES)
+    return [_entry(store, study_of(folder), sizes[folder]) for folder in sorted(sizes)]
 
 
 def read_study_config(store: Store, study: str) -> StudyConfig:
@@ -38,13 +39,13 @@ def read_study_config(store: Store, study: str) -> StudyConfig:
 
     Raises UserError where storage knows no such study.
     """
-    names = [folder.removeprefix("studies/") for folder in store.folders("studies")]
+    names = [study_of(folder) for folder in store.folders(STUDIES)]
     if study not in names:
         there = ", ".join(names) or "no studies"
         raise UserError(
             f"study {study!r}: is not on {store.redacted_uri}, which has {there}; run it, or name its --storage"
         )
-    tree = parse_text_with_digest(store.read_file(f"studies/{study}/{STUDY_FILE}"))
+    tree = parse_text_with_digest(store.read_file(study_path(study, STUDY_FILE)))
     if tree is None:
         raise UserError(f"study {study!r}: its file on {store.redacted_uri} is missing or damaged; run the study again")
     config = config_from_tree(tree)
@@ -55,7 +56,7 @@ def read_study_config(store: Store, study: str) -> StudyConfig:
 
 def _entry(store: Store, name: str, size: int) -> StudyEntry:
     state, label = "begun", ""
-    summary = store.read_file(f"studies/{name}/{SUMMARY}")
+    summary = store.read_file(study_path(name, SUMMARY))
     if summary is not None:
         try:
             winner = read_winner(summary)

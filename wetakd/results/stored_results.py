@@ -25,6 +25,7 @@ from wetakd.config import SweepPoint
 from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
 from wetakd.results.cost_records import NetworkCost, StudyCost
 from wetakd.results.winner import Winner, arm_order
+from wetakd.storage.addresses import study_path
 from wetakd.storage.atomic_store import Store
 
 _SCHEMAS = {"trials": TRIALS, "networks": NETWORKS, "curves": CURVES, "contributions": CONTRIBUTIONS}
@@ -60,9 +61,9 @@ class Results:
         """Put tables and summary into the study's folder, the summary last."""
         tables = {name: _table_bytes(_sorted(name, getattr(self, name)), schema) for name, schema in _SCHEMAS.items()}
         for name, data in tables.items():
-            store.write(self._path(f"{name}.parquet"), data)
+            store.write(study_path(self.study, f"{name}.parquet"), data)
         summary = self.summary() | {"sha256": {name: _sha256(data) for name, data in tables.items()}}
-        store.write(self._path(SUMMARY), dump_with_digest(summary))
+        store.write(study_path(self.study, SUMMARY), dump_with_digest(summary))
 
     def summary(self) -> dict[str, Any]:
         """The part that is no table, JSON-safe."""
@@ -81,7 +82,7 @@ class Results:
     @classmethod
     def read(cls, store: Store, study: str) -> Results:
         """What `write` left; raises UserError where the study has no results (yet), or not those that were written."""
-        text = store.read_file(f"studies/{study}/{SUMMARY}")
+        text = store.read_file(study_path(study, SUMMARY))
         if text is None:
             raise UserError(
                 f"study {study!r}: {store.redacted_uri} holds no results of it; `wetakd ls` shows what it holds"
@@ -96,7 +97,7 @@ class Results:
 
     @classmethod
     def _of(cls, summary: Mapping[str, Any], store: Store, study: str) -> Results:
-        tables = {name: store.read_file(f"studies/{study}/{name}.parquet") or b"" for name in _SCHEMAS}
+        tables = {name: store.read_file(study_path(study, f"{name}.parquet")) or b"" for name in _SCHEMAS}
         if any(_sha256(data) != summary["sha256"][name] for name, data in tables.items()):
             raise ValueError("a table is not what was written")
         return cls(
@@ -111,9 +112,6 @@ class Results:
             spending=StudyCost(**summary["spending"]),
             winner=Winner.from_dict(summary["winner"]) if summary["winner"] else None,
         )
-
-    def _path(self, name: str) -> str:
-        return f"studies/{self.study}/{name}"
 
 
 def read_winner(summary: bytes) -> Winner | None:

@@ -27,6 +27,7 @@ from wetakd.results.classification_scores import classification_scores
 from wetakd.stages import training_job
 from wetakd.stages.ensemble_search import ensemble_problem
 from wetakd.stages.searches import Pool
+from wetakd.storage.addresses import evaluation_address
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.manifest import Manifest
 from wetakd.training.inference import predict
@@ -34,11 +35,6 @@ from wetakd.training.inference import predict
 Mixture = tuple[int, tuple[str, ...], tuple[float, ...]]
 _STUDENTS_A_TASK = 16
 _CORRECT_BLOB = "correct.bits"
-
-
-def evaluation_address(key: str) -> str:
-    """Where the evaluation of the student `key` is stored."""
-    return f"judgements/{key}"
 
 
 def evaluate_students(

@@ -39,7 +39,7 @@ from wetakd.stages import training_job
 from wetakd.stages.training_job import NON_RETRYABLE, network_job
 from wetakd.stages.worker_groups import Inputs, end_groups, train_here, train_in_group
 from wetakd.storage import failure_records
-from wetakd.storage.addresses import network_address
+from wetakd.storage.addresses import logit_cache_address, network_address
 from wetakd.storage.atomic_store import Damaged, Store
 from wetakd.storage.failure_records import Failure
 from wetakd.storage.manifest import Manifest
@@ -223,7 +223,7 @@ class _NetworkRunner:
                 await self._fill_bank(node, manifest)
                 continue
             # A bank speaks for the very weights that it was computed from.
-            await self._on_storage(self._store.delete, logit_cache.logit_cache_address(node.key))
+            await self._on_storage(self._store.delete, logit_cache_address(node.key))
             await self._train(node, teacher_banks)
             trained = not node.config.is_imported
         raise UserError(

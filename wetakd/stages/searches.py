@@ -27,6 +27,7 @@ from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Search, Trial
 from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
 from wetakd.storage import failure_records
+from wetakd.storage.addresses import contributions_address, search_address
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.failure_records import Failure
 from wetakd.weights import Contributions, Problem, SearchResult, contributions
@@ -52,11 +53,6 @@ class TrialWeights:
     results: Mapping[Trial, SearchResult]
     searches: Searches
     errors: Mapping[Trial, str]
-
-
-def search_address(key: str) -> str:
-    """Where the search `key` lies on storage."""
-    return f"searches/{key}"
 
 
 def search_weights(
@@ -153,11 +149,13 @@ def _search_pool(
 
 
 def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
-    manifest = store.find(search_address(key))
+    manifest = store.find(contributions_address(key))
     if manifest is None:
         result = contributions(problem)
         shapley = None if result.shapley_K is None else result.shapley_K.tolist()
-        store.commit(search_address(key), {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley})
+        store.commit(
+            contributions_address(key), {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley}
+        )
         return result
     shapley = manifest.facts["shapley"]
     return Contributions(np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley))

@@ -36,7 +36,7 @@ from wetakd.stages.epoch_progress import EpochCounter
 from wetakd.stages.evaluation import evaluate_ensembles, evaluate_networks, evaluate_students
 from wetakd.stages.halving import train_in_rungs
 from wetakd.stages.searches import TrialWeights
-from wetakd.storage.addresses import student_address
+from wetakd.storage.addresses import student_address, study_path
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
 from wetakd.storage.temporary_folders import temporary_folder
@@ -253,7 +253,7 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
 def write_report(store: Store, study: str, files: Mapping[str, bytes]) -> None:
     """Put the report's files into the study's folder."""
     for name, content in files.items():
-        store.write(f"studies/{study}/{name}", content)
+        store.write(study_path(study, name), content)
 
 
 def _shipped_before(ground: Ground) -> str | None:

@@ -25,11 +25,11 @@ from wetakd.config import NetworkConfig
 from wetakd.data.dataset import Dataset
 from wetakd.stages import training_job
 from wetakd.stages.training_job import NON_RETRYABLE, TrainingJob
+from wetakd.storage.addresses import WORKER_GROUPS
 from wetakd.storage.atomic_store import Store
 from wetakd.training.batch_order import World
 from wetakd.training.trainer import Diverged
 
-_FOLDER = "train"
 # Their annotations are still those of the first version of Ray Train.
 _Trainer: Any = TorchTrainer
 _Scaling: Any = ScalingConfig
@@ -102,7 +102,7 @@ def train_in_group(inputs: Inputs, config: NetworkConfig, store: Store, retries:
     """
     name = f"{inputs.job.address.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
     # Not as a URI: Train shows its storage path to whoever looks at the dashboard.
-    filesystem, folder = store.opened(_FOLDER)
+    filesystem, folder = store.opened(WORKER_GROUPS)
     trainer = _Trainer(
         _loop_in_group,
         train_loop_config={"inputs": inputs},
@@ -118,7 +118,7 @@ def train_in_group(inputs: Inputs, config: NetworkConfig, store: Store, retries:
         error: Exception | None = trainer.fit().return_value
         return error
     finally:
-        store.delete(f"{_FOLDER}/{name}")
+        store.delete(f"{WORKER_GROUPS}/{name}")
 
 
 def _scaling(config: NetworkConfig) -> Any:

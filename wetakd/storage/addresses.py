@@ -1,13 +1,81 @@
-"""Where results are stored: the folder of each kind, by key."""
+"""Where everything is stored: the folder of each kind of result, by key, and the folder of each study."""
 
 from __future__ import annotations
 
+NETWORKS = "networks"
+LOGIT_CACHES = "bank"
+SEARCHES = "searches"
+STUDENTS = "students"
+EVALUATIONS = "judgements"
+RESULT_FOLDERS = (NETWORKS, LOGIT_CACHES, SEARCHES, STUDENTS, EVALUATIONS)
+"""The folders of results with keys, which studies share."""
+
+FAILURES = "failures"
+STUDIES = "studies"
+WORKER_GROUPS = "train"
+"""What Ray Train writes for worker groups."""
+
 
 def network_address(key: str) -> str:
-    """Where the network `key` lies on storage."""
-    return f"networks/{key}"
+    """Where the network `key` is stored."""
+    return f"{NETWORKS}/{key}"
+
+
+def logit_cache_address(key: str) -> str:
+    """Where the logits of the network `key` are stored."""
+    return f"{LOGIT_CACHES}/{key}"
+
+
+def search_address(key: str) -> str:
+    """Where the search `key` is stored."""
+    return f"{SEARCHES}/{key}"
+
+
+def contributions_address(key: str) -> str:
+    """Where the contributions of the networks of a pool are stored."""
+    return f"{SEARCHES}/{key}"
 
 
 def student_address(key: str) -> str:
-    """Where the student `key` lies on storage."""
-    return f"students/{key}"
+    """Where the student `key` is stored."""
+    return f"{STUDENTS}/{key}"
+
+
+def evaluation_address(key: str) -> str:
+    """Where the evaluation of the student `key` is stored."""
+    return f"{EVALUATIONS}/{key}"
+
+
+def failure_address(address: str) -> str:
+    """Where the failure of what belongs at `address` (such as `students/<key>`) is recorded."""
+    return f"{FAILURES}/{address}"
+
+
+def study_folder(study: str) -> str:
+    """The folder of a study: its file, results, report, journal and lease."""
+    return f"{STUDIES}/{study}"
+
+
+def study_path(study: str, name: str) -> str:
+    """The file or folder `name` in the folder of a study."""
+    return f"{study_folder(study)}/{name}"
+
+
+def study_of(folder: str) -> str:
+    """The name of the study whose folder this is."""
+    return folder.removeprefix(f"{STUDIES}/")
+
+
+def lease_path(study: str) -> str:
+    """The lease of a study's driver."""
+    return study_path(study, "lease.json")
+
+
+def journal_folder(study: str) -> str:
+    """The journal of the events that MLflow gets."""
+    return study_path(study, "journal")
+
+
+def temporary_folders_path(study: str) -> str:
+    """Where a local storage keeps the temporary folders of a study."""
+    return study_path(study, "tmp")

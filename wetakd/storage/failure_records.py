@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wetakd.storage.addresses import failure_address
 from wetakd.storage.atomic_store import Store
-
-FOLDER = "failures"
 
 
 @dataclass(frozen=True)
@@ -22,23 +21,18 @@ class Failure:
     epochs: Sequence[Mapping[str, Any]] = ()
 
 
-def record_address(address: str) -> str:
-    """Where the failure of what belongs at `address` (such as `students/<key>`) is recorded."""
-    return f"{FOLDER}/{address}"
-
-
 def record_failure(store: Store, address: str, failure: Failure) -> None:
     """Record that there will be no result at `address`."""
-    store.commit(record_address(address), {}, {"reason": failure.reason, "epochs": list(failure.epochs)})
+    store.commit(failure_address(address), {}, {"reason": failure.reason, "epochs": list(failure.epochs)})
 
 
 def find_failure(store: Store, address: str) -> Failure | None:
     """The recorded failure of what belongs at `address`; None where there is none, or it is damaged."""
-    manifest = store.find(record_address(address))
+    manifest = store.find(failure_address(address))
     return None if manifest is None else Failure(manifest.facts["reason"], manifest.facts["epochs"])
 
 
 def forget_failures_at(store: Store, addresses: Iterable[str]) -> None:
     """Remove the records of `addresses`, so that the next run tries again."""
     for address in addresses:
-        store.delete(record_address(address))
+        store.delete(failure_address(address))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wetakd.storage.addresses import temporary_folders_path
 from wetakd.storage.atomic_store import Store
 
 _FOLDER_PREFIX = "wetakd-"
@@ -19,7 +20,7 @@ _FOLDER_PREFIX = "wetakd-"
 def remove_temporary_folders(store: Store, study: str) -> None:
     """Remove the temporary folders that killed drivers of a study left. Only for the holder of the study's lease."""
     if store.is_local:
-        store.delete(temporary_folders_address(study))
+        store.delete(temporary_folders_path(study))
 
 
 @contextmanager
@@ -31,12 +32,7 @@ def temporary_folder(store: Store, study: str, *, session: Path | None = None) -
     """
     parent = session
     if parent is None and store.is_local:
-        parent = store.local_path / temporary_folders_address(study)
+        parent = store.local_path / temporary_folders_path(study)
         parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=parent, ignore_cleanup_errors=True) as made:
         yield Path(made)
-
-
-def temporary_folders_address(study: str) -> str:
-    """Where a local storage keeps the temporary folders of a study."""
-    return f"studies/{study}/tmp"

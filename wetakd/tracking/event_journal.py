@@ -27,6 +27,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from wetakd.common.canonical_json import dump_with_digest, load_with_digest
+from wetakd.storage.addresses import journal_folder
 from wetakd.storage.atomic_store import Damaged, Store
 
 FLUSH_S = 1.0
@@ -63,15 +64,11 @@ class Event:
 
 def study_id(store: Store, study: str) -> str | None:
     """The id that the study's first driver made up; None where none has, or all that says so is damaged."""
-    folder = _journal_folder(study)
+    folder = journal_folder(study)
     for path in itertools.chain([f"{folder}/{_ID}"], _acknowledgements(store, folder)):
         if known := _content(store, path).get("study_id"):
             return str(known)
     return None
-
-
-def _journal_folder(study: str) -> str:
-    return f"studies/{study}/journal"
 
 
 def _acknowledgements(store: Store, folder: str) -> Iterator[str]:
@@ -92,7 +89,7 @@ class EventJournal:
 
     def __init__(self, store: Store, study: str, flush_s: float = FLUSH_S) -> None:
         self._store, self._flush_s = store, flush_s
-        self._folder = _journal_folder(study)
+        self._folder = journal_folder(study)
         self.study_id = study_id(store, study) or uuid.uuid4().hex
         if not _content(store, f"{self._folder}/{_ID}"):
             store.write(f"{self._folder}/{_ID}", dump_with_digest({"study_id": self.study_id}))

@@ -12,6 +12,7 @@ from torch import nn
 from tests.unit import tiny
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
+from wetakd.storage.addresses import logit_cache_address
 from wetakd.storage.atomic_store import Store
 from wetakd.training.inference import predict
 
@@ -117,7 +118,7 @@ def test_a_flipped_bit_or_a_missing_end_is_noticed(table, tmp_path):
     for change in (lambda raw: raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:], lambda raw: raw[:-5], lambda raw: b""):
         manifest = logit_cache.write_cache(store, "key", table)
         (blob,) = manifest.blobs.values()
-        path = tmp_path / logit_cache.logit_cache_address("key") / blob.path
+        path = tmp_path / logit_cache_address("key") / blob.path
         path.write_bytes(change(path.read_bytes()))
         assert logit_cache.read_cache(store, "key") is None
 
