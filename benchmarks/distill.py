@@ -253,7 +253,7 @@ def fill(family: Family, train_file: str | None, threads: int) -> Bank:
     dataset, views = load_slice(train_file, family.steps * BATCH), Views(VIEWS, True, 0, 0)
     started = time.perf_counter()
     with Peak() as peak:
-        tables = [logit_cache.compute(family.build(depth), dataset, views) for depth in family.teachers]
+        tables = [logit_cache.compute_logits(family.build(depth), dataset, views) for depth in family.teachers]
     seconds = time.perf_counter() - started
     return Bank(tuple(logit_cache.logits_of_table(table).fit_VNC for table in tables), seconds, peak.mebibytes)
 

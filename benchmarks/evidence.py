@@ -249,7 +249,7 @@ def train(work: Work, images: str, until: float) -> float | None:
         return None
     model = training_job.load_model(store, manifest, job.model, dataset).to(job.device)
     if work.bank_key and logit_cache.read_cache(store, work.bank_key) is None:
-        logit_cache.write_cache(store, work.bank_key, logit_cache.compute(model, dataset, job.views, job.device))
+        logit_cache.write_cache(store, work.bank_key, logit_cache.compute_logits(model, dataset, job.views, job.device))
     logits_NC = predict(model, dataset, dataset.splits.test, device=job.device)
     return float(np.mean(logits_NC.argmax(axis=1) == dataset.labels_N[dataset.splits.test]))
 

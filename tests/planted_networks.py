@@ -32,7 +32,7 @@ def plant_networks(
         manifest = store.find(network_address(node.key))
         assert manifest is not None
         network = training_job.load_model(store, manifest, node.config.model, dataset)
-        table = logit_cache.compute(network, dataset, Views.of(config.views))
+        table = logit_cache.compute_logits(network, dataset, Views.of(config.views))
         logit_cache.write_cache(store, node.key, table)
         place = (node.replicate, node.name)
         banks[place], planted[place] = table, TrainedNetwork(node, trained=True, manifest=manifest)

@@ -49,7 +49,7 @@ def sizes(side: int, folder: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list
     )
     networks = {}
     for index, node in enumerate(made.nodes):
-        table = logit_cache.assemble(
+        table = logit_cache.assemble_table(
             data, made.config.views.num, lambda ids, view, index=index: logits[index][ids] + view
         )
         networks[node.replicate, node.name] = TrainedNetwork(node, bank_ref=ray.put(table))

@@ -42,7 +42,7 @@ def test_a_graph_trains_in_order_and_a_second_call_trains_nothing(tmp_path):
     views = Views.of(made.config.views)
     for network in networks.values():
         module = training_job.load_model(store, network.manifest, network.node.config.model, made.dataset)
-        assert logit_cache.compute(module, made.dataset, views).equals(ray.get(network.ref))
+        assert logit_cache.compute_logits(module, made.dataset, views).equals(ray.get(network.ref))
     tables = [ray.get(networks[name].ref) for name in ("first", "second")]
     alone = Store(str(tmp_path / "alone"))
     studies.trained_here(made, alone, networks["pupil"].node, tables)

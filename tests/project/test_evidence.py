@@ -149,7 +149,9 @@ def plans_with_banks(data, out, monkeypatch, *more):
         num = each.config.views.num
         for node in each.nodes:
             logit_cache.write_cache(
-                store, node.key, logit_cache.assemble(plan.dataset, num, lambda ids, _: rng.normal(0, 2, (len(ids), 4)))
+                store,
+                node.key,
+                logit_cache.assemble_table(plan.dataset, num, lambda ids, _: rng.normal(0, 2, (len(ids), 4))),
             )
     return plans, store
 

@@ -30,7 +30,7 @@ from wetakd.plan import orphans, stored_studies
 from wetakd.results import stored_results
 from wetakd.stages import training_job
 from wetakd.storage.addresses import RESULT_FOLDERS
-from wetakd.storage.atomic_store import Damaged, Store
+from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.lease import Lease
 from wetakd.storage.manifest import check_relative_path
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Store:
     """A storage with something of every kind that is ever read back."""
     store = Store(str(tmp_path / "runs"))
     list(training_job.run_job(make_job(tmp_path / "runs"), tiny.dataset()))
-    logit_cache.write_cache(store, "first", logit_cache.compute(tiny.network(), tiny.dataset(), tiny.CLEAN))
+    logit_cache.write_cache(store, "first", logit_cache.compute_logits(tiny.network(), tiny.dataset(), tiny.CLEAN))
     StoredCheckpoints.at(store, "students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
     store.commit("judgements/j", {"correct.bits": b"\1"}, {})
@@ -108,7 +108,7 @@ def _read_everything(store: Store) -> None:
         lambda: call("ls", "--storage", folder),
     ]
     for read in readers:
-        with contextlib.suppress(UserError, Damaged, ValueError, KeyError, TypeError, OSError, pa.ArrowException):
+        with contextlib.suppress(UserError, DamagedBlob, ValueError, KeyError, TypeError, OSError, pa.ArrowException):
             read()
 
 

@@ -85,7 +85,7 @@ def export_winner(
             trained on, a folder that has other things in it, a network that ONNX does not carry.
     """
     from wetakd.export import onnx_export
-    from wetakd.export.model_card import card
+    from wetakd.export.model_card import model_card
     from wetakd.export.shipped_student import DESCRIPTION
     from wetakd.export.student_files import write_student_files
     from wetakd.plan.study_plan import Plan
@@ -118,7 +118,7 @@ def export_winner(
     folder.mkdir(parents=True, exist_ok=True)
     with reporter.stage("export", 1.0):
         measured = write_student_files(student, block.model, dataset, folder, formats)
-        text = card(config, block, dataset, results, measured)
+        text = model_card(config, block, dataset, results, measured)
         (folder / CARD).write_text(text, encoding="utf-8")
     return sorted(folder.iterdir())
 

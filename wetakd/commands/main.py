@@ -30,12 +30,12 @@ from wetakd.commands.ui import ui
 from wetakd.commands.validate import validate
 from wetakd.commands.weights import weights
 from wetakd.common.errors import UserError
-from wetakd.common.output import READER_LEFT, GuardedStream, guarded
+from wetakd.common.guarded_output import READER_LEFT, GuardedStream, guard_output
 
 
 def main() -> None:
     """Run the command and turn what went wrong into a line and an exit code."""
-    with guarded() as stdout:
+    with guard_output() as stdout:
         code = _run(stdout)
     _leave(READER_LEFT if stdout.is_broken and code == 0 else code)
 

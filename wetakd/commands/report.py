@@ -14,7 +14,7 @@ from wetakd.commands.options import (
     STUDY_ARGUMENT,
     storage_at,
 )
-from wetakd.common.output import columns
+from wetakd.common.guarded_output import terminal_columns
 
 if TYPE_CHECKING:
     pass
@@ -44,4 +44,4 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
     read_study_config(store, study)
     built = build_report(Results.read(store, study))
     write_report(store, study, built.files())
-    click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text_of_width(columns()))
+    click.echo(json.dumps(built.to_dict(), indent=2) if as_json else built.text_of_width(terminal_columns()))

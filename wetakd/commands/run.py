@@ -19,7 +19,7 @@ from wetakd.commands.options import (
     search_working_directory,
     storage_uri,
 )
-from wetakd.common.output import columns, outliving_its_readers
+from wetakd.common.guarded_output import ignoring_closed_output, terminal_columns
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import load_study_file
 from wetakd.storage.addresses import study_path
@@ -61,12 +61,12 @@ def run(
 
     search_working_directory()
     config = load_study_file(file, overrides)
-    with outliving_its_readers():
+    with ignoring_closed_output():
         result = Study(config, reporter=reporter(quiet), revise=revise, retry_failed=retry_failed).run()
     if as_json:
         click.echo(json.dumps(result.report.to_dict(), indent=2))
     else:
-        click.echo(f"{result.report.text_of_width(columns())}\n\n{_closing_lines(config, result)}")
+        click.echo(f"{result.report.text_of_width(terminal_columns())}\n\n{_closing_lines(config, result)}")
     return result.exit_code
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from wetakd.common.output import optional
+from wetakd.common.guarded_output import optional_stream
 
 # A log is read afterwards: one line in so many seconds tells that it lives without drowning what matters.
 _LINE_EVERY_S = 5.0
@@ -161,7 +161,7 @@ def reporter(quiet: bool = False) -> Reporter:
     """The reporter that fits where standard error goes. When its reader leaves, it goes on without a word."""
     if quiet or sys.stderr is None:
         return QuietReporter()
-    stream = optional(sys.stderr)
+    stream = optional_stream(sys.stderr)
     return TerminalReporter(stream) if stream.isatty() else LineReporter(stream)
 
 

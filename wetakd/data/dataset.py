@@ -21,10 +21,10 @@ from PIL import Image, UnidentifiedImageError
 from wetakd.common.errors import UserError, one_line
 from wetakd.common.machine_memory import free_memory
 from wetakd.config import DataConfig, SplitsConfig, TransformConfig
-from wetakd.data.decoding import decode_image
-from wetakd.data.sources import Part, Source, Stored, open_source
+from wetakd.data.image_decoding import decode_image
+from wetakd.data.sources import ImageSource, LabelledImages, StoredImage, open_source
 from wetakd.data.splits import SplitLabels, Splits, draw_splits
-from wetakd.data.transform import Transform, resolve, upright, with_statistics
+from wetakd.data.transform import Transform, resolve_transform, upright, with_statistics
 
 __all__ = ["Dataset", "Splits", "load_dataset"]
 
@@ -32,7 +32,7 @@ __all__ = ["Dataset", "Splits", "load_dataset"]
 _READ_AHEAD = 1024
 _HANDFUL = 32
 # A stored image with its part and its place there.
-_Item = tuple[Part, int, Stored | None]
+_Item = tuple[LabelledImages, int, StoredImage | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def load_dataset(
         # What cannot be read is said below; of the rest Pillow says nothing that a user could act on.
         warnings.filterwarnings("ignore", module="PIL")
         first = next(items)
-        resolved = resolve(transform, _open(*first))
+        resolved = resolve_transform(transform, _open(*first))
         _check_memory(len(labels_N), resolved, memory_share)
         images_NCHW = _decode(chain([first], items), len(labels_N), resolved, transform.size is None, on_progress)
     resolved = with_statistics(resolved, transform, images_NCHW, drawn.fit)
@@ -106,7 +106,7 @@ def load_dataset(
 # -------------------------------------------------------------------------------------------------------- labels
 
 
-def _check_classes(source: Source) -> tuple[str, ...]:
+def _check_classes(source: ImageSource) -> tuple[str, ...]:
     """Names of the classes; raises UserError unless the labels are 0..C-1 and every class is in train."""
     labels = np.unique(source.train.labels_N)
     if not len(labels):
@@ -125,14 +125,14 @@ def _check_classes(source: Source) -> tuple[str, ...]:
     return names or tuple(map(str, range(num_classes)))
 
 
-def _check_range(part: Part, num_classes: int, named: bool) -> None:
+def _check_range(part: LabelledImages, num_classes: int, named: bool) -> None:
     for i in (int(np.argmin(part.labels_N)), int(np.argmax(part.labels_N))):
         if not 0 <= part.labels_N[i] < num_classes:
             why = f"{num_classes} classes are named" if named else f"train has classes 0..{num_classes - 1}"
             raise UserError(f"{part.field}: {part.where(i)} has label {part.labels_N[i]}, but {why}")
 
 
-def _first_ones(data: DataConfig, source: Source) -> list[Part]:
+def _first_ones(data: DataConfig, source: ImageSource) -> list[LabelledImages]:
     """The train set and the test set where there is one, cut to the first so many images."""
     max_test_images = getattr(data, "max_test_images", None)
     if source.test is None and max_test_images is not None:
@@ -144,7 +144,7 @@ def _first_ones(data: DataConfig, source: Source) -> list[Part]:
 # ------------------------------------------------------------------------------------------------------ decoding
 
 
-def _items(part: Part) -> Iterator[_Item]:
+def _items(part: LabelledImages) -> Iterator[_Item]:
     # The labels may have been cut to the first so many, so they end first.
     return ((part, i, stored) for i, stored in zip(range(len(part.labels_N)), part.images(), strict=False))
 
@@ -193,7 +193,7 @@ def _pixels(item: _Item, transform: Transform, must_agree: bool) -> np.ndarray:
         raise UserError(f"{part.field}: {part.where(i)} {error}") from None
 
 
-def _open(part: Part, i: int, stored: Stored | None) -> Image.Image:
+def _open(part: LabelledImages, i: int, stored: StoredImage | None) -> Image.Image:
     """The decoded image, upright; raises UserError that says which one is damaged."""
     if stored is None:
         raise UserError(f"{part.field}: {part.where(i)} has no image bytes")

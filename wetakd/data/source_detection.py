@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 
 from wetakd.common.errors import UserError, one_line
 from wetakd.config import DataConfig
-from wetakd.data.decoding import open_image
-from wetakd.data.sources import Part, Source, Stored, find_columns, open_source
+from wetakd.data.image_decoding import open_image
+from wetakd.data.sources import ImageSource, LabelledImages, StoredImage, find_columns, open_source
 
 NAMED = ("digits", "cifar10", "cifar100")
 _TEST_NAMES = ("test", "val", "valid", "validation")
@@ -81,11 +81,11 @@ def summarise_images(place: str, test: str | None = None) -> ImageSummary:
     )
 
 
-def _num_classes(source: Source) -> int:
+def _num_classes(source: ImageSource) -> int:
     return len(source.class_names) if source.class_names else int(source.train.labels_N.max(initial=0)) + 1
 
 
-def _shape(part: Part, i: int, stored: Stored) -> tuple[int, int, bool]:
+def _shape(part: LabelledImages, i: int, stored: StoredImage) -> tuple[int, int, bool]:
     """Height, width, and whether it is grey."""
     if isinstance(stored, np.ndarray):
         return stored.shape[0], stored.shape[1], stored.ndim == 2 or stored.shape[2] == 1

@@ -69,7 +69,7 @@ class Transform:
         return cls(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
 
 
-def resolve(config: TransformConfig, first: Image.Image) -> Transform:
+def resolve_transform(config: TransformConfig, first: Image.Image) -> Transform:
     """What `config` means for a source whose first image is `first`; `auto` statistics are still 0 and 1.
 
     Raises:

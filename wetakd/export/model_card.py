@@ -40,14 +40,14 @@ class OnnxFacts:
     """Images of the split fit that int8's ranges come from."""
 
 
-def card(
+def model_card(
     config: StudyConfig, student: StudentConfig, dataset: Dataset, results: Results, onnx: OnnxFacts | None = None
 ) -> str:
     """The whole card; `results` have a winner, and `student` is its block at the winner's swept point."""
-    return f"{description(config, student, dataset, results, onnx)}\n\n{_use(student, dataset, onnx)}\n"
+    return f"{student_description(config, student, dataset, results, onnx)}\n\n{_use(student, dataset, onnx)}\n"
 
 
-def description(
+def student_description(
     config: StudyConfig, student: StudentConfig, dataset: Dataset, results: Results, onnx: OnnxFacts | None = None
 ) -> str:
     """The card without the code that loads the files beside it."""

@@ -83,7 +83,7 @@ def predict_onnx(path: Path, images_NCHW: np.ndarray) -> np.ndarray:
     return np.concatenate([session.run([_OUTPUT], {_INPUT: batch})[0] for batch in batches])
 
 
-def quantise(path: Path, images_NCHW: np.ndarray, target: Path) -> None:
+def quantise_onnx(path: Path, images_NCHW: np.ndarray, target: Path) -> None:
     """Write the ONNX model `path` in int8 to `target`: convolutions and matrix products, static, a scale a channel.
 
     `images_NCHW` (uint8) give the ranges of the activations; they must be images that nothing is judged on.

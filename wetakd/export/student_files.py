@@ -50,7 +50,7 @@ def _write_onnx(shipped: ShippedStudent, dataset: Dataset, folder: Path, formats
     # Evenly spread, for ids may be in the order of the classes.
     fit = dataset.splits.fit
     some = fit[np.linspace(0, len(fit) - 1, min(len(fit), onnx_export.NUM_CALIBRATION)).astype(int)]
-    onnx_export.quantise(path, images_NCHW[some], folder / INT8)
+    onnx_export.quantise_onnx(path, images_NCHW[some], folder / INT8)
     return OnnxFacts(
         difference,
         accuracy,

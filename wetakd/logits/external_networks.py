@@ -130,6 +130,6 @@ def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name:
         return logits_NC
 
     try:
-        return logit_cache.assemble(dataset, num_views, logits_of)
+        return logit_cache.assemble_table(dataset, num_views, logits_of)
     except FloatingPointError as error:
         raise UserError(f"{where}: {error}") from None

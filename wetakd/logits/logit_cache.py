@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from wetakd.storage.addresses import logit_cache_address
-from wetakd.storage.atomic_store import Damaged, Store
+from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ BYTES_PER_ROW = 8 + 2
 # Of float32 logits that a network is asked for at a time; 268,435 rows of 1,000 classes.
 _SLICE_BYTES = 2**30
 _LOGITS_BLOB = "logits.arrow"
-_PROBED = 32  # rows at either end of a block that `verify` computes again
+_PROBED = 32  # rows at either end of a block that `largest_difference` computes again
 _CLEAN_SPLITS = ("weigh", "choose", "test")
 
 
@@ -47,18 +47,18 @@ class Logits:
     test_NC: np.ndarray
 
 
-def num_rows(dataset: Dataset, num_views: int) -> int:
+def num_cache_rows(dataset: Dataset, num_views: int) -> int:
     """Rows of one bank, which is also the number of forward passes it costs."""
     clean = sum(len(getattr(dataset.splits, split)) for split in _CLEAN_SPLITS)
     return num_views * len(dataset.splits.fit) + clean
 
 
-def num_bytes(dataset: Dataset, num_views: int) -> int:
+def num_cache_bytes(dataset: Dataset, num_views: int) -> int:
     """Bytes that one network's bank takes in the object store."""
-    return num_rows(dataset, num_views) * (dataset.num_classes * BYTES_PER_LOGIT + BYTES_PER_ROW)
+    return num_cache_rows(dataset, num_views) * (dataset.num_classes * BYTES_PER_LOGIT + BYTES_PER_ROW)
 
 
-def compute(
+def compute_logits(
     model: nn.Module,
     dataset: Dataset,
     views: Views,
@@ -71,15 +71,15 @@ def compute(
     """
     from wetakd.training.inference import predict
 
-    def logits_of(sample_ids: np.ndarray, logits_of_table: int) -> np.ndarray:
-        return predict(model, dataset, sample_ids, views=views, view=logits_of_table, device=device, on_step=on_step)
+    def logits_of(sample_ids: np.ndarray, view: int) -> np.ndarray:
+        return predict(model, dataset, sample_ids, views=views, view=view, device=device, on_step=on_step)
 
-    return assemble(dataset, views.num, logits_of)
+    return assemble_table(dataset, views.num, logits_of)
 
 
-def assemble(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, int], np.ndarray]) -> pa.Table:
-    """The bank table of whatever `logits_of(sample_ids, view)` (float, N x C) says; see `compute`."""
-    num, num_classes = num_rows(dataset, num_views), dataset.num_classes
+def assemble_table(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, int], np.ndarray]) -> pa.Table:
+    """The bank table of whatever `logits_of(sample_ids, view)` (float, N x C) says; see `compute_logits`."""
+    num, num_classes = num_cache_rows(dataset, num_views), dataset.num_classes
     # Filled in place: pieces that are put together in the end would take the memory twice.
     ids_R, views_R, logits_RC = (
         np.empty(num, np.int64),
@@ -87,14 +87,14 @@ def assemble(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, 
         np.empty((num, num_classes), np.float16),
     )
     start = 0
-    for block_ids, logits_of_table in _row_blocks(dataset, num_views):
+    for block_ids, view in _row_blocks(dataset, num_views):
         for sample_ids in np.array_split(block_ids, max(1, -(-len(block_ids) * 4 * num_classes // _SLICE_BYTES))):
             rows = slice(start, start + len(sample_ids))
             with np.errstate(over="ignore"):  # said below
-                logits_RC[rows] = logits_of(sample_ids, logits_of_table)
+                logits_RC[rows] = logits_of(sample_ids, view)
             if not np.isfinite(logits_RC[rows]).all():
                 raise FloatingPointError("a logit is not finite or beyond the range of float16")
-            ids_R[rows], views_R[rows] = sample_ids, logits_of_table
+            ids_R[rows], views_R[rows] = sample_ids, view
             start = rows.stop
     layout = {"num_views": num_views, **{s: len(getattr(dataset.splits, s)) for s in ("fit", *_CLEAN_SPLITS)}}
     columns = {
@@ -107,8 +107,8 @@ def assemble(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, 
 
 def _row_blocks(dataset: Dataset, num_views: int) -> Iterator[tuple[np.ndarray, int]]:
     """Sample ids and view of each block of rows, in the order of the table."""
-    for logits_of_table in range(num_views):
-        yield dataset.splits.fit, logits_of_table
+    for view in range(num_views):
+        yield dataset.splits.fit, view
     for split in _CLEAN_SPLITS:
         yield getattr(dataset.splits, split), 0
 
@@ -127,7 +127,7 @@ def logits_of_table(table: pa.Table) -> Logits:
     return Logits(fit_VNC=logits_RC[:num_fit].reshape(layout["num_views"], layout["fit"], num_classes), **clean)
 
 
-def verify(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views) -> float:
+def largest_difference(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views) -> float:
     """Largest difference between stored and recomputed logits over the first and last rows of every block.
 
     float16 keeps 11 bits, so a sound bank stays within 0.001 x the largest logit.
@@ -159,5 +159,5 @@ def read_cache(store: Store, key: str) -> pa.Table | None:
         return None
     try:
         return pa.ipc.open_file(store.read(manifest, _LOGITS_BLOB)).read_all().combine_chunks()
-    except (Damaged, pa.ArrowInvalid):
+    except (DamagedBlob, pa.ArrowInvalid):
         return None

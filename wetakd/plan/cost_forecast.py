@@ -115,8 +115,9 @@ def forecast(plan: Plan, store: Store) -> Forecast:
         declared=config.study.declared,
         num_searches=sum(trial.arm.is_searched for trial in plan.trials),
         num_students_found=_num_students_found(plan, store),
-        bank_bytes=len(plan.nodes) * logit_cache.num_bytes(dataset, num_views),
-        bank_passes=sum(node.config.logits is None for node in plan.nodes) * logit_cache.num_rows(dataset, num_views),
+        bank_bytes=len(plan.nodes) * logit_cache.num_cache_bytes(dataset, num_views),
+        bank_passes=sum(node.config.logits is None for node in plan.nodes)
+        * logit_cache.num_cache_rows(dataset, num_views),
         hints=tuple(_hints(plan)),
         naive_passes=sum(_num_teacher_epochs(plan, trial) for trial in plan.trials) * len(dataset.splits.fit),
     )

@@ -55,17 +55,17 @@ def find_orphans(store: Store) -> Iterator[Orphan]:
             if address not in kept and may_go(address):
                 yield Orphan(address, store.size(address), "no study refers to it")
             elif address in kept and store.find(address) is not None:
-                for path in store.strays(address, older_than_s=stray_age_s):
+                for path in store.unnamed_files(address, older_than_s=stray_age_s):
                     yield Orphan(path, store.size(path), "left by an attempt that died")
         for record in store.addresses(failure_address(kind)):
             if record.removeprefix(failure_address("")) not in kept and may_go(record):
                 yield Orphan(record, store.size(record), "the failure of what no study refers to")
     for path in _abandoned_temporary_folders(store):
         yield Orphan(path, store.size(path), "temporary files of a driver that was killed")
-    for path in store.strays(STUDIES, older_than_s=stray_age_s):
+    for path in store.unnamed_files(STUDIES, older_than_s=stray_age_s):
         if path.endswith(".part"):
             yield Orphan(path, store.size(path), "a write that was never finished")
-    for path in store.strays(WORKER_GROUPS, older_than_s=train_age_s):
+    for path in store.unnamed_files(WORKER_GROUPS, older_than_s=train_age_s):
         yield Orphan(path, store.size(path), "left by a worker group whose driver died")
 
 

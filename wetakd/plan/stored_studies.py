@@ -30,7 +30,7 @@ class StudyEntry:
 
 def find_studies(store: Store) -> list[StudyEntry]:
     """Every study, by name."""
-    sizes = store.sizes(STUDIES)
+    sizes = store.address_sizes(STUDIES)
     return [_entry(store, study_of(folder), sizes[folder]) for folder in sorted(sizes)]
 
 

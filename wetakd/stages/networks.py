@@ -40,7 +40,7 @@ from wetakd.stages.training_job import NON_RETRYABLE, network_job
 from wetakd.stages.worker_groups import Inputs, end_groups, train_here, train_in_group
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import logit_cache_address, network_address
-from wetakd.storage.atomic_store import Damaged, Store
+from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.failure_records import Failure
 from wetakd.storage.manifest import Manifest
 from wetakd.training.epoch import Epoch
@@ -292,7 +292,7 @@ class _NetworkRunner:
                     device_of(node.config.placement),
                 )
             )
-        except Damaged:
+        except DamagedBlob:
             await self._on_storage(self._store.delete, network_address(node.key))
 
     def _copy_logits(self, node: NetworkNode) -> None:
@@ -334,7 +334,7 @@ def _fill_bank(
     with training_job.memory_errors():
         network = training_job.load_model(store, manifest, model, dataset)
         with errors_of(user_function(model.name)):
-            table = logit_cache.compute(network, dataset, views, device, heartbeat.beat)
+            table = logit_cache.compute_logits(network, dataset, views, device, heartbeat.beat)
         logit_cache.write_cache(store, key, table)
 
 

@@ -186,7 +186,7 @@ def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches:
         search_core_seconds=sum(result.seconds for result in searches.results.values()),
         student_core_seconds=config.student.placement.cpus * student_seconds,
         bank_passes=len(networks[networks["error"].isna() & ~networks["name"].isin(given)])
-        * logit_cache.num_rows(plan.dataset, config.views.num),
+        * logit_cache.num_cache_rows(plan.dataset, config.views.num),
         usual_passes=sum(_num_epochs(plan, row) * num_fit * row["num_assistants"] for row in students),
         network_gpu_seconds=sum(gpus[row["name"]] * row["train_seconds"] for row in trained) if has_gpus else None,
         student_gpu_seconds=config.student.placement.gpus * student_seconds if has_gpus else None,

@@ -15,7 +15,7 @@ from wetakd.common.progress import Reporter, Stage
 from wetakd.config import StudentConfig, StudyConfig
 from wetakd.data.dataset import Dataset, load_dataset
 from wetakd.data.splits import SplitLabels
-from wetakd.export.model_card import description
+from wetakd.export.model_card import student_description
 from wetakd.export.shipped_student import MODEL_NAME, save_mlflow_model
 from wetakd.models import registry
 from wetakd.models.cost import cost
@@ -273,7 +273,7 @@ def _ship(ground: Ground, results: Results) -> None:
     assert manifest is not None, "the winner was finished a moment ago"
     block = ground.plan.student_config(winner.point)
     student = training_job.load_model(ground.store, manifest, block.model, ground.dataset)
-    text = description(ground.config, block, ground.dataset, results)
+    text = student_description(ground.config, block, ground.dataset, results)
     with temporary_folder(ground.store, results.study, session=session_folder()) as folder:
         save_mlflow_model(student, ground.dataset, folder / MODEL_NAME)
         ground.tracker.log_model(

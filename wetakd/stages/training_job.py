@@ -170,7 +170,7 @@ def _facts(job: TrainingJob, size: ModelCost, dataset: Dataset, epochs: Sequence
 def load_model(
     store: Store, manifest: Manifest, model: ModelConfig, dataset: Dataset, *, trust_code: bool = True
 ) -> nn.Module:
-    """A finished network with its trained weights; raises Damaged where its file is not what was committed."""
+    """A finished network with its trained weights; raises DamagedBlob where its file is not what was committed."""
     module = new_model(model, dataset, seed=0, trust_code=trust_code)
     load_state(module, store.read(manifest, _BLOB).to_pybytes())
     return module

@@ -102,7 +102,7 @@ def train_in_group(inputs: Inputs, config: NetworkConfig, store: Store, retries:
     """
     name = f"{inputs.job.address.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
     # Not as a URI: Train shows its storage path to whoever looks at the dashboard.
-    filesystem, folder = store.opened(WORKER_GROUPS)
+    filesystem, folder = store.filesystem_at(WORKER_GROUPS)
     trainer = _Trainer(
         _loop_in_group,
         train_loop_config={"inputs": inputs},

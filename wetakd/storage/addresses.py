@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-NETWORKS = "networks"
-LOGIT_CACHES = "bank"
-SEARCHES = "searches"
-STUDENTS = "students"
-EVALUATIONS = "judgements"
-RESULT_FOLDERS = (NETWORKS, LOGIT_CACHES, SEARCHES, STUDENTS, EVALUATIONS)
+_NETWORKS = "networks"
+_LOGIT_CACHES = "bank"
+_SEARCHES = "searches"
+_STUDENTS = "students"
+_EVALUATIONS = "judgements"
+RESULT_FOLDERS = (_NETWORKS, _LOGIT_CACHES, _SEARCHES, _STUDENTS, _EVALUATIONS)
 """The folders of results with keys, which studies share."""
 
-FAILURES = "failures"
+_FAILURES = "failures"
 STUDIES = "studies"
 WORKER_GROUPS = "train"
 """What Ray Train writes for worker groups."""
@@ -18,37 +18,37 @@ WORKER_GROUPS = "train"
 
 def network_address(key: str) -> str:
     """Where the network `key` is stored."""
-    return f"{NETWORKS}/{key}"
+    return f"{_NETWORKS}/{key}"
 
 
 def logit_cache_address(key: str) -> str:
     """Where the logits of the network `key` are stored."""
-    return f"{LOGIT_CACHES}/{key}"
+    return f"{_LOGIT_CACHES}/{key}"
 
 
 def search_address(key: str) -> str:
     """Where the search `key` is stored."""
-    return f"{SEARCHES}/{key}"
+    return f"{_SEARCHES}/{key}"
 
 
 def contributions_address(key: str) -> str:
     """Where the contributions of the networks of a pool are stored."""
-    return f"{SEARCHES}/{key}"
+    return f"{_SEARCHES}/{key}"
 
 
 def student_address(key: str) -> str:
     """Where the student `key` is stored."""
-    return f"{STUDENTS}/{key}"
+    return f"{_STUDENTS}/{key}"
 
 
 def evaluation_address(key: str) -> str:
     """Where the evaluation of the student `key` is stored."""
-    return f"{EVALUATIONS}/{key}"
+    return f"{_EVALUATIONS}/{key}"
 
 
 def failure_address(address: str) -> str:
     """Where the failure of what belongs at `address` (such as `students/<key>`) is recorded."""
-    return f"{FAILURES}/{address}"
+    return f"{_FAILURES}/{address}"
 
 
 def study_folder(study: str) -> str:

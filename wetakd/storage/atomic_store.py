@@ -29,7 +29,7 @@ from wetakd.storage.manifest import MANIFEST, BlobRef, Manifest, check_relative_
 Paths: TypeAlias = list[str]
 
 
-class Damaged(RuntimeError):
+class DamagedBlob(RuntimeError):
     """A blob is not what its manifest says. Delete the address and build it again."""
 
 
@@ -74,7 +74,7 @@ class Store:
             raise ValueError(f"{self.redacted_uri} is not a local folder")
         return Path(self._root)
 
-    def opened(self, path: str) -> tuple[pafs.FileSystem, str]:
+    def filesystem_at(self, path: str) -> tuple[pafs.FileSystem, str]:
         """The file system and a path in it, for those who write there themselves and need not see the URI."""
         return self._fs, self._at(path)
 
@@ -148,7 +148,7 @@ class Store:
         try:
             for blob in manifest.blobs:
                 self.read(manifest, blob)
-        except Damaged:
+        except DamagedBlob:
             self.delete(address)
             return None
         return manifest
@@ -156,12 +156,12 @@ class Store:
     def read(self, manifest: Manifest, blob: str) -> pa.Buffer:
         """The content of a blob, checked against its sha256; memory-mapped where the storage is local.
 
-        Raises Damaged where the blob is missing or differs from what was committed.
+        Raises DamagedBlob where the blob is missing or differs from what was committed.
         """
         ref = manifest.blobs[blob]
         content = self._buffer(f"{manifest.address}/{ref.path}")
         if content is None or hashlib.sha256(content).hexdigest() != ref.sha256:
-            raise Damaged(f"{manifest.address}: blob {blob!r} is not what was committed")
+            raise DamagedBlob(f"{manifest.address}: blob {blob!r} is not what was committed")
         return content
 
     # ---------------------------------------------------------------------------------------------- plain files
@@ -177,7 +177,7 @@ class Store:
             with self._fs.open_output_stream(target) as stream:
                 stream.write(data)
             return
-        local_files.write(target, data, durable=durable)
+        local_files.write_file(target, data, durable=durable)
 
     def read_file(self, path: str) -> bytes | None:
         """The content of a file, or None where there is none."""
@@ -218,7 +218,7 @@ class Store:
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all that is in it, its manifest first; what is absent is all right."""
         if self.is_local:
-            local_files.remove(Path(self._at(path)), first=MANIFEST)
+            local_files.delete_path(Path(self._at(path)), first=MANIFEST)
             return
         is_file = self._fs.get_file_info(self._at(path)).is_file
         files = [path] if is_file else [file for file, _ in self._files(path)]
@@ -229,7 +229,7 @@ class Store:
     def _files(self, folder: str) -> Iterator[tuple[str, pafs.FileInfo]]:
         root = self._at(folder) if folder else self._root
         which = (
-            list(local_files.walk(root))
+            list(local_files.walk_files(root))
             if self.is_local
             else pafs.FileSelector(root, recursive=True, allow_not_found=True)
         )
@@ -243,9 +243,9 @@ class Store:
 
     def addresses(self, folder: str) -> Paths:
         """Folders right below `folder`, such as `networks/<key>`, committed or not, sorted."""
-        return sorted(self.sizes(folder))
+        return sorted(self.address_sizes(folder))
 
-    def sizes(self, folder: str) -> dict[str, int]:
+    def address_sizes(self, folder: str) -> dict[str, int]:
         """Bytes of each of the `addresses` of a folder, from one listing."""
         depth = len(check_relative_path(folder).split("/")) + 1
         found: dict[str, int] = {}
@@ -259,11 +259,11 @@ class Store:
     def folders(self, folder: str) -> Paths:
         """Folders right below `folder`, sorted, without a look into them: on local storage they may be empty."""
         root = self._at(folder)
-        which = local_files.names(root) if self.is_local else pafs.FileSelector(root, allow_not_found=True)
+        which = local_files.list_folder(root) if self.is_local else pafs.FileSelector(root, allow_not_found=True)
         found = self._fs.get_file_info(which)
         return sorted(f"{folder}/{info.base_name}" for info in found if info.type == pafs.FileType.Directory)
 
-    def strays(self, address: str, older_than_s: float) -> Paths:
+    def unnamed_files(self, address: str, older_than_s: float) -> Paths:
         """Files of `address` that its manifest does not name, left by attempts that died at least so long ago."""
         manifest = self.find(address)
         named = {MANIFEST, *(ref.path for ref in manifest.blobs.values())} if manifest else set()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 
-def write(target: str, data: bytes | pa.Buffer, *, durable: bool) -> None:
+def write_file(target: str, data: bytes | pa.Buffer, *, durable: bool) -> None:
     """Write a file under a temporary name, then rename it; makes the folders above it.
 
     durable: the content is on the disk before the file has its name, and the name is when this returns.
@@ -60,7 +60,7 @@ def _sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
-def walk(root: str) -> Iterator[str]:
+def walk_files(root: str) -> Iterator[str]:
     """Paths of what lies below a local folder and is no folder; links are followed, but into no folder twice."""
     seen = set()
     for folder, below, names in os.walk(root, onerror=_unless_gone, followlinks=True):
@@ -72,7 +72,7 @@ def walk(root: str) -> Iterator[str]:
         yield from (f"{folder}/{name}" for name in names)
 
 
-def names(folder: str) -> list[str]:
+def list_folder(folder: str) -> list[str]:
     """Paths of what lies right below a local folder; none where it is not there."""
     try:
         return [f"{folder}/{name}" for name in os.listdir(folder)]
@@ -80,7 +80,7 @@ def names(folder: str) -> list[str]:
         return []
 
 
-def remove(path: Path, *, first: str) -> None:
+def delete_path(path: Path, *, first: str) -> None:
     """Delete a file, or a folder and its file `first` before all others; of a link the link, never what it leads to."""
     if path.is_symlink() or not path.is_dir():
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):

@@ -28,7 +28,7 @@ from typing import Any
 
 from wetakd.common.canonical_json import dump_with_digest, load_with_digest
 from wetakd.storage.addresses import journal_folder
-from wetakd.storage.atomic_store import Damaged, Store
+from wetakd.storage.atomic_store import DamagedBlob, Store
 
 FLUSH_S = 1.0
 _SEGMENT_BYTES = 256 * 1024
@@ -176,10 +176,10 @@ class EventJournal:
         return name
 
     def blob(self, name: str) -> bytes:
-        """The content of a blob; raises Damaged where it is missing or not what was stored."""
+        """The content of a blob; raises DamagedBlob where it is missing or not what was stored."""
         data = self._store.read_file(f"{self._folder}/blobs/{name}")
         if data is None or hashlib.sha256(data).hexdigest() != name:
-            raise Damaged(f"journal: blob {name[:12]} is missing or damaged")
+            raise DamagedBlob(f"journal: blob {name[:12]} is missing or damaged")
         return data
 
     def acknowledge(self, destination: str, seq: int) -> None:

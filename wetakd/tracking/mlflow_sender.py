@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wetakd.common.errors import UserError
 from wetakd.common.redact import redact_line, redacted
-from wetakd.storage.atomic_store import Damaged, Store
+from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.manifest import check_relative_path
 from wetakd.storage.temporary_folders import temporary_folder
 from wetakd.tracking.event_journal import Event, EventJournal
@@ -193,7 +193,7 @@ class MlflowSender:
 
         try:
             send(item)
-        except (MlflowException, Damaged, UserError, _RunMissing) as error:
+        except (MlflowException, DamagedBlob, UserError, _RunMissing) as error:
             if isinstance(error, MlflowException) and not is_final(error, self._uri):
                 raise
             if uid not in self._refused:

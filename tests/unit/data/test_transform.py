@@ -12,7 +12,7 @@ from PIL import Image
 
 from wetakd.common.errors import UserError
 from wetakd.config import TransformConfig
-from wetakd.data.transform import Transform, resolve, with_statistics
+from wetakd.data.transform import Transform, resolve_transform, with_statistics
 
 
 def transform(size: int = 4, channels: int = 3, background: int = 255) -> Transform:
@@ -143,15 +143,15 @@ def test_json_gives_back_the_same_transform() -> None:
     ],
 )
 def test_resolve_takes_channels_and_size_of_the_first_image(mode: str, wanted: str, channels: int) -> None:
-    resolved = resolve(TransformConfig(channels=wanted), Image.new(mode, (7, 5)))
+    resolved = resolve_transform(TransformConfig(channels=wanted), Image.new(mode, (7, 5)))
     assert (resolved.height, resolved.width, resolved.channels) == (5, 7, channels)
     assert len(resolved.mean) == len(resolved.std) == channels
 
 
 def test_resolve_prefers_the_size_of_the_file() -> None:
     first = Image.new("RGB", (7, 5))
-    assert resolve(TransformConfig(size=16), first).to_dict()["width"] == 16
-    resolved = resolve(TransformConfig(size=(8, 16)), first)
+    assert resolve_transform(TransformConfig(size=16), first).to_dict()["width"] == 16
+    resolved = resolve_transform(TransformConfig(size=(8, 16)), first)
     assert (resolved.height, resolved.width) == (8, 16)
 
 
@@ -168,7 +168,7 @@ def test_resolve_prefers_the_size_of_the_file() -> None:
 )
 def test_resolve_names_the_field_that_does_not_fit(config: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        resolve(TransformConfig(**config), Image.new("RGB", (8, 8)))
+        resolve_transform(TransformConfig(**config), Image.new("RGB", (8, 8)))
 
 
 @settings(max_examples=20, deadline=None)
@@ -186,8 +186,8 @@ def test_auto_statistics_are_those_of_the_given_images(seed: int, num: int, chan
 def test_given_statistics_stay_and_a_constant_channel_is_not_divided_by_zero() -> None:
     images = np.full((4, 1, 2, 2), 51, dtype=np.uint8)
     config = TransformConfig(mean=(0.3,))
-    start = resolve(config, Image.new("L", (2, 2)))
+    start = resolve_transform(config, Image.new("L", (2, 2)))
     found = with_statistics(start, config, images, np.arange(4))
     assert (found.mean, found.std) == ((0.3,), (1.0,))
     both = TransformConfig(mean=(0.3,), std=(0.4,))
-    assert with_statistics(resolve(both, Image.new("L", (2, 2))), both, images, np.arange(4)).std == (0.4,)
+    assert with_statistics(resolve_transform(both, Image.new("L", (2, 2))), both, images, np.arange(4)).std == (0.4,)

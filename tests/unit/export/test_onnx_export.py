@@ -46,7 +46,7 @@ def test_onnxruntime_gives_torchs_logits_for_every_batch_size(written: tuple[Pat
 def test_int8_is_int8_and_agrees_with_the_float_on_nearly_all_images(
     written: tuple[Path, ShippedStudent, float], tmp_path: Path
 ) -> None:
-    onnx_export.quantise(written[0], DATA.images_NCHW[DATA.splits.fit], tmp_path / "int8.onnx")
+    onnx_export.quantise_onnx(written[0], DATA.images_NCHW[DATA.splits.fit], tmp_path / "int8.onnx")
     kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "int8.onnx").graph.initializer}
     assert onnx.TensorProto.INT8 in kinds
     expected, got = (onnx_export.predict_onnx(path, DATA.images_NCHW) for path in (written[0], tmp_path / "int8.onnx"))

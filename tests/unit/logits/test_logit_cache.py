@@ -31,7 +31,7 @@ def network(data):
 
 @pytest.fixture(scope="module")
 def table(data, network):
-    return logit_cache.compute(network, data, VIEWS)
+    return logit_cache.compute_logits(network, data, VIEWS)
 
 
 def test_every_sample_and_view_has_the_logits_of_its_very_pixels(data, network, table):
@@ -55,14 +55,14 @@ def test_rows_name_their_sample_and_view(data, table):
 
 
 def test_rows_and_bytes_are_known_beforehand(data, table):
-    assert logit_cache.num_rows(data, 3) == table.num_rows
-    assert table.nbytes == pytest.approx(logit_cache.num_bytes(data, 3), rel=0.05)
+    assert logit_cache.num_cache_rows(data, 3) == table.num_rows
+    assert table.nbytes == pytest.approx(logit_cache.num_cache_bytes(data, 3), rel=0.05)
 
 
 def test_computing_changes_nothing_in_the_network(data, network, table):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
-    again = logit_cache.compute(network, data, VIEWS)
+    again = logit_cache.compute_logits(network, data, VIEWS)
     assert network.training
     assert again.equals(table)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
@@ -71,13 +71,13 @@ def test_computing_changes_nothing_in_the_network(data, network, table):
 
 def test_images_are_copied_to_the_device_once_for_all_views_and_splits(network):
     with tiny.counted_copies() as copies:
-        logit_cache.compute(network, tiny.dataset(), VIEWS)
+        logit_cache.compute_logits(network, tiny.dataset(), VIEWS)
     assert len(copies) == 1
 
 
 def test_every_batch_is_a_step(data, network):
     large, steps = tiny.dataset(num_fit=600), []
-    logit_cache.compute(network, large, VIEWS, on_step=lambda: steps.append(1))
+    logit_cache.compute_logits(network, large, VIEWS, on_step=lambda: steps.append(1))
     # 600 images are three batches of at most 256, in each of three views; weigh, choose and test one each.
     assert len(steps) == 3 * 3 + 3
 
@@ -89,7 +89,7 @@ def test_logits_that_float16_cannot_hold_are_refused(data, value):
             return torch.full((len(images_BCHW), 3), value)
 
     with pytest.raises(FloatingPointError, match="float16"):
-        logit_cache.compute(Wild(), data, VIEWS)
+        logit_cache.compute_logits(Wild(), data, VIEWS)
 
 
 def test_views_of_a_table_share_its_memory_and_are_read_only(table):
@@ -124,11 +124,11 @@ def test_a_flipped_bit_or_a_missing_end_is_noticed(table, tmp_path):
 
 
 def test_verify_tells_a_sound_bank_from_one_of_other_pixels(data, network, table):
-    sound = logit_cache.verify(table, network, data, VIEWS)
+    sound = logit_cache.largest_difference(table, network, data, VIEWS)
     assert sound <= 1e-3 * np.abs(logit_cache.logits_of_table(table).fit_VNC).max()
     other_views = Views(num=3, flip=True, crop_padding=1, seed=5)
-    assert logit_cache.verify(table, network, data, other_views) > 10 * max(sound, 1e-3)
-    assert logit_cache.verify(table, tiny.network(seed=9), data, VIEWS) > 10 * max(sound, 1e-3)
+    assert logit_cache.largest_difference(table, network, data, other_views) > 10 * max(sound, 1e-3)
+    assert logit_cache.largest_difference(table, tiny.network(seed=9), data, VIEWS) > 10 * max(sound, 1e-3)
 
 
 def test_a_bank_is_filled_in_place_slice_by_slice(data, monkeypatch):
@@ -142,7 +142,7 @@ def test_a_bank_is_filled_in_place_slice_by_slice(data, monkeypatch):
         return rows[sample_ids] + view
 
     tracemalloc.start()
-    table = logit_cache.assemble(wide, 3, logits_of)
+    table = logit_cache.assemble_table(wide, 3, logits_of)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert max(asked) <= 8

@@ -23,7 +23,7 @@ def test_the_forecast_of_the_bank_is_what_a_bank_takes(tmp_path: Path) -> None:
     study = plan()
     data = dataset()
     views = Views.of(ViewsConfig(num=4, crop_padding=1))
-    table = logit_cache.compute(new_model(study.config.student.model, data, 0), data, views)
+    table = logit_cache.compute_logits(new_model(study.config.student.model, data, 0), data, views)
     found = forecast(study, Store(str(tmp_path)))
     assert found.bank_passes == 4 * table.num_rows
     assert found.bank_bytes == 4 * table.nbytes

@@ -123,13 +123,13 @@ def test_a_store_pickles_as_its_uri(store: Store, tmp_path: Path, monkeypatch: p
 
 def test_what_writes_a_folder_itself_gets_the_file_system_and_no_credentials(store: Store) -> None:
     store.write("train/a", b"1")
-    filesystem, path = store.opened("train")
+    filesystem, path = store.filesystem_at("train")
     assert filesystem.open_input_file(f"{path}/a").read() == b"1"
     filesystem, path = Store("s3://key:secret@bucket/x/?region=us-east-1&scheme=http").opened("train")
     assert path == "bucket/x/train"
     assert "secret" not in f"{filesystem!r}"
     with pytest.raises(UserError):
-        store.opened("../train")
+        store.filesystem_at("../train")
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/x", "s3://", "mock://x", "a\0b", "s3://bucket/x?no_such=1"])

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.storage.damaged_bytes import damage
-from wetakd.storage.atomic_store import Damaged, Store
+from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.lease import Lease
 from wetakd.storage.manifest import MANIFEST
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
@@ -66,8 +66,8 @@ def test_the_last_commit_wins_and_both_leave_their_blobs_whole(store: Store) -> 
     second = store.commit("networks/k", {"x": b"second"}, {"n": 2})
     assert store.find("networks/k") == second
     assert store.read(first, "x").to_pybytes() == b"first"
-    assert store.strays("networks/k", older_than_s=3600) == []
-    assert store.strays("networks/k", older_than_s=-1) == [f"networks/k/{first.blobs['x'].path}"]
+    assert store.unnamed_files("networks/k", older_than_s=3600) == []
+    assert store.unnamed_files("networks/k", older_than_s=-1) == [f"networks/k/{first.blobs['x'].path}"]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_cut_or_flipped_blob_is_never_accepted(committed: tuple[str, bytes, by
         assert found is None
         return
     assert found is not None
-    with pytest.raises(Damaged, match="networks/k"):
+    with pytest.raises(DamagedBlob, match="networks/k"):
         store.read(found, "weights.bin")
 
 
@@ -125,7 +125,7 @@ def test_a_missing_blob_is_noticed(store: Store) -> None:
     manifest = store.commit("networks/k", {"x": b"abc", "y": b"d"}, {})
     store.delete(f"networks/k/{manifest.blobs['x'].path}")
     assert store.find("networks/k") is None
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedBlob):
         store.read(manifest, "x")
 
 
@@ -159,7 +159,7 @@ def test_a_planted_pickle_is_never_executed(store: Store, tmp_path: Path, monkey
     bomb = pickle.dumps(_Bomb())
     for path in [f"networks/k/{manifest.blobs['x'].path}", "networks/k/checkpoints/00000009-aa.ckpt"]:
         store.write(path, bomb)
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedBlob):
         store.read(manifest, "x")
     assert StoredCheckpoints.at(store, "networks/k").load() is None
     for path in [f"networks/k/{MANIFEST}", "studies/s/lease.json"]:

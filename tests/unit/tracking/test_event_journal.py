@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wetakd.storage.atomic_store import Damaged, Store
+from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.tracking import event_journal as journal_module
 from wetakd.tracking.event_journal import Event, EventJournal, study_id
 
@@ -246,7 +246,7 @@ def test_blobs_are_checked(store: Store, journal: EventJournal) -> None:
     assert journal.put_blob(b"content") == name
     assert journal.blob(name) == b"content"
     store.write(f"studies/s/journal/blobs/{name}", b"c0ntent")
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedBlob):
         journal.blob(name)
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedBlob):
         journal.blob("0" * 64)

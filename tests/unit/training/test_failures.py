@@ -65,7 +65,7 @@ def test_an_error_of_the_users_loss_names_it(tmp_path):
     distillation = tiny.KD.model_copy(update={"loss": f"{__name__}:failing_loss"})
     taught = make_job(tmp_path, distillation=distillation, weights_K=(1.0,))
     with pytest.raises(UserFunctionError, match=r":failing_loss raised RuntimeError: .*\(test_failures.py, line"):
-        list(run_job(taught, data, [logit_cache.compute(tiny.network(1), data, tiny.CLEAN)]))
+        list(run_job(taught, data, [logit_cache.compute_logits(tiny.network(1), data, tiny.CLEAN)]))
 
 
 def test_divergence_carries_the_epochs_before_it(tmp_path):

@@ -11,21 +11,21 @@ from PIL import Image
 
 from wetakd.common.errors import UserError
 from wetakd.config import FolderData
-from wetakd.data.sources._part import Part, Source
+from wetakd.data.sources._labelled_images import ImageSource, LabelledImages
 
 _NUM_NAMED = 5
 """Links to folders that a message names."""
 
 
-def open_folder(data: FolderData) -> Source:
+def open_folder(data: FolderData) -> ImageSource:
     names = _class_folders("data.train", data.train)
     train = _folder_part("data.train", data.train, names)
     if data.test is None:
-        return Source(train, None, names)
+        return ImageSource(train, None, names)
     unknown = sorted(set(_class_folders("data.test", data.test)) - set(names))
     if unknown:
         raise UserError(f"data.test: {data.test!r} has a class {unknown[0]!r} that {data.train!r} has not")
-    return Source(train, _folder_part("data.test", data.test, names), names)
+    return ImageSource(train, _folder_part("data.test", data.test, names), names)
 
 
 def _class_folders(field: str, root: str) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def _class_folders(field: str, root: str) -> tuple[str, ...]:
     return names
 
 
-def _folder_part(field: str, root: str, names: Sequence[str]) -> Part:
+def _folder_part(field: str, root: str, names: Sequence[str]) -> LabelledImages:
     """Images class by class in turn (the first of each, the second of each, ...), so that the first so many are a fair
     sample of all."""
     found: list[tuple[int, int, Path]] = []
@@ -51,7 +51,7 @@ def _folder_part(field: str, root: str, names: Sequence[str]) -> Part:
     paths = [path for _, _, path in found]
     labels_N = np.array([label for _, label, _ in found], dtype=np.int64)
     notes = tuple(_notes(field, paths, linked_folders))
-    return Part(field, labels_N, lambda: iter(paths), lambda i: str(paths[i]), notes)
+    return LabelledImages(field, labels_N, lambda: iter(paths), lambda i: str(paths[i]), notes)
 
 
 def _images_below(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -17,7 +17,7 @@ from pyarrow import fs
 from wetakd.common.errors import UserError
 from wetakd.common.redact import redact_line, redacted, split_uri
 from wetakd.config import ParquetData
-from wetakd.data.sources._part import Part, Source
+from wetakd.data.sources._labelled_images import ImageSource, LabelledImages
 
 _BATCH_ROWS = 512
 _USUAL_LABELS = ("label", "labels", "class", "target", "y", "fine_label")
@@ -91,17 +91,17 @@ class _File:
         return file.schema_arrow.field(column).type
 
 
-def open_parquet(data: ParquetData) -> Source:
+def open_parquet(data: ParquetData) -> ImageSource:
     train = [file for path in data.train for file in _expand("data.train", path)]
     test = [file for path in data.test or () for file in _expand("data.test", path)]
     both = {file.path for file in train} & {file.path for file in test}
     if both:
         raise UserError(f"data.test: {min(both)!r} is also in data.train; the two must not share images")
     names = train[0].class_names(data.label_column)
-    return Source(_parquet_part(data, train), _parquet_part(data, test) if test else None, names)
+    return ImageSource(_parquet_part(data, train), _parquet_part(data, test) if test else None, names)
 
 
-def _parquet_part(data: ParquetData, files: Sequence[_File]) -> Part:
+def _parquet_part(data: ParquetData, files: Sequence[_File]) -> LabelledImages:
     labels = [file.labels(data) for file in files]
     starts = np.cumsum([0, *map(len, labels)])
 
@@ -112,7 +112,7 @@ def _parquet_part(data: ParquetData, files: Sequence[_File]) -> Part:
     def images() -> Iterator[bytes | None]:
         return (image for file in files for image in file.images(data.image_column))
 
-    return Part(files[0].field, np.concatenate(labels), images, where)
+    return LabelledImages(files[0].field, np.concatenate(labels), images, where)
 
 
 def find_columns(path: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.tables import simulated
-from wetakd.common.output import READER_LEFT, GuardedStream, optional
+from wetakd.common.guarded_output import READER_LEFT, GuardedStream, optional_stream
 from wetakd.common.progress import LineReporter, TerminalReporter
 from wetakd.config.study_file import embedded_study, text_with_digest
 from wetakd.plan.study_references import STUDY_FILE
@@ -38,7 +38,7 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("make", [LineReporter, TerminalReporter])
 def test_progress_goes_on_when_nobody_reads_it(make: Callable[..., LineReporter | TerminalReporter]) -> None:
-    reporter = make(optional(pipe_without_reader()))
+    reporter = make(optional_stream(pipe_without_reader()))
     with reporter.stage("students", 2) as stage:
         stage.step(1, "seed 0")
         reporter.message("a line")
@@ -55,7 +55,7 @@ def test_what_is_not_optional_is_told_at_every_write() -> None:
 
 
 def test_a_full_disk_is_an_error_only_where_the_output_is_asked_for() -> None:
-    optional(open("/dev/full", "w", buffering=1)).write("progress\n")  # noqa: SIM115
+    optional_stream(open("/dev/full", "w", buffering=1)).write("progress\n")  # noqa: SIM115
     with pytest.raises(OSError, match="No space left"):
         GuardedStream(open("/dev/full", "w", buffering=1), is_optional=False).write("result\n")  # noqa: SIM115
 

@@ -72,13 +72,13 @@ class GuardedStream:
         return getattr(self._stream, name)
 
 
-def optional(stream: TextIO) -> TextIO:
+def optional_stream(stream: TextIO) -> TextIO:
     """`stream`, so that writing to it never raises an error of the system."""
     return cast(TextIO, GuardedStream(stream, is_optional=True))
 
 
 @contextmanager
-def guarded() -> Iterator[GuardedStream]:
+def guard_output() -> Iterator[GuardedStream]:
     """Guard this process's output; yields the guard of standard output.
 
     Standard error is optional: progress and messages. A stream that was closed before the start is the null device.
@@ -87,7 +87,7 @@ def guarded() -> Iterator[GuardedStream]:
     # In this order: a closed standard output gives its number to the next file that is opened.
     stdout, stderr = (stream or open(os.devnull, "w") for stream in before)  # noqa: SIM115 (open to the end)
     guard = GuardedStream(stdout, is_optional=False)
-    sys.stdout, sys.stderr = cast(TextIO, guard), optional(stderr)
+    sys.stdout, sys.stderr = cast(TextIO, guard), optional_stream(stderr)
     try:
         yield guard
     finally:
@@ -98,7 +98,7 @@ def guarded() -> Iterator[GuardedStream]:
 
 
 @contextmanager
-def outliving_its_readers() -> Iterator[None]:
+def ignoring_closed_output() -> Iterator[None]:
     """In this block, what a user's functions print does not raise either when the reader has left."""
     guard = sys.stdout
     if not isinstance(guard, GuardedStream):
@@ -111,7 +111,7 @@ def outliving_its_readers() -> Iterator[None]:
         guard.is_optional = False
 
 
-def columns() -> int:
+def terminal_columns() -> int:
     """Columns of the terminal that standard output is; 80 where it is none or does not say."""
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or 80

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.bad_input.way import call
 from tests.unit.pictures import LABELS, PNGS, parquet, refused, write_folder, write_parquet
 from wetakd.config import FolderData
-from wetakd.data.decoding import decode_image, open_image
+from wetakd.data.image_decoding import decode_image, open_image
 
 LIMIT = Image.MAX_IMAGE_PIXELS
 assert LIMIT is not None

@@ -1,52 +1,18 @@
-"""Sources that are arrays in memory: digits, CIFAR and the user's own function."""
+"""The user's own function that returns images and labels."""
 
 from __future__ import annotations
 
-from contextlib import redirect_stdout
-from io import StringIO
 from typing import Any
 
 import numpy as np
 
 from wetakd.common.errors import UserError, describe_error
 from wetakd.common.user_functions import resolve_function
-from wetakd.config import CallableData, CifarData
-from wetakd.data.sources._part import Part, Source
+from wetakd.config import CallableData
+from wetakd.data.sources._labelled_images import ImageSource, images_in_memory
 
 
-def _array_part(field: str, images: np.ndarray, labels: np.ndarray) -> Part:
-    return Part(field, labels.astype(np.int64), lambda: iter(images), lambda i: f"image {i}")
-
-
-def open_digits() -> Source:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return Source(_array_part("data", pixels, digits.target), None, tuple(str(n) for n in digits.target_names))
-
-
-def open_cifar(data: CifarData) -> Source:
-    from torchvision.datasets import CIFAR10, CIFAR100
-
-    kind = CIFAR10 if data.source == "cifar10" else CIFAR100
-    try:
-        with redirect_stdout(StringIO()):
-            train, test = (kind(data.root, train=flag, download=data.download) for flag in (True, False))
-    except (RuntimeError, OSError, EOFError) as error:
-        if data.download:
-            raise UserError(
-                f"data.download: {data.source} could not be fetched into {data.root!r} ({error})"
-            ) from error
-        raise UserError(
-            f"data.root: {data.root!r} holds no intact {data.source} files; set data.download: true on a machine with "
-            f"a network, or put {kind.filename} there, unpacked"
-        ) from error
-    parts = [_array_part("data", part.data, np.asarray(part.targets)) for part in (train, test)]
-    return Source(parts[0], parts[1], tuple(train.classes))
-
-
-def open_callable(data: CallableData) -> Source:
+def open_callable(data: CallableData) -> ImageSource:
     try:
         found = resolve_function(data.callable, "data.callable")(**data.options)
     except UserError:
@@ -59,10 +25,10 @@ def open_callable(data: CallableData) -> Source:
             f"test_labels), not {_described(found)}"
         )
     parts = [
-        _array_part("data.callable", *_checked_arrays(data.callable, name, found[i], found[i + 1]))
+        images_in_memory("data.callable", *_checked_arrays(data.callable, name, found[i], found[i + 1]))
         for i, name in ((0, ""), (2, "test_"))[: len(found) // 2]
     ]
-    return Source(parts[0], parts[1] if len(parts) == 2 else None, None)
+    return ImageSource(parts[0], parts[1] if len(parts) == 2 else None, None)
 
 
 def _checked_arrays(callable_name: str, name: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
