@@ -11,7 +11,7 @@ import pytest
 from wetakd.common.errors import UserError
 from wetakd.config.study_file import load_study_file
 from wetakd.data.views import Views
-from wetakd.models.cost import InputShape, cost
+from wetakd.models.cost import InputShape, measure_cost
 from wetakd.models.registry import build_model
 from wetakd.plan.checks_before_training import check_storage
 
@@ -60,7 +60,7 @@ def test_cifar_networks_are_those_of_takd(path: Path) -> None:
     config, num_classes = load_study_file(path), NUM_CLASSES[path.stem]
     models = [network.model for network in config.networks.values()] + [config.student.model]
     shape = InputShape(3, 32, 32)
-    sizes = [cost(build_model(model, shape, num_classes, seed=0), shape).parameters for model in models]
+    sizes = [measure_cost(build_model(model, shape, num_classes, seed=0), shape).parameters for model in models]
     assert sizes == SIZES[num_classes]
     text = path.read_text()
     assert all(f"# {size:,} parameters" in text for size in sizes)

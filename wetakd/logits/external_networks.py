@@ -23,12 +23,11 @@ from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
 from wetakd.logits.array_files import read_logits
 from wetakd.models.checkpoint_file import read_tensors
-from wetakd.models.cost import cost
+from wetakd.models.cost import measure_cost
 from wetakd.models.registry import build_model, input_shape
+from wetakd.storage.addresses import WEIGHTS_BLOB
 from wetakd.storage.atomic_store import Store
 from wetakd.training.train_state import state_bytes
-
-_BLOB = "weights.safetensors"
 
 
 def commit_external(store: Store, address: str, network: NetworkConfig, dataset: Dataset, name: str) -> None:
@@ -38,8 +37,10 @@ def commit_external(store: Store, address: str, network: NetworkConfig, dataset:
         store.commit(address, {}, facts | {"parameters": None, "macs": None})
         return
     model, shape = load_checkpoint(network, dataset, name), input_shape(dataset)
-    size = cost(model, shape)
-    store.commit(address, {_BLOB: state_bytes(model)}, facts | {"parameters": size.parameters, "macs": size.macs})
+    size = measure_cost(model, shape)
+    store.commit(
+        address, {WEIGHTS_BLOB: state_bytes(model)}, facts | {"parameters": size.parameters, "macs": size.macs}
+    )
 
 
 def check_external(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> None:
@@ -48,7 +49,7 @@ def check_external(network: NetworkConfig, dataset: Dataset, num_views: int, nam
         logits_table(network, dataset, num_views, name)
     else:
         model = load_checkpoint(network, dataset, name)
-        cost(model, input_shape(dataset), field=f"{block_of(name)}.model")
+        measure_cost(model, input_shape(dataset), field=f"{block_of(name)}.model")
 
 
 def external_digest(network: NetworkConfig, name: str) -> str:

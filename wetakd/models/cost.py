@@ -44,7 +44,7 @@ def forward_zeros(module: nn.Module, shape: InputShape) -> Any:
         return module(torch.zeros(1, shape.channels, shape.height, shape.width, device=device))
 
 
-def cost(module: nn.Module, shape: InputShape, *, field: str = "model") -> ModelCost:
+def measure_cost(module: nn.Module, shape: InputShape, *, field: str = "model") -> ModelCost:
     """Parameters, multiply-accumulates and bytes of a network, from one forward pass.
 
     Raises:

@@ -15,7 +15,7 @@ from wetakd.config import STUDENT, ModelConfig, NetworkConfig, StudyConfig, bloc
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import external_networks
-from wetakd.models.cost import InputShape, cost
+from wetakd.models.cost import InputShape, measure_cost
 from wetakd.models.registry import build_model, input_shape
 from wetakd.models.training_check import check_training
 from wetakd.plan import completeness
@@ -76,7 +76,7 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan, store: Store
 
 def _check_model(model: ModelConfig, shape: InputShape, num_classes: int, field: str) -> None:
     module = build_model(model, shape, num_classes, seed=0, field=field)
-    cost(module, shape, field=field)
+    measure_cost(module, shape, field=field)
     check_training(module, model.name, shape, num_classes, field=field)
 
 

@@ -11,7 +11,7 @@ from wetakd.cluster.capacity import num_workers, worker_resources
 from wetakd.common.number_format import NOTHING, short, size
 from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudentConfig, block_of
 from wetakd.logits import logit_cache
-from wetakd.models.cost import cost
+from wetakd.models.cost import measure_cost
 from wetakd.models.registry import input_shape, new_model
 from wetakd.plan.student_keys import student_key
 from wetakd.plan.study_plan import Plan
@@ -168,7 +168,7 @@ def _measure(
 ) -> NetworkForecast:
     if isinstance(network, NetworkConfig) and network.logits:
         return NetworkForecast(name, (), None, None, 0, "nothing: logits are given", found, total)
-    needs = cost(new_model(network.model, plan.dataset, seed=0), input_shape(plan.dataset))
+    needs = measure_cost(new_model(network.model, plan.dataset, seed=0), input_shape(plan.dataset))
     return NetworkForecast(
         name, tuple(taught_by), needs.parameters, needs.macs, _epochs(network), asks_for, found, total
     )

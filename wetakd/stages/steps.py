@@ -18,7 +18,7 @@ from wetakd.data.splits import SplitLabels
 from wetakd.export.model_card import student_description
 from wetakd.export.shipped_student import MODEL_NAME, save_mlflow_model
 from wetakd.models import registry
-from wetakd.models.cost import cost
+from wetakd.models.cost import measure_cost
 from wetakd.models.latency import latency_ms
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
 from wetakd.plan.study_plan import Plan, control_weights
@@ -219,7 +219,7 @@ def _cost(ground: Ground, network: StudentConfig, *, timed: bool = False) -> Net
         registry.new_model(network.model, ground.dataset, seed=0),
         registry.input_shape(ground.dataset),
     )
-    size = cost(model, shape)
+    size = measure_cost(model, shape)
     return NetworkCost(size.parameters, size.macs, size.bytes, latency_ms(model, shape) if timed else None)
 
 

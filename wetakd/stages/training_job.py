@@ -23,12 +23,12 @@ from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig, StudyCo
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
-from wetakd.models.cost import ModelCost, cost
+from wetakd.models.cost import ModelCost, measure_cost
 from wetakd.models.registry import input_shape, new_model
 from wetakd.plan.outcomes import history
 from wetakd.plan.study_plan import evenly
 from wetakd.plan.trials import NetworkNode, Student, device_of
-from wetakd.storage.addresses import network_address, student_address
+from wetakd.storage.addresses import WEIGHTS_BLOB, network_address, student_address
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.manifest import Manifest
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
@@ -41,8 +41,6 @@ from wetakd.training.trainer import train
 
 NON_RETRYABLE = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
 """Errors of one network that another try would meet again: its result is an error row, not a retry."""
-
-_BLOB = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def run_job(
         return
     # Before training, so that a network whose cost cannot be determined is not trained in vain; on a network of its
     # own, because a forward pass may change more than weights.
-    size = cost(new_model(job.model, dataset, job.seed), input_shape(dataset))
+    size = measure_cost(new_model(job.model, dataset, job.seed), input_shape(dataset))
     model = new_model(job.model, dataset, job.seed)
     checkpoints = StoredCheckpoints.at(store, job.address)
     done: list[Epoch] = []
@@ -113,7 +111,7 @@ def run_job(
             if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
                 return
     if world.rank == 0:
-        store.commit(job.address, {_BLOB: state_bytes(model)}, _facts(job, size, dataset, done))
+        store.commit(job.address, {WEIGHTS_BLOB: state_bytes(model)}, _facts(job, size, dataset, done))
         checkpoints.clear()
 
 
@@ -172,7 +170,7 @@ def load_model(
 ) -> nn.Module:
     """A finished network with its trained weights; raises DamagedBlob where its file is not what was committed."""
     module = new_model(model, dataset, seed=0, trust_code=trust_code)
-    load_state(module, store.read(manifest, _BLOB).to_pybytes())
+    load_state(module, store.read(manifest, WEIGHTS_BLOB).to_pybytes())
     return module
 
 

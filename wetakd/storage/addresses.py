@@ -15,6 +15,9 @@ STUDIES = "studies"
 WORKER_GROUPS = "train"
 """What Ray Train writes for worker groups."""
 
+WEIGHTS_BLOB = "weights.safetensors"
+"""The blob of a network or student that holds its weights."""
+
 
 def network_address(key: str) -> str:
     """Where the network `key` is stored."""

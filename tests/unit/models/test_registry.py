@@ -7,7 +7,7 @@ from tests.unit import tiny
 from wetakd.common.errors import UserError
 from wetakd.common.user_functions import source_digest
 from wetakd.config import ModelConfig
-from wetakd.models.cost import InputShape, cost
+from wetakd.models.cost import InputShape, measure_cost
 from wetakd.models.evaluation_mode import evaluating
 from wetakd.models.registry import RESNET_DEPTHS, WIDE_DEPTHS, build_model
 from wetakd.models.training_check import check_training
@@ -34,7 +34,7 @@ def num_parameters(module):
 )
 def test_plain_networks_have_the_published_sizes(widths, num_classes, parameters):
     modules = [make("plain", num_classes=num_classes, depth=depth, widths=widths) for depth in (2, 4, 6, 8, 10)]
-    assert tuple(cost(module, COLOUR).parameters for module in modules) == parameters
+    assert tuple(measure_cost(module, COLOUR).parameters for module in modules) == parameters
 
 
 def test_resnets_have_the_published_sizes():
@@ -70,7 +70,7 @@ def test_macs_of_a_plain_network_by_hand():
     module = make("plain", depth=2)
     macs = 32 * 32 * 16 * (3 * 9) + 16 * 16 * 16 * (16 * 9) + (8 * 8 * 16) * 10
     num_buffers_bytes = 2 * (16 + 16) * 4 + 2 * 8
-    size = cost(module, COLOUR)
+    size = measure_cost(module, COLOUR)
     assert (size.macs, size.bytes) == (macs, 13_082 * 4 + num_buffers_bytes)
 
 
@@ -83,7 +83,7 @@ def test_macs_of_grouped_convolutions():
         def forward(self, x):
             return self.conv(x)
 
-    assert cost(Grouped(), InputShape(4, 5, 5)).macs == 5 * 5 * 6 * (2 * 9)
+    assert measure_cost(Grouped(), InputShape(4, 5, 5)).macs == 5 * 5 * 6 * (2 * 9)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_macs_of_grouped_convolutions():
     ],
 )
 def test_macs_of_built_in_networks_stay_what_they_are(name, options, depths, macs):
-    assert tuple(cost(make(name, depth=depth, **options), COLOUR).macs for depth in depths) == macs
+    assert tuple(measure_cost(make(name, depth=depth, **options), COLOUR).macs for depth in depths) == macs
 
 
 def attending(num_classes):
@@ -124,23 +124,23 @@ def frozen_attending(num_classes):
 @pytest.mark.parametrize("name", ["attending", "frozen_attending"])
 def test_macs_of_attention(name):
     projections, products, feed_forward = 8 * 8 * 8 * 4, 2 * 2 * (8 * 8 * 4), 2 * (8 * 8 * 16)
-    size = cost(make(f"{__name__}:{name}", DIGIT), DIGIT)
+    size = measure_cost(make(f"{__name__}:{name}", DIGIT), DIGIT)
     assert size.macs == projections + products + feed_forward + 64 * 10
     assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_macs_of_transposed_convolutions():
     module = nn.Sequential(nn.ConvTranspose2d(1, 6, 3, stride=2), nn.Flatten(), nn.Linear(6 * 17 * 17, 2))
-    assert cost(module, DIGIT).macs == 8 * 8 * (6 * 9) + 6 * 17 * 17 * 2
+    assert measure_cost(module, DIGIT).macs == 8 * 8 * (6 * 9) + 6 * 17 * 17 * 2
 
 
 @pytest.mark.parametrize("parametrization", [weight_norm, spectral_norm])
 def test_macs_of_layers_without_a_plain_weight(parametrization):
     plain = nn.Sequential(nn.Conv2d(1, 6, 3), nn.Flatten(), nn.Linear(6 * 36, 10))
-    expected = cost(plain, DIGIT).macs
+    expected = measure_cost(plain, DIGIT).macs
     for layer in (plain[0], plain[2]):
         parametrization(layer)
-    assert cost(plain, DIGIT).macs == expected == 36 * 6 * 9 + 6 * 36 * 10
+    assert measure_cost(plain, DIGIT).macs == expected == 36 * 6 * 9 + 6 * 36 * 10
 
 
 def test_a_cost_that_cannot_be_counted_is_one_line():
@@ -151,14 +151,14 @@ def test_a_cost_that_cannot_be_counted_is_one_line():
     module = make("plain", DIGIT, depth=2)
     module.register_forward_pre_hook(uncountable)
     with pytest.raises(UserError, match=r"^student\.model: .* cannot be counted: NotImplementedError: no dispatch"):
-        cost(module, DIGIT, field="student.model")
+        measure_cost(module, DIGIT, field="student.model")
 
 
 def test_measuring_changes_nothing():
     module = make("resnet", depth=8)
     module.train()
     before = state_bytes(module)
-    cost(module, COLOUR)
+    measure_cost(module, COLOUR)
     assert state_bytes(module) == before
     assert module.training
     assert not any(layer._forward_hooks for layer in module.modules())

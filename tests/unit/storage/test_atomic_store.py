@@ -125,7 +125,7 @@ def test_what_writes_a_folder_itself_gets_the_file_system_and_no_credentials(sto
     store.write("train/a", b"1")
     filesystem, path = store.filesystem_at("train")
     assert filesystem.open_input_file(f"{path}/a").read() == b"1"
-    filesystem, path = Store("s3://key:secret@bucket/x/?region=us-east-1&scheme=http").opened("train")
+    filesystem, path = Store("s3://key:secret@bucket/x/?region=us-east-1&scheme=http").filesystem_at("train")
     assert path == "bucket/x/train"
     assert "secret" not in f"{filesystem!r}"
     with pytest.raises(UserError):
