@@ -161,13 +161,13 @@ def test_a_report_is_as_wide_as_its_terminal_from_80_to_120_columns(stored: Path
     """Only a terminal's width counts: the stored file and a pipe have 80."""
     code = """
 import fcntl, os, pty, struct, sys, termios
-from wetakd.common import output
-print(output.columns(), file=sys.stderr)  # of a pipe
+from wetakd.common import guarded_output
+print(guarded_output.terminal_columns(), file=sys.stderr)  # of a pipe
 for wanted in (40, 100, 300):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, wanted, 0, 0))
     sys.stdout = os.fdopen(theirs, "w")
-    print(output.columns(), file=sys.stderr)
+    print(guarded_output.terminal_columns(), file=sys.stderr)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert told.stderr.split() == ["80", "40", "100", "300"]
