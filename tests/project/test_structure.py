@@ -15,7 +15,7 @@ FOLDERS = ("wetakd", "tests", "benchmarks", "jobs")
 MAX_LINES = 400
 PER_MODULE_NAMES = {"log", "__all__"}
 """Names that every module may define for itself."""
-DEFINED_TWICE = {"search_weights", "train_networks", "train_students", "_BLOB"}
+DEFINED_TWICE = {"search_weights", "train_networks", "train_students"}
 IMPORTED_PRIVATE_NAMES = {"_references", "_left_temporary_folders", "_mean"}
 
 

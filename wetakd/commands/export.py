@@ -44,7 +44,7 @@ def export(
       wetakd export digits
       wetakd export digits --int8 --to models/digits
     """
-    from wetakd.common.progress import reporter
+    from wetakd.common.progress import make_reporter
     from wetakd.export.student_files import Formats
     from wetakd.plan.stored_studies import read_study_config
 
@@ -54,7 +54,7 @@ def export(
     config = read_study_config(store, study)
     formats = Formats(onnx=onnx or int8, int8=int8)
     target = folder or Path(f"{study}-student")
-    for path in export_winner(config, store, target, formats, reporter(quiet), trust_code=trust_code):
+    for path in export_winner(config, store, target, formats, make_reporter(quiet), trust_code=trust_code):
         click.echo(path)
     click.echo(f"\nThe model card says how to use it: {target / 'README.md'}")
 

@@ -20,14 +20,14 @@ def gc(storage: str | None, dry_run: bool) -> None:
     Example:
       wetakd gc --dry-run
     """
-    from wetakd.common.number_format import size
+    from wetakd.common.number_format import format_bytes
     from wetakd.plan.orphans import find_orphans
 
     store = storage_at(storage)
     held, found = store.size(), list(find_orphans(store))
     for item in found:
-        click.echo(f"{size(item.size):>8}  {item.path}  ({item.why})")
+        click.echo(f"{format_bytes(item.size):>8}  {item.path}  ({item.why})")
         if not dry_run:
             store.delete(item.path)
-    total = size(sum(item.size for item in found))
-    click.echo(f"{len(found)} item(s), {total} of {size(held)}, {'would be deleted' if dry_run else 'deleted'}")
+    total = format_bytes(sum(item.size for item in found))
+    click.echo(f"{len(found)} item(s), {total} of {format_bytes(held)}, {'would be deleted' if dry_run else 'deleted'}")

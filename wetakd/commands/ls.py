@@ -24,7 +24,7 @@ def list_studies(storage: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from wetakd.common.number_format import size
+    from wetakd.common.number_format import format_bytes
     from wetakd.plan.stored_studies import find_studies
 
     entries = find_studies(storage_at(storage))
@@ -33,6 +33,6 @@ def list_studies(storage: str | None, as_json: bool) -> None:
         return
     for entry in entries:
         won = f"  winner: {entry.winner}" if entry.winner else ""
-        click.echo(f"{entry.name:<24} {entry.state:<6} {size(entry.size):>8}{won}")
+        click.echo(f"{entry.name:<24} {entry.state:<6} {format_bytes(entry.size):>8}{won}")
     if not entries:
         click.echo("no studies here yet; start one with: wetakd run", err=True)

@@ -39,7 +39,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from wetakd.common.progress import reporter
+    from wetakd.common.progress import make_reporter
     from wetakd.plan import checks_before_training
     from wetakd.plan.cost_forecast import forecast
     from wetakd.plan.study_plan import Plan
@@ -50,7 +50,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     checks_before_training.check_placements(config)
     store = Store(config.storage)
     store.check_readable()
-    dataset = load_data(config, reporter(quiet=as_json))
+    dataset = load_data(config, make_reporter(quiet=as_json))
     whole = Plan(config, dataset)
     checks_before_training.check_models(config, dataset, whole, store)
     found = forecast(whole, store)

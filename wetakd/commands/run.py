@@ -56,13 +56,13 @@ def run(
       wetakd run my-study.yaml --set study.seeds=5 --set storage=s3://bucket/wetakd
       wetakd run my-study.yaml --quiet --json > report.json
     """
-    from wetakd.common.progress import reporter
+    from wetakd.common.progress import make_reporter
     from wetakd.study import Study
 
     search_working_directory()
     config = load_study_file(file, overrides)
     with ignoring_closed_output():
-        result = Study(config, reporter=reporter(quiet), revise=revise, retry_failed=retry_failed).run()
+        result = Study(config, reporter=make_reporter(quiet), revise=revise, retry_failed=retry_failed).run()
     if as_json:
         click.echo(json.dumps(result.report.to_dict(), indent=2))
     else:
@@ -71,12 +71,13 @@ def run(
 
 
 def _closing_lines(config: StudyConfig, result: StudyResult) -> str:
-    from wetakd.common.number_format import many
-    from wetakd.common.progress import duration
+    from wetakd.common.number_format import count_noun
+    from wetakd.common.progress import format_duration
 
+    networks = count_noun(result.num_networks_trained, "network")
+    students = count_noun(result.num_students_trained, "student")
     lines = [
-        f"{many(result.num_networks_trained, 'network')} and {many(result.num_students_trained, 'student')} trained "
-        f"in {duration(result.seconds)}; the rest was on storage.",
+        f"{networks} and {students} trained in {format_duration(result.seconds)}; the rest was on storage.",
         f"Report:  {Store(config.storage).redacted_uri}/{study_path(config.study.name, 'report.html')}",
     ]
     if failures := result.report.findings.failures:

@@ -111,12 +111,14 @@ class _LineStage:
         now, left = time.monotonic(), self._pace.left_s(done, stored)
         if now - self._shown >= self._every_s:
             self._shown = now
-            self._reporter.message(f"{self._title:<9} {share(done, self._total):>4}  {duration(left):>7} left  {what}")
+            self._reporter.message(
+                f"{self._title:<9} {format_share(done, self._total):>4}  {format_duration(left):>7} left  {what}"
+            )
 
     def end(self) -> None:
         """Say that the stage is over, where there was anything to do."""
         if self._pace.has_begun:
-            self._reporter.message(f"{self._title:<9} done in {duration(time.monotonic() - self._started)}")
+            self._reporter.message(f"{self._title:<9} done in {format_duration(time.monotonic() - self._started)}")
 
 
 class TerminalReporter:
@@ -142,9 +144,9 @@ class TerminalReporter:
         )
         started = time.monotonic()
         with Progress(*columns, console=self._console, transient=True, expand=True) as bar:
-            task = bar.add_task(title, total=total or None, what="", left=duration(None))
+            task = bar.add_task(title, total=total or None, what="", left=format_duration(None))
             yield _BarStage(bar, task, total)
-        self.message(f"{title:<9} done in {duration(time.monotonic() - started)}")
+        self.message(f"{title:<9} done in {format_duration(time.monotonic() - started)}")
 
 
 class _BarStage:
@@ -153,11 +155,11 @@ class _BarStage:
 
     def step(self, done: float, what: str, stored: float = 0.0) -> None:
         """Move the bar."""
-        left = duration(self._pace.left_s(done, stored))
+        left = format_duration(self._pace.left_s(done, stored))
         self._bar.update(self._task, completed=done, what=what, left=left)
 
 
-def reporter(quiet: bool = False) -> Reporter:
+def make_reporter(quiet: bool = False) -> Reporter:
     """The reporter that fits where standard error goes. When its reader leaves, it goes on without a word."""
     if quiet or sys.stderr is None:
         return QuietReporter()
@@ -165,12 +167,12 @@ def reporter(quiet: bool = False) -> Reporter:
     return TerminalReporter(stream) if stream.isatty() else LineReporter(stream)
 
 
-def share(done: float, total: float) -> str:
+def format_share(done: float, total: float) -> str:
     """How much of a total is done, such as `42%`."""
     return f"{100 * done / total:.0f}%" if total else "0%"
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Seconds as `m:ss` or `h:mm:ss`; `?` where unknown."""
     if seconds is None:
         return "?"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from wetakd.common.number_format import many, number, percent, short, size
+from wetakd.common.number_format import count_noun, format_bytes, format_magnitude, format_number, format_percent
 from wetakd.config import STUDENT, StudentConfig, StudyConfig
 from wetakd.config.yaml_text import write_yaml as write_yaml
 from wetakd.data.dataset import Dataset
@@ -65,11 +65,12 @@ def student_description(
 
 def _head(study: str, student: StudentConfig, dataset: Dataset, winner: Winner) -> str:
     transform = dataset.transform
+    num_classes = count_noun(dataset.num_classes, "class").replace("classs", "classes")
     return (
         f"# The student of study {study}\n\n"
         f"An image classifier, {_model_markdown(student.model.name, student.model.options)}, for "
-        f"{many(dataset.num_classes, 'class').replace('classs', 'classes')}: uint8 images of {transform.channels} x "
-        f"{transform.height} x {transform.width} (channels x height x width) in, one logit a class out. It was trained "
+        f"{num_classes}: uint8 images of {transform.channels} x {transform.height} x {transform.width} "
+        "(channels x height x width) in, one logit a class out. It was trained "
         f"by wetakd and won the study as `{recipe_label(winner.strategy, winner.assistants, winner.point)}`, seed "
         f"{winner.seed}."
     )
@@ -85,10 +86,13 @@ def _numbers(findings: Findings, winner: Winner, onnx: OnnxFacts | None) -> str:
     row = next(row for row in findings.rows if row.is_winner)
     mine = results.trials[results.trials["student_key"] == winner.student_key].iloc[0]
     lines = [
-        ("accuracy on `test`, %", percent(_value(mine, "student_test_accuracy"))),
-        ("accuracy on `test`, mean over the classes, %", percent(_value(mine, "student_test_macro_accuracy"))),
-        ("expected calibration error on `test`, points", percent(_value(mine, "student_test_calibration_error"))),
-        ("negative log-likelihood on `test`, nats an image", number(_value(mine, "student_test_nll"))),
+        ("accuracy on `test`, %", format_percent(_value(mine, "student_test_accuracy"))),
+        ("accuracy on `test`, mean over the classes, %", format_percent(_value(mine, "student_test_macro_accuracy"))),
+        (
+            "expected calibration error on `test`, points",
+            format_percent(_value(mine, "student_test_calibration_error")),
+        ),
+        ("negative log-likelihood on `test`, nats an image", format_number(_value(mine, "student_test_nll"))),
         ("the same recipe over all its seeds, % on `test`", mean_and_width(row.accuracy)),
     ]
     if row.versus_none is not None:
@@ -96,9 +100,9 @@ def _numbers(findings: Findings, winner: Winner, onnx: OnnxFacts | None) -> str:
     lines += _onnx_lines(onnx) if onnx else []
     cost = results.student_cost
     lines += [
-        ("parameters", short(cost.parameters)),
-        ("multiply-accumulates an image", short(cost.macs)),
-        ("size of the float32 weights", size(cost.bytes)),
+        ("parameters", format_magnitude(cost.parameters)),
+        ("multiply-accumulates an image", format_magnitude(cost.macs)),
+        ("size of the float32 weights", format_bytes(cost.bytes)),
     ]
     if cost.latency_ms is not None:
         lines.append(("one image on one CPU thread, median, ms", f"{cost.latency_ms:.2f}"))
@@ -111,13 +115,13 @@ def _value(row: pd.Series[Any], column: str) -> float | None:
 
 
 def _unit(row: ArmRow) -> str:
-    return many(row.accuracy.num, row.accuracy.unit) if row.accuracy else "seeds"
+    return count_noun(row.accuracy.num, row.accuracy.unit) if row.accuracy else "seeds"
 
 
 def _onnx_lines(onnx: OnnxFacts) -> list[tuple[str, str]]:
-    lines = [("`student.onnx`: accuracy on `test`, %", f"{percent(onnx.accuracy)} ({size(onnx.bytes)})")]
+    lines = [("`student.onnx`: accuracy on `test`, %", f"{format_percent(onnx.accuracy)} ({format_bytes(onnx.bytes)})")]
     if onnx.int8_accuracy is not None and onnx.int8_bytes is not None:
-        value = f"{percent(onnx.int8_accuracy)} ({size(onnx.int8_bytes)})"
+        value = f"{format_percent(onnx.int8_accuracy)} ({format_bytes(onnx.int8_bytes)})"
         lines.append(("`student.int8.onnx`: accuracy on `test`, %", value))
     return lines
 
@@ -160,8 +164,8 @@ def _limits(findings: Findings, dataset: Dataset) -> str:
         "The numbers hold for images drawn as these were. Nothing was measured on other images: not under noise, blur "
         "or change of place and time, and not for groups of people or things that the labels do not name.",
         "It always names one of its classes. An image of something else gets one of them too.",
-        f"The winner is the best of {many(len(findings.rows), 'recipe')} on `choose`, so its accuracy there is too "
-        "good to be true; the numbers above are of `test`.",
+        f"The winner is the best of {count_noun(len(findings.rows), 'recipe')} on `choose`, so its accuracy there is "
+        "too good to be true; the numbers above are of `test`.",
     ]
     if findings.num_replicates == 1:
         items.append("Teacher and assistants were trained once: the interval says nothing about other ones.")

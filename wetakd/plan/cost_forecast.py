@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from wetakd.cluster.capacity import num_workers, worker_resources
-from wetakd.common.number_format import NOTHING, short, size
+from wetakd.common.number_format import NO_VALUE, format_bytes, format_magnitude
 from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudentConfig, block_of
 from wetakd.logits import logit_cache
 from wetakd.models.cost import measure_cost
@@ -67,14 +67,15 @@ class Forecast:
         images = ", ".join(f"{split} {count:,}" for split, count in self.num_images.items())
         lines = [
             f"Study {self.study}",
-            f"  images    {images} ({size(self.dataset_bytes)} in the object store)",
+            f"  images    {images} ({format_bytes(self.dataset_bytes)} in the object store)",
             "",
             f"  {'network':<14}{'parameters':>12}{'MACs':>9}{'epochs':>8}  {'found':<7}asks for",
             *(self._row(network) for network in (*self.networks, self.student)),
             "",
             f"  networks  {sum(n.num_total - n.num_found for n in self.networks)} to train, "
             f"{sum(n.num_found for n in self.networks)} found on storage",
-            f"  bank      {size(self.bank_bytes)} in the object store, {self.bank_passes:,} forward passes, once",
+            f"  bank      {format_bytes(self.bank_bytes)} in the object store, "
+            f"{self.bank_passes:,} forward passes, once",
             f"  weights   at most {self.num_searches:,} searches",
             f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once; "
             f"{self.num_students_found:,} found",
@@ -94,8 +95,8 @@ class Forecast:
     @staticmethod
     def _row(network: NetworkForecast) -> str:
         found = f"{network.num_found}/{network.num_total}" if network.num_total else "-"
-        parameters = NOTHING if network.parameters is None else f"{network.parameters:,}"
-        row = f"  {network.name:<13} {parameters:>11} {short(network.macs):>8} {network.epochs:>7}"
+        parameters = NO_VALUE if network.parameters is None else f"{network.parameters:,}"
+        row = f"  {network.name:<13} {parameters:>11} {format_magnitude(network.macs):>8} {network.epochs:>7}"
         return f"{row}  {found:<6} {network.asks_for}"
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from wetakd.common.number_format import many, short
+from wetakd.common.number_format import count_noun, format_magnitude
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of
 from wetakd.results.arms import ArmResult, collect_arms, parameters_by_name
@@ -61,7 +61,9 @@ def _ensemble_quality_legend(arms: Sequence[ArmResult]) -> list[Line2D]:
         for strategy, label in strategies.items()
     ]
     return colours + [
-        Line2D([], [], color="#444444", fillstyle="none", marker=mark, linestyle="", label=many(size, "assistant"))
+        Line2D(
+            [], [], color="#444444", fillstyle="none", marker=mark, linestyle="", label=count_noun(size, "assistant")
+        )
         for size, mark in sorted(sizes.items())
     ]
 
@@ -114,6 +116,6 @@ def _weights_legend(results: Results) -> list[Patch]:
     sizes = parameters_by_name(results.networks)
     styles = [plot_style.network_style(index) for index in range(len(results.pool))]
     return [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"{name} ({short(sizes.get(name))})")
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"{name} ({format_magnitude(sizes.get(name))})")
         for name, (colour, hatch) in zip(results.pool, styles, strict=True)
     ]

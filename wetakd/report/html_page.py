@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from wetakd.common.number_format import many
+from wetakd.common.number_format import count_noun
 from wetakd.report.tables import Table, report_tables
 from wetakd.report.verdict_sentences import Statement
 from wetakd.results.findings import Findings
@@ -79,8 +79,8 @@ def html_text(findings: Findings, verdict: Sequence[Statement], pictures: Mappin
 def _subtitle(findings: Findings) -> str:
     replicates = f", {findings.num_replicates} replicates of teacher and assistants" * (findings.num_replicates > 1)
     return (
-        f"Weighted ensembles of teaching assistants: {many(len(findings.results.trials), 'trial')}, "
-        f"{many(findings.num_seeds, 'seed')}{replicates}, {findings.results.num_classes} classes. "
+        f"Weighted ensembles of teaching assistants: {count_noun(len(findings.results.trials), 'trial')}, "
+        f"{count_noun(findings.num_seeds, 'seed')}{replicates}, {findings.results.num_classes} classes. "
         "Points are percentage points; brackets and ± are 95 % intervals."
     )
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wetakd.common.number_format import many, percent
+from wetakd.common.number_format import count_noun, format_percent
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.tables import best_first
 from wetakd.report.verdict_sentences import Statement
@@ -35,7 +35,7 @@ def terminal_text(findings: Findings, verdict: Sequence[Statement], width: int =
 
 def _title(findings: Findings, width: int) -> list[str]:
     replicates = f", {findings.num_replicates} replicates" if findings.num_replicates > 1 else ""
-    shape = f"{many(len(findings.results.trials), 'trial')}, {many(findings.num_seeds, 'seed')}{replicates}"
+    shape = f"{count_noun(len(findings.results.trials), 'trial')}, {count_noun(findings.num_seeds, 'seed')}{replicates}"
     return _wrapped_label(f"Study {findings.results.study}: {shape}, {findings.results.num_classes} classes", width)
 
 
@@ -98,7 +98,7 @@ def _columns(row: ArmRow, same_room: int, *, short_labels: bool) -> _Line:
         "all failed" if arm.num_failed and not arm.students else mean_and_width(row.accuracy, 1),
         _cut(f"= {same_as}", same_room) if same_as else difference(row.versus_uniform, 1),
         difference(row.versus_none, 1),
-        percent(row.ensemble_accuracy, 1),
+        format_percent(row.ensemble_accuracy, 1),
     )
     return _Line(mark + label + failed, numbers)
 

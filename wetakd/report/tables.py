@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wetakd.common.number_format import NOTHING, many, number, percent, points, seconds, short
+from wetakd.common.number_format import (
+    NO_VALUE,
+    count_noun,
+    format_magnitude,
+    format_number,
+    format_percent,
+    format_points,
+    format_seconds,
+)
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.verdict_sentences import gain_text
 from wetakd.results.arm_rows import ArmRow
@@ -87,18 +95,18 @@ def _students_table(findings: Findings, title: str, rows: Sequence[ArmRow]) -> T
 
 def _student_row(row: ArmRow) -> tuple[str, ...]:
     arm = row.arm
-    named = [f"{name} ({short(size)})" for name, size in zip(arm.assistants, row.sizes, strict=True)]
+    named = [f"{name} ({format_magnitude(size)})" for name, size in zip(arm.assistants, row.sizes, strict=True)]
     return (
         ("★ " if row.is_winner else "") + display_name(arm.strategy),
-        " + ".join(named) or NOTHING,
+        " + ".join(named) or NO_VALUE,
         str(len(arm.students)),
         mean_and_width(row.accuracy),
-        percent(row.macro_accuracy),
-        percent(row.calibration_error),
+        format_percent(row.macro_accuracy),
+        format_percent(row.calibration_error),
         difference(row.versus_uniform),
         difference(row.versus_none),
-        percent(row.ensemble_accuracy),
-        number(row.ensemble_nll),
+        format_percent(row.ensemble_accuracy),
+        format_number(row.ensemble_nll),
         row_note(row),
     )
 
@@ -127,7 +135,7 @@ def _counts_table(findings: Findings) -> Table:
                 str(row.count),
                 str(row.num_subsets),
                 mean_and_width(row.accuracy),
-                NOTHING if row.against is None else str(row.against),
+                NO_VALUE if row.against is None else str(row.against),
                 difference(row.gain),
             )
             for row in findings.counts
@@ -148,11 +156,11 @@ def _contrasts_table(findings: Findings) -> Table:
         tuple(
             (
                 contrast.name,
-                difference(contrast.difference) if contrast.difference else contrast.why_not or NOTHING,
-                str(contrast.difference.num) if contrast.difference else NOTHING,
-                number(contrast.corrected_p),
+                difference(contrast.difference) if contrast.difference else contrast.why_not or NO_VALUE,
+                str(contrast.difference.num) if contrast.difference else NO_VALUE,
+                format_number(contrast.corrected_p),
                 "yes" if contrast.is_significant else "no",
-                _seeds_needed(contrast.difference.num_needed) if contrast.difference else NOTHING,
+                _seeds_needed(contrast.difference.num_needed) if contrast.difference else NO_VALUE,
             )
             for contrast in findings.contrasts
         ),
@@ -160,7 +168,7 @@ def _contrasts_table(findings: Findings) -> Table:
 
 
 def _seeds_needed(num: int | None) -> str:
-    return NOTHING if num is None else f"{num:,}"
+    return NO_VALUE if num is None else f"{num:,}"
 
 
 def _contributions_table(findings: Findings) -> Table:
@@ -173,10 +181,10 @@ def _contributions_table(findings: Findings) -> Table:
         tuple(
             (
                 c.name,
-                short(c.size),
-                points(c.shapley.mean) if c.shapley else NOTHING,
-                points(c.leave_one_out.mean) if c.leave_one_out else NOTHING,
-                number(c.weight, 2),
+                format_magnitude(c.size),
+                format_points(c.shapley.mean) if c.shapley else NO_VALUE,
+                format_points(c.leave_one_out.mean) if c.leave_one_out else NO_VALUE,
+                format_number(c.weight, 2),
                 difference(c.student_loss),
             )
             for c in findings.contributions
@@ -196,10 +204,10 @@ def _correlations_table(findings: Findings) -> Table:
                 relation.measure,
                 str(relation.correlation.num),
                 f"{relation.correlation.rho:+.2f}",
-                NOTHING
+                NO_VALUE
                 if relation.correlation.low is None or relation.correlation.high is None
                 else f"[{relation.correlation.low:+.2f}, {relation.correlation.high:+.2f}]",
-                number(relation.correlation.p_value),
+                format_number(relation.correlation.p_value),
             )
             for relation in findings.correlations
         ),
@@ -218,7 +226,7 @@ def _searches_table(findings: Findings) -> Table:
             (
                 row.arm.label,
                 f"{row.evaluations:,.0f}",
-                seconds(row.search_seconds),
+                format_seconds(row.search_seconds),
                 *_gain_cells(row),
             )
             for row in searched
@@ -228,8 +236,8 @@ def _searches_table(findings: Findings) -> Table:
 
 def _gain_cells(row: ArmRow) -> tuple[str, str]:
     if row.crossfit_gain is None or row.crossfit_error is None:
-        return NOTHING, "not cross-fitted"
-    return f"{points(row.crossfit_gain)} ± {percent(row.crossfit_error)}", gain_text(
+        return NO_VALUE, "not cross-fitted"
+    return f"{format_points(row.crossfit_gain)} ± {format_percent(row.crossfit_error)}", gain_text(
         row.crossfit_gain, row.crossfit_error
     )
 
@@ -267,12 +275,12 @@ def _networks_table(findings: Findings) -> Table:
         tuple(
             (
                 f"{row['name']} ({row['imported']})" if isinstance(row.get("imported"), str) else str(row["name"]),
-                " + ".join(row["taught_by"]) or NOTHING,
+                " + ".join(row["taught_by"]) or NO_VALUE,
                 str(row["replicate"]),
-                short(_cell_or_none(row["parameters"])),
-                short(_cell_or_none(row["macs"])),
-                percent(_cell_or_none(row["test_accuracy"])),
-                seconds(_cell_or_none(row["train_seconds"])),
+                format_magnitude(_cell_or_none(row["parameters"])),
+                format_magnitude(_cell_or_none(row["macs"])),
+                format_percent(_cell_or_none(row["test_accuracy"])),
+                format_seconds(_cell_or_none(row["train_seconds"])),
             )
             for row in rows.to_dict("records")
         ),
@@ -288,7 +296,9 @@ def _cell_or_none(value: float | None) -> float | None:
 def _failures_table(findings: Findings) -> Table:
     failures = findings.failures
     networks = [(f"network {failures.title(n)}", n.error, n.num_trials) for n in failures.networks]
-    students = [(many(group.num_students, "student"), group.error, group.num_trials) for group in failures.students]
+    students = [
+        (count_noun(group.num_students, "student"), group.error, group.num_trials) for group in failures.students
+    ]
     searches = [("search for weights", group.error, group.num_trials) for group in failures.searches]
     return Table(
         "What failed",

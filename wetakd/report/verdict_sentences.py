@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wetakd.common.number_format import many, percent, points, seconds, short, size
+from wetakd.common.number_format import (
+    count_noun,
+    format_bytes,
+    format_magnitude,
+    format_percent,
+    format_points,
+    format_seconds,
+)
 from wetakd.report.estimate_format import difference
 from wetakd.results.assistant_contributions import AssistantContribution
 from wetakd.results.contrasts import SIGNIFICANCE_LEVEL, Contrast, CountRow
@@ -67,7 +74,7 @@ def _full_sentence(contrast: Contrast, findings: Findings) -> str:
     if found is None:
         return f"{contrast.name}: not compared, for {contrast.why_not}."
     scope = "" if findings.num_replicates > 1 else f", {_scope_text(findings)}"
-    head = f"{contrast.name}: {difference(found)} points, {many(found.num, found.unit)}{scope}"
+    head = f"{contrast.name}: {difference(found)} points, {count_noun(found.num, found.unit)}{scope}"
     return f"{head}: {_significance_text(contrast, found)}{_needed_text(found, contrast)}."
 
 
@@ -99,7 +106,7 @@ def _needed_text(found: Estimate, contrast: Contrast) -> str:
         return f"; more than {MOST_SEEDS:,} {found.unit}s would be needed to tell one of this size"
     if found.num_needed <= found.num:
         return ""
-    return f"; about {many(found.num_needed, found.unit)} would be needed to tell one of this size"
+    return f"; about {count_noun(found.num_needed, found.unit)} would be needed to tell one of this size"
 
 
 def _p_value_text(value: float | None) -> str:
@@ -183,7 +190,7 @@ def _enough_assistants_text(rows: Sequence[CountRow], steps: Sequence[Contrast])
     if helped and max(helped) == most:
         return f"The step to {most} is shown to help, so more might help still."
     enough = max(helped, default=rows[0].count)
-    return f"No gain is shown beyond {many(enough, 'assistant')}, which does not show that there is none."
+    return f"No gain is shown beyond {count_noun(enough, 'assistant')}, which does not show that there is none."
 
 
 def _contributions_statement(findings: Findings) -> Statement | None:
@@ -193,11 +200,11 @@ def _contributions_statement(findings: Findings) -> Statement | None:
     top = max(known, key=_added_accuracy)
     parts = []
     if top.shapley is not None:
-        others = ", ".join(f"{c.name} {percent(_added_accuracy(c))}" for c in known if c is not top)
-        parts.append(f"its Shapley share is {percent(top.shapley.mean)} points of accuracy ({others})")
+        others = ", ".join(f"{c.name} {format_percent(_added_accuracy(c))}" for c in known if c is not top)
+        parts.append(f"its Shapley share is {format_percent(top.shapley.mean)} points of accuracy ({others})")
     if top.leave_one_out is not None:
         lost = top.leave_one_out.mean
-        parts.append(f"without it the ensemble {'loses' if lost >= 0 else 'gains'} {percent(abs(lost))} points")
+        parts.append(f"without it the ensemble {'loses' if lost >= 0 else 'gains'} {format_percent(abs(lost))} points")
     ensemble = f"{top.name} adds most to the evenly mixed ensemble on `weigh`: {'; '.join(parts)}."
     return Statement("Which assistant carries the mixture", f"{ensemble} {_student_loss_text(top)}".strip())
 
@@ -241,7 +248,7 @@ def _correlation_text(where: str, relation: EnsembleStudentCorrelation) -> str:
         answer = "no relation shown"
     else:
         answer = "yes" if found.rho > 0 else "the better ensembles taught worse"
-    head = f"{relation.measure}, {where} ({many(found.num, 'recipe')})"
+    head = f"{relation.measure}, {where} ({count_noun(found.num, 'recipe')})"
     return f"{head}: rho {found.rho:+.2f}{span}, {_p_value_text(found.p_value)}: {answer}"
 
 
@@ -256,7 +263,9 @@ def _search_gain_statement(findings: Findings) -> Statement | None:
     if not chosen or chosen[0].crossfit_gain is None or chosen[0].crossfit_error is None:
         return None
     gain, error = chosen[0].crossfit_gain, chosen[0].crossfit_error
-    head = f"Cross-fitted on `weigh`, {chosen[0].arm.label} gains {points(gain)} ± {percent(error)} points"
+    head = (
+        f"Cross-fitted on `weigh`, {chosen[0].arm.label} gains {format_points(gain)} ± {format_percent(error)} points"
+    )
     words = f"{head} of ensemble accuracy over even weights (± one standard error): {gain_text(gain, error)}."
     return Statement("Honest gain of the search", words)
 
@@ -277,8 +286,10 @@ def _winner_statement(findings: Findings) -> Statement:
     row = next((row for row in findings.rows if row.is_winner), None)
     label = row.arm.label if row else winner.strategy
     point = "" if winner.point.is_empty else f" at {winner.point.label}"
-    tested = f", {percent(row.accuracy.mean)} % on `test`" if row and row.accuracy else ""
-    chosen = f"{label}{point}, chosen on `choose`: {percent(winner.mean_choose_accuracy)} % there{tested} (means)"
+    tested = f", {format_percent(row.accuracy.mean)} % on `test`" if row and row.accuracy else ""
+    chosen = (
+        f"{label}{point}, chosen on `choose`: {format_percent(winner.mean_choose_accuracy)} % there{tested} (means)"
+    )
     which = (
         f"replicate {winner.replicate}, seed {winner.seed}" if findings.num_replicates > 1 else f"seed {winner.seed}"
     )
@@ -292,20 +303,22 @@ def _winner_statement(findings: Findings) -> Statement:
 
 def _cost_text(cost: NetworkCost) -> str:
     latency = f", {cost.latency_ms:.2f} ms an image on one thread of this CPU" if cost.latency_ms is not None else ""
-    return f"{short(cost.parameters)} parameters, {short(cost.macs)} MACs, {size(cost.bytes)}{latency}"
+    size = f"{format_magnitude(cost.parameters)} parameters, {format_magnitude(cost.macs)} MACs"
+    return f"{size}, {format_bytes(cost.bytes)}{latency}"
 
 
 def _spending_statement(findings: Findings) -> Statement:
     spent, trials = findings.results.spending, findings.results.trials
     num_students = trials.loc[trials["error"].isna(), "student_key"].nunique()
+    students = count_noun(num_students, "student")
     parts = [
-        f"In core-seconds: networks {seconds(spent.network_core_seconds)}, searches "
-        f"{seconds(spent.search_core_seconds)}, {many(num_students, 'student')} {seconds(spent.student_core_seconds)}."
+        f"In core-seconds: networks {format_seconds(spent.network_core_seconds)}, searches "
+        f"{format_seconds(spent.search_core_seconds)}, {students} {format_seconds(spent.student_core_seconds)}."
     ]
     if spent.network_gpu_seconds is not None:
         parts.append(
-            f"In GPU-seconds: networks {seconds(spent.network_gpu_seconds)}, "
-            f"{many(num_students, 'student')} {seconds(spent.student_gpu_seconds)}."
+            f"In GPU-seconds: networks {format_seconds(spent.network_gpu_seconds)}, "
+            f"{students} {format_seconds(spent.student_gpu_seconds)}."
         )
     if spent.usual_passes > spent.bank_passes:
         parts.append(

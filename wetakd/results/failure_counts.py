@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from wetakd.common.number_format import many
+from wetakd.common.number_format import count_noun
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Failures:
     def summary(self) -> str:
         """Such as `1 network and 2 students failed; 15 trials have no student`."""
         groups = ((len(self.networks), "network"), (self.num_students, "student"))
-        failed = [many(num, noun) for num, noun in groups if num]
+        failed = [count_noun(num, noun) for num, noun in groups if num]
         head = f"{' and '.join(failed)} failed; " if failed else ""
-        return f"{head}{many(self.num_trials, 'trial')} {'has' if self.num_trials == 1 else 'have'} no student"
+        return f"{head}{count_noun(self.num_trials, 'trial')} {'has' if self.num_trials == 1 else 'have'} no student"
 
     def lines(self) -> list[str]:
         """One sentence for each failure, the networks first."""
@@ -77,7 +77,9 @@ class Failures:
             f"network {self.title(network)} failed: {network.error}; {_without_student(network.num_trials)}"
             for network in self.networks
         ]
-        students = [f"{many(group.num_students, 'student')}{_shared(group)}: {group.error}" for group in self.students]
+        students = [
+            f"{count_noun(group.num_students, 'student')}{_shared(group)}: {group.error}" for group in self.students
+        ]
         searches = [f"{group.error}; {_without_student(group.num_trials)}" for group in self.searches]
         return networks + students + searches
 
@@ -98,11 +100,11 @@ class Failures:
 def _without_student(num: int) -> str:
     if not num:
         return "no trial needs it"
-    return f"{many(num, 'trial')} {'has' if num == 1 else 'have'} no student for that reason"
+    return f"{count_noun(num, 'trial')} {'has' if num == 1 else 'have'} no student for that reason"
 
 
 def _shared(group: FailedStudents) -> str:
-    return "" if group.num_trials == group.num_students else f" (shared by {many(group.num_trials, 'trial')})"
+    return "" if group.num_trials == group.num_students else f" (shared by {count_noun(group.num_trials, 'trial')})"
 
 
 def find_failures(trials: pd.DataFrame, networks: pd.DataFrame) -> Failures:

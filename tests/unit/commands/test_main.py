@@ -231,7 +231,7 @@ def test_a_storage_that_cannot_be_read_is_one_line(
 def test_gc_deletes_what_no_study_needs_but_not_in_a_dry_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from wetakd.common.number_format import size
+    from wetakd.common.number_format import format_bytes
     from wetakd.storage.atomic_store import Store
 
     Store("runs").commit("networks/orphan", {"weights.safetensors": b"x" * 5000}, {})
@@ -240,7 +240,7 @@ def test_gc_deletes_what_no_study_needs_but_not_in_a_dry_run(
     assert call("gc", "--dry-run", monkeypatch=monkeypatch) == 0
     told = capsys.readouterr().out
     assert "networks/orphan" in told
-    assert f"1 item(s), {size(held - 5000)} of {size(held)}, would be deleted" in told
+    assert f"1 item(s), {format_bytes(held - 5000)} of {format_bytes(held)}, would be deleted" in told
     assert Path("runs/networks/orphan").is_dir()
     assert call("gc", monkeypatch=monkeypatch) == 0
     assert not Path("runs/networks/orphan").exists()

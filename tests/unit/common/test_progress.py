@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from wetakd.common.progress import LineReporter, QuietReporter, TerminalReporter, _Pace, duration, share
+from wetakd.common.progress import LineReporter, QuietReporter, TerminalReporter, _Pace, format_duration, format_share
 from wetakd.stages.epoch_progress import EpochCounter
 from wetakd.training.epoch import Epoch
 
@@ -132,8 +132,8 @@ def test_silence_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_durations_and_shares_read_well() -> None:
-    assert [duration(s) for s in (None, 0, 59.6, 61, 3661)] == ["?", "0:00", "1:00", "1:01", "1:01:01"]
-    assert [share(1, 3), share(0, 0)] == ["33%", "0%"]
+    assert [format_duration(s) for s in (None, 0, 59.6, 61, 3661)] == ["?", "0:00", "1:00", "1:01", "1:01:01"]
+    assert [format_share(1, 3), format_share(0, 0)] == ["33%", "0%"]
 
 
 def test_a_long_label_costs_neither_bar_nor_time_nor_accuracy_on_a_narrow_terminal() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.tables import simulated
-from wetakd.common.number_format import percent
+from wetakd.common.number_format import format_percent
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.plain_text import MOST_ROWS, TERMINAL_WIDTH, WIDEST, terminal_text
 from wetakd.results.arm_rows import ArmRow
@@ -42,7 +42,7 @@ def cells(row: ArmRow) -> list[str]:
         mean_and_width(row.accuracy, 1),
         difference(row.versus_uniform, 1),
         difference(row.versus_none, 1),
-        percent(row.ensemble_accuracy, 1),
+        format_percent(row.ensemble_accuracy, 1),
     ]
 
 

@@ -33,12 +33,13 @@ class _File:
     path: str
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
+        """The path or URI without credentials."""
         scheme, _, _, _ = split_uri(self.given)
         return f"{scheme}://{self.path}" if scheme else self.path
 
     def error(self, reason: Exception | str) -> UserError:
-        return UserError(f"{self.field}: {self.shown!r} {redact_line(str(reason), self.given)}")
+        return UserError(f"{self.field}: {self.display_name!r} {redact_line(str(reason), self.given)}")
 
     def open(self) -> pq.ParquetFile:
         try:
@@ -87,7 +88,7 @@ class _File:
     def _type(self, file: pq.ParquetFile, setting: str, column: str) -> pa.DataType:
         names = file.schema_arrow.names
         if names.count(column) != 1:
-            raise UserError(f"data.{setting}: {column!r} is not a column of {self.shown!r}, which has {names}")
+            raise UserError(f"data.{setting}: {column!r} is not a column of {self.display_name!r}, which has {names}")
         return file.schema_arrow.field(column).type
 
 
@@ -107,7 +108,7 @@ def _parquet_part(data: ParquetData, files: Sequence[_File]) -> LabelledImages:
 
     def where(i: int) -> str:
         file = int(np.searchsorted(starts, i, side="right")) - 1
-        return f"row {i - starts[file]} of {files[file].shown!r}"
+        return f"row {i - starts[file]} of {files[file].display_name!r}"
 
     def images() -> Iterator[bytes | None]:
         return (image for file in files for image in file.images(data.image_column))
