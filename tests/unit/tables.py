@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from wetakd.config import EMPTY_POINT, SweepPoint
-from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
+from wetakd.results.columns import CONTRIBUTIONS_SCHEMA, CURVES_SCHEMA, NETWORKS_SCHEMA, TRIALS_SCHEMA
 from wetakd.results.cost_records import NetworkCost, StudyCost
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import choose_winner
@@ -55,7 +55,7 @@ def simulated(
         base = 0.9 + effect_of.get(strategy, 0.0) + count_effect * max(len(names) - 1, 0)
         base += (point_effects or {}).get(point, 0.0) + luck[replicate, seed_]
         rows.append(_trial(rng, strategy, names, replicate, seed_, point, base + rng.normal(0, noise), noise))
-    trials = pd.DataFrame(rows, columns=TRIALS.names)
+    trials = pd.DataFrame(rows, columns=TRIALS_SCHEMA.names)
     return Results(
         study=study,
         question="0a1b2c3d",
@@ -150,7 +150,7 @@ def _trial(
     if names and (not searched or strategy == "uniform"):
         weights = [1 / len(names)] * len(names)
     ensemble = 0.94 + 0.006 * len(names) + rng.normal(0, 0.003)
-    row: dict[str, Any] = dict.fromkeys(TRIALS.names)
+    row: dict[str, Any] = dict.fromkeys(TRIALS_SCHEMA.names)
     row |= {
         "strategy": strategy,
         "assistants": list(names),
@@ -205,7 +205,7 @@ def _networks(rng: np.random.Generator, pool: Sequence[str], replicates: int) ->
                 "error": None,
             }
         )
-    return pd.DataFrame(rows, columns=NETWORKS.names)
+    return pd.DataFrame(rows, columns=NETWORKS_SCHEMA.names)
 
 
 def _curves(trials: pd.DataFrame, pool: Sequence[str], replicates: int) -> pd.DataFrame:
@@ -233,7 +233,7 @@ def _curves(trials: pd.DataFrame, pool: Sequence[str], replicates: int) -> pd.Da
         for kind, uid, label, final, num_epochs in sources
         for epoch in range(1, num_epochs + 1)
     ]
-    return pd.DataFrame(rows, columns=CURVES.names)
+    return pd.DataFrame(rows, columns=CURVES_SCHEMA.names)
 
 
 def _contributions(pool: Sequence[str], replicates: int) -> pd.DataFrame:
@@ -247,7 +247,7 @@ def _contributions(pool: Sequence[str], replicates: int) -> pd.DataFrame:
         for replicate in range(replicates)
         for index, name in enumerate(pool)
     ]
-    return pd.DataFrame(rows, columns=CONTRIBUTIONS.names)
+    return pd.DataFrame(rows, columns=CONTRIBUTIONS_SCHEMA.names)
 
 
 def point(**fields: float) -> SweepPoint:

@@ -12,6 +12,7 @@ from wetakd.config import STUDENT, StudentConfig, StudyConfig
 from wetakd.config.yaml_text import write_yaml as write_yaml
 from wetakd.data.dataset import Dataset
 from wetakd.report.estimate_format import difference, mean_and_width
+from wetakd.results import columns
 from wetakd.results.arm_rows import ArmRow
 from wetakd.results.display_names import recipe_label
 from wetakd.results.findings import Findings, compute_findings
@@ -84,15 +85,18 @@ def _model_markdown(name: str, options: Any) -> str:
 def _numbers(findings: Findings, winner: Winner, onnx: OnnxFacts | None) -> str:
     results = findings.results
     row = next(row for row in findings.rows if row.is_winner)
-    mine = results.trials[results.trials["student_key"] == winner.student_key].iloc[0]
+    mine = results.trials[results.trials[columns.STUDENT_KEY] == winner.student_key].iloc[0]
     lines = [
-        ("accuracy on `test`, %", format_percent(_value(mine, "student_test_accuracy"))),
-        ("accuracy on `test`, mean over the classes, %", format_percent(_value(mine, "student_test_macro_accuracy"))),
+        ("accuracy on `test`, %", format_percent(_value(mine, columns.STUDENT_TEST_ACCURACY))),
+        (
+            "accuracy on `test`, mean over the classes, %",
+            format_percent(_value(mine, columns.STUDENT_TEST_MACRO_ACCURACY)),
+        ),
         (
             "expected calibration error on `test`, points",
-            format_percent(_value(mine, "student_test_calibration_error")),
+            format_percent(_value(mine, columns.STUDENT_TEST_CALIBRATION_ERROR)),
         ),
-        ("negative log-likelihood on `test`, nats an image", format_number(_value(mine, "student_test_nll"))),
+        ("negative log-likelihood on `test`, nats an image", format_number(_value(mine, columns.STUDENT_TEST_NLL))),
         ("the same recipe over all its seeds, % on `test`", mean_and_width(row.accuracy)),
     ]
     if row.versus_none is not None:

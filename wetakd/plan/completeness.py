@@ -12,6 +12,7 @@ from wetakd.plan.study_references import (
     references_of,
 )
 from wetakd.plan.trials import Trial
+from wetakd.results import columns
 from wetakd.results.stored_results import Results
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import (
@@ -36,11 +37,11 @@ def is_complete(store: Store, plan: Plan) -> bool:
             return False
     except UserError:
         return False
-    pruned = results.trials.loc[results.trials["stopped_at_epoch"].notna(), "student_key"]
+    pruned = results.trials.loc[results.trials[columns.STOPPED_AT_EPOCH].notna(), columns.STUDENT_KEY]
     outcomes = _Outcomes(store, plan, set(pruned))
     if None in outcomes.failed.values():
         return False
-    shown = {_place_of_row(row) for row in results.trials[results.trials["error"].notna()].to_dict("records")}
+    shown = {_place_of_row(row) for row in results.trials[results.trials[columns.ERROR].notna()].to_dict("records")}
     return shown == {_place_of_trial(trial) for trial, failed in outcomes.failed.items() if failed}
 
 
@@ -58,7 +59,13 @@ def has_network(store: Store, plan: Plan, name: str) -> bool:
 
 
 def _place_of_row(row: Mapping[Any, Any]) -> tuple[Any, ...]:
-    return row["strategy"], tuple(row["assistants"]), row["point"], row["replicate"], row["seed"]
+    return (
+        row[columns.STRATEGY],
+        tuple(row[columns.ASSISTANTS]),
+        row[columns.POINT],
+        row[columns.REPLICATE],
+        row[columns.SEED],
+    )
 
 
 def _place_of_trial(trial: Trial) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from wetakd.common.number_format import count_noun, format_magnitude
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of
+from wetakd.results import columns
 from wetakd.results.arms import ArmResult, collect_arms, parameters_by_name
 from wetakd.results.display_names import display_name
 from wetakd.results.ensemble_student_correlation import arms_with_ensembles, ensemble_student_pairs
@@ -98,7 +99,7 @@ def figure_weights(results: Results) -> Figure:
 def _bars(arm: ArmResult, pool: Sequence[str]) -> list[list[float]]:
     """Weights in the order of the pool: of each seed, of one where all agree, or their mean where they are many."""
     order = [arm.assistants.index(name) for name in pool]
-    rows = [[float(row["weights"][index]) for index in order] for row in arm.students]
+    rows = [[float(row[columns.WEIGHTS][index]) for index in order] for row in arm.students]
     if all(np.allclose(row, rows[0]) for row in rows):
         return rows[:1]
     return rows if len(rows) <= _MOST_BARS else [np.mean(rows, axis=0).tolist()]

@@ -10,6 +10,7 @@ from wetakd.report import plot_style
 from wetakd.report.ensemble_figures import figure_ensemble_quality, figure_weights
 from wetakd.report.learning_curves import figure_curves
 from wetakd.report.student_figures import figure_counts, figure_sizes, figure_students
+from wetakd.results import columns
 from wetakd.results.arms import collect_arms
 from wetakd.results.contrasts import accuracy_by_count
 from wetakd.results.ensemble_student_correlation import arms_with_ensembles, ensemble_student_pairs
@@ -30,13 +31,13 @@ def captions(results: Results) -> dict[str, str]:
     arms = collect_arms(results.trials)
     strategies = [(arm, len(arm.assistants)) for arm in arms.of(*arms.strategies) if arm.students]
     shown = {
-        "students": any(arm.values("student_test_accuracy") for arm in arms.best),
+        "students": any(arm.values(columns.STUDENT_TEST_ACCURACY) for arm in arms.best),
         "counts": bool(strategies)
         and len({row.count for row in accuracy_by_count(arms, arms.strategies[0], results.pool)}) > 1,
         "proxy": len(ensemble_student_pairs(arms_with_ensembles(arms), "accuracy")) > 2,
         "weights": any(size == len(results.pool) for _, size in strategies),
         "curves": not results.curves.empty,
-        "sizes": bool(results.networks["test_accuracy"].notna().any()),
+        "sizes": bool(results.networks[columns.TEST_ACCURACY].notna().any()),
     }
     return {name: caption for name, (caption, _) in _FIGURES.items() if shown[name]}
 

@@ -15,6 +15,7 @@ from wetakd.config.controls import NO_DISTILLATION, TEACHER_ALONE
 from wetakd.plan.trials import Arm, Trial
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of, is_winner
+from wetakd.results import columns
 from wetakd.results.arms import ArmResult, ArmResults, collect_arms
 from wetakd.results.contrasts import best_single
 from wetakd.results.stored_results import Results
@@ -49,15 +50,17 @@ def _show_the_end(axes: Axes) -> None:
 
 def _draw_networks(axes: Axes, results: Results) -> None:
     """Teacher and assistants, one line each; further replicates thin."""
-    curves = results.curves[results.curves["kind"] == "network"].sort_values(["uid", "epoch"])
-    roles = dict(zip(results.networks["name"], results.networks["role"], strict=True))
-    names = sorted(set(curves["label"]), key=lambda name: (roles.get(name) != TEACHER, list(roles).index(name)))
+    curves = results.curves[results.curves[columns.KIND] == "network"].sort_values([columns.UID, columns.EPOCH])
+    roles = dict(zip(results.networks[columns.NAME], results.networks[columns.ROLE], strict=True))
+    names = sorted(set(curves[columns.LABEL]), key=lambda name: (roles.get(name) != TEACHER, list(roles).index(name)))
     colours = iter(plot_style.NETWORK_COLOURS * len(names))
     for name in names:
         colour = plot_style.BLACK if roles[name] == TEACHER else next(colours)
-        for replicate, (_, rows) in enumerate(curves[curves["label"] == name].groupby("uid", sort=True)):
+        for replicate, (_, rows) in enumerate(curves[curves[columns.LABEL] == name].groupby(columns.UID, sort=True)):
             width, label = (0.6, None) if replicate else (1.6, str(name))
-            axes.plot(rows["epoch"], 100 * rows["choose_accuracy"], color=colour, linewidth=width, label=label)
+            axes.plot(
+                rows[columns.EPOCH], 100 * rows[columns.CHOOSE_ACCURACY], color=colour, linewidth=width, label=label
+            )
 
 
 def _draw_student_curves(axes: Axes, results: Results) -> None:
@@ -91,8 +94,10 @@ def _chosen(arms: ArmResults, results: Results) -> list[ArmResult]:
 
 def student_uids(results: Results) -> dict[str, str]:
     """The uid of each distinct student's curve, by student key: several trials may share one student."""
-    known = set(results.curves.loc[results.curves["kind"] == "student", "uid"])
-    rows = results.trials[["strategy", "assistants", "point", "replicate", "seed", "student_key"]]
+    known = set(results.curves.loc[results.curves[columns.KIND] == "student", columns.UID])
+    rows = results.trials[
+        [columns.STRATEGY, columns.ASSISTANTS, columns.POINT, columns.REPLICATE, columns.SEED, columns.STUDENT_KEY]
+    ]
     found: dict[str, str] = {}
     for strategy, assistants, point, replicate, seed, key in rows.itertuples(index=False, name=None):
         uid = Trial(Arm(strategy, tuple(assistants), SweepPoint.from_json(point)), replicate, seed).uid
@@ -104,6 +109,8 @@ def student_uids(results: Results) -> dict[str, str]:
 def curves_of(arm: ArmResult, results: Results, uids: Mapping[str, str]) -> npt.NDArray[np.float64]:
     """Accuracy on `choose` of an arm's students, float64 [students, epochs]; students without a curve are left out."""
     wanted = [uids[key] for _, _, key in arm.student_keys if key in uids]
-    rows = results.curves[results.curves["uid"].isin(wanted)].sort_values(["uid", "epoch"])
-    found = [group.to_numpy(dtype=np.float64) for _, group in rows.groupby("uid", sort=True)["choose_accuracy"]]
+    rows = results.curves[results.curves[columns.UID].isin(wanted)].sort_values([columns.UID, columns.EPOCH])
+    found = [
+        group.to_numpy(dtype=np.float64) for _, group in rows.groupby(columns.UID, sort=True)[columns.CHOOSE_ACCURACY]
+    ]
     return np.array([curve for curve in found if len(curve) == len(found[0])], dtype=np.float64)

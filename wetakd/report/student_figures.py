@@ -12,6 +12,7 @@ from wetakd.config import TEACHER
 from wetakd.config.controls import CONTROLS, NO_DISTILLATION
 from wetakd.report import plot_style
 from wetakd.report.plot_style import colour_of, is_winner, percent_width
+from wetakd.results import columns
 from wetakd.results.arms import ArmResult, ArmResults, collect_arms
 from wetakd.results.contrasts import CountRow, accuracy_by_count
 from wetakd.results.display_names import display_name
@@ -53,8 +54,8 @@ def figure_students(results: Results) -> Figure:
 
 def _grouped(arms: ArmResults, results: Results) -> tuple[list[tuple[str, list[ArmResult]]], int]:
     """Titles and arms with finished students, the same students once; and how many arms are too many to show."""
-    seen = [arm for arm in arms.best if arm.same_as is None and arm.mean("student_test_accuracy") is not None]
-    ranked = sorted(seen, key=lambda arm: (-(arm.mean("student_test_accuracy") or 0), arm.order))
+    seen = [arm for arm in arms.best if arm.same_as is None and arm.mean(columns.STUDENT_TEST_ACCURACY) is not None]
+    ranked = sorted(seen, key=lambda arm: (-(arm.mean(columns.STUDENT_TEST_ACCURACY) or 0), arm.order))
     controls = [arm for arm in ranked if arm.strategy in CONTROLS]
     full = [arm for arm in ranked if arm not in controls and set(arm.assistants) == set(results.pool)]
     others = [arm for arm in ranked if arm not in controls and arm not in full]
@@ -68,12 +69,12 @@ def _grouped(arms: ArmResults, results: Results) -> tuple[list[tuple[str, list[A
 
 
 def _draw_arm_students(axes: Axes, arm: ArmResult, place: float) -> None:
-    values = arm.values("student_test_accuracy")
+    values = arm.values(columns.STUDENT_TEST_ACCURACY)
     colour = colour_of(arm.strategy)
     shares = [100 * values[pair] for pair in sorted(values)]
     spread = np.linspace(-0.25, 0.25, len(shares)) if len(shares) > 1 else np.zeros(1)
     axes.scatter(shares, place + spread, s=16, facecolors="none", edgecolors=colour, linewidths=1, zorder=3)
-    found = arm.estimate("student_test_accuracy")
+    found = arm.estimate(columns.STUDENT_TEST_ACCURACY)
     if found is not None:
         width = percent_width(found) or None
         axes.errorbar(
@@ -84,7 +85,7 @@ def _draw_arm_students(axes: Axes, arm: ArmResult, place: float) -> None:
 def _draw_baseline(axes: Axes, arms: ArmResults) -> None:
     """A dotted line at the student without distillation."""
     none = arms.find(NO_DISTILLATION)
-    mean = none.mean("student_test_accuracy") if none else None
+    mean = none.mean(columns.STUDENT_TEST_ACCURACY) if none else None
     if mean is not None:
         axes.axvline(100 * mean, color=plot_style.BLACK, linewidth=0.9, linestyle=":", zorder=0)
 
@@ -133,7 +134,7 @@ def figure_sizes(results: Results) -> Figure:
     arms = collect_arms(results.trials)
     winner = next((arm for arm in arms.best if is_winner(arm, results)), None)
     for arm, marker in ((winner, "*"), (arms.find(NO_DISTILLATION), "o")):
-        found = arm.estimate("student_test_accuracy") if arm else None
+        found = arm.estimate(columns.STUDENT_TEST_ACCURACY) if arm else None
         if arm is None or found is None or (marker == "o" and arm == winner):
             continue
         at = (results.student_cost.parameters, 100 * found.mean)
@@ -153,12 +154,14 @@ def figure_sizes(results: Results) -> Figure:
 
 
 def _draw_network_sizes(axes: Axes, results: Results) -> None:
-    table = results.networks.dropna(subset=["parameters", "test_accuracy"])
-    for name, rows in table.groupby("name", sort=True):
-        teacher = (rows["role"] == TEACHER).all()
+    table = results.networks.dropna(subset=[columns.PARAMETERS, columns.TEST_ACCURACY])
+    for name, rows in table.groupby(columns.NAME, sort=True):
+        teacher = (rows[columns.ROLE] == TEACHER).all()
         colour, marker = (plot_style.ORANGE, "s") if teacher else (plot_style.BLUE, "o")
-        at = (float(rows["parameters"].iloc[0]), 100 * float(rows["test_accuracy"].mean()))
+        at = (float(rows[columns.PARAMETERS].iloc[0]), 100 * float(rows[columns.TEST_ACCURACY].mean()))
         if len(rows) > 1:
-            axes.scatter(rows["parameters"], 100 * rows["test_accuracy"], s=16, facecolors="none", edgecolors=colour)
+            axes.scatter(
+                rows[columns.PARAMETERS], 100 * rows[columns.TEST_ACCURACY], s=16, facecolors="none", edgecolors=colour
+            )
         axes.scatter(*at, s=44, color=colour, marker=marker)
         axes.annotate(str(name), at, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)

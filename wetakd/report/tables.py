@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wetakd.common.number_format import (
     NO_VALUE,
@@ -16,6 +17,7 @@ from wetakd.common.number_format import (
 )
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.verdict_sentences import gain_text
+from wetakd.results import columns
 from wetakd.results.arm_rows import ArmRow
 from wetakd.results.display_names import display_name
 from wetakd.results.findings import Findings
@@ -258,8 +260,8 @@ def _points_table(findings: Findings) -> Table:
             (
                 arm.point.label,
                 str(len(arm.students)) if not arm.num_stopped else f"{arm.num_stopped} stopped early",
-                mean_and_width(arm.estimate("student_choose_accuracy")),
-                mean_and_width(arm.estimate("student_test_accuracy")),
+                mean_and_width(arm.estimate(columns.STUDENT_CHOOSE_ACCURACY)),
+                mean_and_width(arm.estimate(columns.STUDENT_TEST_ACCURACY)),
             )
             for arm in (family if findings.arms.has_points else [])
         ),
@@ -267,25 +269,32 @@ def _points_table(findings: Findings) -> Table:
 
 
 def _networks_table(findings: Findings) -> Table:
-    rows = findings.results.networks.sort_values(["replicate", "parameters", "name"], ascending=[True, False, True])
+    rows = findings.results.networks.sort_values(
+        [columns.REPLICATE, columns.PARAMETERS, columns.NAME], ascending=[True, False, True]
+    )
     return Table(
         "Teacher and assistants",
         "One row a network of a replicate; accuracy on `test` in percent.",
         ("network", "taught by", "replicate", "parameters", "MACs", "test accuracy, %", "seconds"),
         tuple(
             (
-                f"{row['name']} ({row['imported']})" if isinstance(row.get("imported"), str) else str(row["name"]),
-                " + ".join(row["taught_by"]) or NO_VALUE,
-                str(row["replicate"]),
-                format_magnitude(_cell_or_none(row["parameters"])),
-                format_magnitude(_cell_or_none(row["macs"])),
-                format_percent(_cell_or_none(row["test_accuracy"])),
-                format_seconds(_cell_or_none(row["train_seconds"])),
+                _network_label(row),
+                " + ".join(row[columns.TAUGHT_BY]) or NO_VALUE,
+                str(row[columns.REPLICATE]),
+                format_magnitude(_cell_or_none(row[columns.PARAMETERS])),
+                format_magnitude(_cell_or_none(row[columns.MACS])),
+                format_percent(_cell_or_none(row[columns.TEST_ACCURACY])),
+                format_seconds(_cell_or_none(row[columns.TRAIN_SECONDS])),
             )
             for row in rows.to_dict("records")
         ),
         num_text_columns=2,
     )
+
+
+def _network_label(row: Mapping[Any, Any]) -> str:
+    name, imported = str(row[columns.NAME]), row.get(columns.IMPORTED)
+    return f"{name} ({imported})" if isinstance(imported, str) else name
 
 
 def _cell_or_none(value: float | None) -> float | None:

@@ -18,6 +18,7 @@ from wetakd.common.number_format import (
     format_seconds,
 )
 from wetakd.report.estimate_format import difference
+from wetakd.results import columns
 from wetakd.results.assistant_contributions import AssistantContribution
 from wetakd.results.contrasts import SIGNIFICANCE_LEVEL, Contrast, CountRow
 from wetakd.results.cost_records import NetworkCost
@@ -309,7 +310,7 @@ def _cost_text(cost: NetworkCost) -> str:
 
 def _spending_statement(findings: Findings) -> Statement:
     spent, trials = findings.results.spending, findings.results.trials
-    num_students = trials.loc[trials["error"].isna(), "student_key"].nunique()
+    num_students = trials.loc[trials[columns.ERROR].isna(), columns.STUDENT_KEY].nunique()
     students = count_noun(num_students, "student")
     parts = [
         f"In core-seconds: networks {format_seconds(spent.network_core_seconds)}, searches "

@@ -8,6 +8,7 @@ from typing import Any
 
 from wetakd.common.strategy_names import UNIFORM
 from wetakd.config.controls import CONTROLS, NO_DISTILLATION
+from wetakd.results import columns
 from wetakd.results.arms import ArmResult, ArmResults
 from wetakd.results.statistics import Estimate
 from wetakd.results.stored_results import Results
@@ -71,15 +72,15 @@ def arm_row(arm: ArmResult, arms: ArmResults, results: Results, sizes: Mapping[s
         arm=arm,
         sizes=tuple(sizes.get(name) for name in arm.assistants),
         is_winner=won,
-        accuracy=arm.estimate("student_test_accuracy"),
-        macro_accuracy=arm.mean("student_test_macro_accuracy"),
-        calibration_error=arm.mean("student_test_calibration_error"),
+        accuracy=arm.estimate(columns.STUDENT_TEST_ACCURACY),
+        macro_accuracy=arm.mean(columns.STUDENT_TEST_MACRO_ACCURACY),
+        calibration_error=arm.mean(columns.STUDENT_TEST_CALIBRATION_ERROR),
         versus_uniform=arm.minus(uniform) if uniform and not arm.is_same_as(uniform) else None,
         versus_none=arm.minus(none) if none else None,
-        ensemble_accuracy=arm.mean("ensemble_test_accuracy"),
-        ensemble_nll=arm.mean("ensemble_test_nll"),
-        evaluations=arm.mean("evaluations"),
-        search_seconds=arm.mean("search_seconds"),
-        crossfit_gain=arm.mean("crossfit_gain"),
-        crossfit_error=arm.mean("crossfit_error"),
+        ensemble_accuracy=arm.mean(columns.ENSEMBLE_TEST_ACCURACY),
+        ensemble_nll=arm.mean(columns.ENSEMBLE_TEST_NLL),
+        evaluations=arm.mean(columns.EVALUATIONS),
+        search_seconds=arm.mean(columns.SEARCH_SECONDS),
+        crossfit_gain=arm.mean(columns.CROSSFIT_GAIN),
+        crossfit_error=arm.mean(columns.CROSSFIT_ERROR),
     )

@@ -14,6 +14,7 @@ import pandas as pd
 
 from wetakd.config import TEACHER, SweepPoint
 from wetakd.config.controls import CONTROLS, DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
+from wetakd.results import columns
 from wetakd.results.display_names import recipe_label
 from wetakd.results.statistics import Estimate, Pair, estimate, paired_difference
 from wetakd.results.winner import arm_order, choose_winner, finished_trials
@@ -48,7 +49,7 @@ class ArmResult:
     def values(self, column: str) -> dict[Pair, float]:
         """A column of the finished students by (replicate, seed), without empty cells."""
         return {
-            (int(row["replicate"]), int(row["seed"])): float(row[column])
+            (int(row[columns.REPLICATE]), int(row[columns.SEED])): float(row[column])
             for row in self.students
             if not pd.isna(row[column])
         }
@@ -64,13 +65,16 @@ class ArmResult:
 
     def minus(self, other: ArmResult) -> Estimate | None:
         """Paired difference in test accuracy to another arm; None where they share no finished pair."""
-        ours, theirs = self.values("student_test_accuracy"), other.values("student_test_accuracy")
+        ours, theirs = self.values(columns.STUDENT_TEST_ACCURACY), other.values(columns.STUDENT_TEST_ACCURACY)
         return paired_difference(ours, theirs, by_replicate=self.by_replicate)
 
     @property
     def student_keys(self) -> tuple[tuple[int, int, str], ...]:
         """Which student stands at which (replicate, seed)."""
-        return tuple((int(row["replicate"]), int(row["seed"]), str(row["student_key"])) for row in self.students)
+        return tuple(
+            (int(row[columns.REPLICATE]), int(row[columns.SEED]), str(row[columns.STUDENT_KEY]))
+            for row in self.students
+        )
 
     def is_same_as(self, other: ArmResult) -> bool:
         """Whether both are the same students at every (replicate, seed)."""
@@ -115,12 +119,12 @@ class ArmResults:
 def collect_arms(trials: pd.DataFrame) -> ArmResults:
     """Group the trials table into arms; the order of its rows does not matter."""
     trials = trials.reset_index(drop=True)
-    by_replicate = trials["replicate"].nunique() > 1
+    by_replicate = trials[columns.REPLICATE].nunique() > 1
     done = set(finished_trials(trials).index)
     places: dict[tuple[str, tuple[str, ...], SweepPoint], list[Any]] = {}
-    rows = trials.sort_values(["replicate", "seed"], kind="stable").to_dict("index")
+    rows = trials.sort_values([columns.REPLICATE, columns.SEED], kind="stable").to_dict("index")
     for index, row in rows.items():
-        place = (row["strategy"], tuple(row["assistants"]), SweepPoint.from_json(row["point"]))
+        place = (row[columns.STRATEGY], tuple(row[columns.ASSISTANTS]), SweepPoint.from_json(row[columns.POINT]))
         places.setdefault(place, []).append(index)
     every = sorted(
         (_arm(key, [(rows[i], i in done) for i in indices], by_replicate) for key, indices in places.items()),
@@ -136,8 +140,8 @@ def _arm(
     key: tuple[str, tuple[str, ...], SweepPoint], rows: Sequence[tuple[Mapping[Any, Any], bool]], by_replicate: bool
 ) -> ArmResult:
     """An arm of rows that are marked as finished or not."""
-    failed = [not pd.isna(row["error"]) and row["error"] != "" for row, _ in rows]
-    stopped = [not pd.isna(row["stopped_at_epoch"]) for row, _ in rows]
+    failed = [not pd.isna(row[columns.ERROR]) and row[columns.ERROR] != "" for row, _ in rows]
+    stopped = [not pd.isna(row[columns.STOPPED_AT_EPOCH]) for row, _ in rows]
     return ArmResult(
         *key,
         students=tuple(row for row, is_finished in rows if is_finished),
@@ -166,5 +170,5 @@ def _marked(arms: Sequence[ArmResult]) -> tuple[ArmResult, ...]:
 
 def parameters_by_name(networks: pd.DataFrame) -> Mapping[str, int]:
     """Parameters of every network by name."""
-    known = networks[["name", "parameters"]].dropna()
+    known = networks[[columns.NAME, columns.PARAMETERS]].dropna()
     return {str(name): int(parameters) for name, parameters in known.itertuples(index=False, name=None)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wetakd.results import columns
 from wetakd.results.arms import ArmResult, ArmResults
 from wetakd.results.contrasts import main_strategy
 from wetakd.results.statistics import Estimate, estimate
@@ -43,15 +44,15 @@ def assistant_contributions(
     main = arms.find(strategy, results.pool) if strategy else None
     found = []
     for name in results.pool:
-        rows = table[table["name"] == name]
+        rows = table[table[columns.NAME] == name]
         rest = [other for other in results.pool if other != name]
         without = arms.find(strategy, rest) if strategy else None
         found.append(
             AssistantContribution(
                 name,
                 sizes.get(name),
-                _by_replicate(rows, "leave_one_out"),
-                _by_replicate(rows, "shapley"),
+                _by_replicate(rows, columns.LEAVE_ONE_OUT),
+                _by_replicate(rows, columns.SHAPLEY),
                 _mean_weight(main, name),
                 main.minus(without) if main and without and len(results.pool) > 1 else None,
             )
@@ -60,7 +61,7 @@ def assistant_contributions(
 
 
 def _by_replicate(rows: Any, column: str) -> Estimate | None:
-    known = rows[["replicate", column]].dropna()
+    known = rows[[columns.REPLICATE, column]].dropna()
     values = {(int(r), 0): float(value) for r, value in known.itertuples(index=False, name=None)}
     return estimate(values, by_replicate=True)
 
@@ -68,4 +69,4 @@ def _by_replicate(rows: Any, column: str) -> Estimate | None:
 def _mean_weight(arm: ArmResult | None, name: str) -> float | None:
     if arm is None or not arm.students:
         return None
-    return float(np.mean([row["weights"][arm.assistants.index(name)] for row in arm.students]))
+    return float(np.mean([row[columns.WEIGHTS][arm.assistants.index(name)] for row in arm.students]))

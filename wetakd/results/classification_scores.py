@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-if TYPE_CHECKING:
-    pass
 from wetakd.results.statistics import FloatArray
 
 CALIBRATION_BINS = 15

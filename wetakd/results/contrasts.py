@@ -12,12 +12,12 @@ from typing import Any
 
 from wetakd.common.strategy_names import DE, RANDOM, UNIFORM
 from wetakd.config.controls import DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
+from wetakd.results import columns
 from wetakd.results.arms import ArmResult, ArmResults
 from wetakd.results.display_names import display_name
 from wetakd.results.statistics import Estimate, Pair, estimate, holm
 
 SIGNIFICANCE_LEVEL = 0.05
-_ACCURACY = "student_test_accuracy"
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def control_name(control: ArmResult) -> str:
 
 def best_single(arms: ArmResults, pool: Sequence[str]) -> list[ArmResult]:
     """The single assistant of the pool whose students are best on `choose` (none, or one)."""
-    known = [(arm.mean("student_choose_accuracy"), arm) for arm in arms.of(SINGLE) if arm.assistants[0] in pool]
+    known = [(arm.mean(columns.STUDENT_CHOOSE_ACCURACY), arm) for arm in arms.of(SINGLE) if arm.assistants[0] in pool]
     ranked = sorted((-mean, arm.order, arm) for mean, arm in known if mean is not None)
     return [arm for _, _, arm in ranked[:1]]
 
@@ -198,7 +198,7 @@ def accuracy_by_count(arms: ArmResults, strategy: str, pool: Sequence[str]) -> l
 def _count_row(
     strategy: str, count: int, by_count: dict[int, dict[frozenset[str], ArmResult]], by_replicate: bool
 ) -> CountRow:
-    accuracy = _mean_by_pair([arm.values(_ACCURACY) for arm in by_count[count].values()])
+    accuracy = _mean_by_pair([arm.values(columns.STUDENT_TEST_ACCURACY) for arm in by_count[count].values()])
     against: int | None = None
     differences: list[dict[Pair, float]] = []
     for smaller in sorted((c for c in by_count if c < count), reverse=True):
@@ -207,7 +207,10 @@ def _count_row(
         ]
         if nested:
             against = smaller
-            differences = [_subtract(large.values(_ACCURACY), small.values(_ACCURACY)) for large, small in nested]
+            differences = [
+                _subtract(large.values(columns.STUDENT_TEST_ACCURACY), small.values(columns.STUDENT_TEST_ACCURACY))
+                for large, small in nested
+            ]
             break
     return CountRow(
         strategy,

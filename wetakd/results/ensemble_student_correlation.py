@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wetakd.config.controls import FIXED_TEACHERS
+from wetakd.results import columns
 from wetakd.results.arms import ArmResult, ArmResults
 from wetakd.results.rank_correlation import RankCorrelation, rank_correlation
 
@@ -53,8 +54,8 @@ def ensemble_student_correlations(arms: ArmResults) -> list[EnsembleStudentCorre
 
 def ensemble_student_pairs(arms: Sequence[ArmResult], measure: str) -> list[tuple[ArmResult, float, float]]:
     """Arms with their ensemble's quality on `choose` (`accuracy`, or minus the log-loss) and mean student accuracy."""
-    column, sign = ("ensemble_choose_accuracy", 1) if measure == "accuracy" else ("ensemble_choose_nll", -1)
-    known = [(arm, arm.mean(column), arm.mean("student_test_accuracy")) for arm in arms]
+    column, sign = (columns.ENSEMBLE_CHOOSE_ACCURACY, 1) if measure == "accuracy" else (columns.ENSEMBLE_CHOOSE_NLL, -1)
+    known = [(arm, arm.mean(column), arm.mean(columns.STUDENT_TEST_ACCURACY)) for arm in arms]
     # Means over seeds of equal numbers differ in the last bit; ranks must not.
     return [
         (arm, round(sign * quality, 12), round(accuracy, 12))

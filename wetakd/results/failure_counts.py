@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from wetakd.common.number_format import count_noun
+from wetakd.results import columns
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,19 @@ def _shared(group: FailedStudents) -> str:
 
 def find_failures(trials: pd.DataFrame, networks: pd.DataFrame) -> Failures:
     """Sort the failures of a study's tables by what failed; the order of their rows does not matter."""
-    failed = trials[trials["error"].notna() & (trials["error"] != "")]
+    failed = trials[trials[columns.ERROR].notna() & (trials[columns.ERROR] != "")]
     causes = _causes(networks)
-    broken = [any((row["replicate"], name) in causes for name in row["assistants"]) for row in _row_dicts(failed)]
-    by_network = failed["student_key"].isna() & pd.Series(broken, index=failed.index, dtype=bool)
+    broken = [
+        any((row[columns.REPLICATE], name) in causes for name in row[columns.ASSISTANTS]) for row in _row_dicts(failed)
+    ]
+    by_network = failed[columns.STUDENT_KEY].isna() & pd.Series(broken, index=failed.index, dtype=bool)
     others = failed[~by_network]
     return Failures(
         networks=tuple(_failed_networks(networks, causes, failed[by_network])),
-        students=tuple(_failed_students(others[others["student_key"].notna()])),
-        searches=tuple(_failed_searches(others[others["student_key"].isna()])),
+        students=tuple(_failed_students(others[others[columns.STUDENT_KEY].notna()])),
+        searches=tuple(_failed_searches(others[others[columns.STUDENT_KEY].isna()])),
         num_trials=len(failed),
-        has_replicates=networks["replicate"].nunique() > 1,
+        has_replicates=networks[columns.REPLICATE].nunique() > 1,
     )
 
 
@@ -133,9 +136,10 @@ Place = tuple[int, str]
 
 def _causes(networks: pd.DataFrame) -> dict[Place, frozenset[Place]]:
     """For every network that failed, the networks that failed for a reason of their own and so took it along."""
-    rows = _row_dicts(networks[networks["error"].notna()])
+    rows = _row_dicts(networks[networks[columns.ERROR].notna()])
     teachers: Mapping[Place, Sequence[Place]] = {
-        (row["replicate"], row["name"]): [(row["replicate"], name) for name in row["taught_by"]] for row in rows
+        (row[columns.REPLICATE], row[columns.NAME]): [(row[columns.REPLICATE], name) for name in row[columns.TAUGHT_BY]]
+        for row in rows
     }
 
     def causes(place: Place) -> frozenset[Place]:
@@ -149,20 +153,27 @@ def _failed_networks(
     networks: pd.DataFrame, causes: Mapping[Place, frozenset[Place]], trials: pd.DataFrame
 ) -> Iterable[FailedNetwork]:
     taken_along = [
-        frozenset().union(*(causes.get((row["replicate"], name), frozenset()) for name in row["assistants"]))
+        frozenset().union(
+            *(causes.get((row[columns.REPLICATE], name), frozenset()) for name in row[columns.ASSISTANTS])
+        )
         for row in _row_dicts(trials)
     ]
-    for row in _row_dicts(networks.sort_values(["replicate", "name"])):
-        place = (row["replicate"], row["name"])
+    for row in _row_dicts(networks.sort_values([columns.REPLICATE, columns.NAME])):
+        place = (row[columns.REPLICATE], row[columns.NAME])
         if place in causes.get(place, ()):
-            yield FailedNetwork(row["name"], row["replicate"], row["error"], sum(place in some for some in taken_along))
+            yield FailedNetwork(
+                row[columns.NAME],
+                row[columns.REPLICATE],
+                row[columns.ERROR],
+                sum(place in some for some in taken_along),
+            )
 
 
 def _failed_students(trials: pd.DataFrame) -> Iterable[FailedStudents]:
-    for error, some in trials.groupby("error"):
-        yield FailedStudents(str(error), some["student_key"].nunique(), len(some))
+    for error, some in trials.groupby(columns.ERROR):
+        yield FailedStudents(str(error), some[columns.STUDENT_KEY].nunique(), len(some))
 
 
 def _failed_searches(trials: pd.DataFrame) -> Iterable[FailedSearches]:
-    for error, some in trials.groupby("error"):
+    for error, some in trials.groupby(columns.ERROR):
         yield FailedSearches(str(error), len(some))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from wetakd.results import columns
 from wetakd.results.arm_rows import ArmRow, arm_row
 from wetakd.results.arms import ArmResults, collect_arms, parameters_by_name
 from wetakd.results.assistant_contributions import AssistantContribution, assistant_contributions
@@ -51,7 +52,7 @@ class Findings:
     @property
     def errors(self) -> Mapping[str, int]:
         """Number of trials (rows of the table) without a student, by the text in their column `error`."""
-        column = self.results.trials["error"]
+        column = self.results.trials[columns.ERROR]
         return {str(text): int(num) for text, num in column[column.notna() & (column != "")].value_counts().items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +96,6 @@ def compute_findings(results: Results) -> Findings:
         ),
         correlations=tuple(ensemble_student_correlations(arms)),
         contributions=tuple(assistant_contributions(arms, results, sizes)),
-        num_replicates=int(results.trials["replicate"].nunique()),
-        num_seeds=int(results.trials["seed"].nunique()),
+        num_replicates=int(results.trials[columns.REPLICATE].nunique()),
+        num_seeds=int(results.trials[columns.SEED].nunique()),
     )

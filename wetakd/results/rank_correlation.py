@@ -6,13 +6,11 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
-if TYPE_CHECKING:
-    pass
 from wetakd.results.statistics import CONFIDENCE, FloatArray
 
 _NUM_PERMUTATIONS = 9_999

@@ -10,14 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
-
-if TYPE_CHECKING:
-    pass
 
 Pair = tuple[int, int]
 """(replicate, seed)."""

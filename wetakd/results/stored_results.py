@@ -22,13 +22,19 @@ import pyarrow.parquet as pq
 from wetakd.common.canonical_json import dump_with_digest, load_with_digest
 from wetakd.common.errors import UserError
 from wetakd.config import SweepPoint
-from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
+from wetakd.results import columns
+from wetakd.results.columns import CONTRIBUTIONS_SCHEMA, CURVES_SCHEMA, NETWORKS_SCHEMA, TRIALS_SCHEMA
 from wetakd.results.cost_records import NetworkCost, StudyCost
 from wetakd.results.winner import Winner, arm_order
 from wetakd.storage.addresses import study_path
 from wetakd.storage.atomic_store import Store
 
-_SCHEMAS = {"trials": TRIALS, "networks": NETWORKS, "curves": CURVES, "contributions": CONTRIBUTIONS}
+_SCHEMAS = {
+    "trials": TRIALS_SCHEMA,
+    "networks": NETWORKS_SCHEMA,
+    "curves": CURVES_SCHEMA,
+    "contributions": CONTRIBUTIONS_SCHEMA,
+}
 
 
 SUMMARY = "summary.json"
@@ -130,23 +136,23 @@ def _sha256(data: bytes) -> str:
 def _sorted(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Rows in an order that depends on what they say alone."""
     if name == "trials":
-        keys = [(*_arm_order_of(row), row["replicate"], row["seed"]) for row in frame.to_dict("records")]
+        keys = [(*_arm_order_of(row), row[columns.REPLICATE], row[columns.SEED]) for row in frame.to_dict("records")]
         return frame.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
-    columns = {"networks": ["replicate", "name"], "curves": ["kind", "uid", "epoch"]}.get(name, ["replicate", "name"])
-    return frame.sort_values(columns, kind="stable")
+    order = [columns.KIND, columns.UID, columns.EPOCH] if name == "curves" else [columns.REPLICATE, columns.NAME]
+    return frame.sort_values(order, kind="stable")
 
 
 def _arm_order_of(row: Mapping[Any, Any]) -> tuple[Any, ...]:
-    return arm_order(row["strategy"], row["assistants"], SweepPoint.from_json(row["point"]))
+    return arm_order(row[columns.STRATEGY], row[columns.ASSISTANTS], SweepPoint.from_json(row[columns.POINT]))
 
 
 def _table_bytes(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
     unknown = set(frame.columns) - set(schema.names)
     if unknown:
         raise ValueError(f"columns {sorted(unknown)} have no place in the table")
-    columns = [_column(frame, field) for field in schema]
+    arrays = [_column(frame, field) for field in schema]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=schema), sink)
+    pq.write_table(pa.table(arrays, schema=schema), sink)
     data: bytes = sink.getvalue().to_pybytes()
     return data
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from wetakd.config import EMPTY_POINT, SweepPoint
 from wetakd.config.controls import DGKD, NO_DISTILLATION, SINGLE, TEACHER_ALONE
+from wetakd.results import columns
 from wetakd.weights import STRATEGIES
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class Winner:
 
 def finished_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials whose students were trained to the end: neither failed nor stopped early."""
-    failed = trials["error"].notna() & (trials["error"] != "")
-    done = ~failed & trials["stopped_at_epoch"].isna() & trials["student_choose_accuracy"].notna()
+    failed = trials[columns.ERROR].notna() & (trials[columns.ERROR] != "")
+    done = ~failed & trials[columns.STOPPED_AT_EPOCH].isna() & trials[columns.STUDENT_CHOOSE_ACCURACY].notna()
     return trials[done]
 
 
@@ -75,25 +76,29 @@ def choose_winner(trials: pd.DataFrame) -> Winner | None:
     """
     arms: dict[tuple[str, tuple[str, ...], SweepPoint], list[Mapping[Any, Any]]] = {}
     for row in finished_trials(trials).to_dict("records"):
-        arm = (row["strategy"], tuple(row["assistants"]), SweepPoint.from_json(row["point"]))
+        arm = (row[columns.STRATEGY], tuple(row[columns.ASSISTANTS]), SweepPoint.from_json(row[columns.POINT]))
         arms.setdefault(arm, []).append(row)
     if not arms:
         return None
     most = max(len(rows) for rows in arms.values())
     means = {arm: _rounded_mean(rows) for arm, rows in arms.items() if len(rows) == most}
     best = min(means, key=lambda arm: (-means[arm], arm_order(*arm)))
-    shipped = min(arms[best], key=lambda row: (-row["student_choose_accuracy"], row["replicate"], row["seed"]))
+    shipped = min(
+        arms[best], key=lambda row: (-row[columns.STUDENT_CHOOSE_ACCURACY], row[columns.REPLICATE], row[columns.SEED])
+    )
     return Winner(
         *best,
-        replicate=int(shipped["replicate"]),
-        seed=int(shipped["seed"]),
-        student_key=shipped["student_key"],
-        weights=None if np.ndim(shipped["weights"]) == 0 else tuple(float(weight) for weight in shipped["weights"]),
+        replicate=int(shipped[columns.REPLICATE]),
+        seed=int(shipped[columns.SEED]),
+        student_key=shipped[columns.STUDENT_KEY],
+        weights=None
+        if np.ndim(shipped[columns.WEIGHTS]) == 0
+        else tuple(float(weight) for weight in shipped[columns.WEIGHTS]),
         mean_choose_accuracy=means[best],
-        choose_accuracy=float(shipped["student_choose_accuracy"]),
+        choose_accuracy=float(shipped[columns.STUDENT_CHOOSE_ACCURACY]),
     )
 
 
 def _rounded_mean(rows: Sequence[Mapping[Any, Any]]) -> float:
     # Arms with as many correct answers must tie, however their seeds share them out.
-    return round(exact_mean([row["student_choose_accuracy"] for row in rows]), 12)
+    return round(exact_mean([row[columns.STUDENT_CHOOSE_ACCURACY] for row in rows]), 12)

@@ -16,7 +16,8 @@ from wetakd.logits import logit_cache
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Trial
-from wetakd.results.columns import CONTRIBUTIONS, CURVES, NETWORKS, TRIALS
+from wetakd.results import columns
+from wetakd.results.columns import CONTRIBUTIONS_SCHEMA, CURVES_SCHEMA, NETWORKS_SCHEMA, TRIALS_SCHEMA
 from wetakd.results.cost_records import StudyCost
 from wetakd.stages.searches import Searches, TrialWeights
 from wetakd.weights import SearchResult
@@ -34,53 +35,53 @@ def trials_table(
         row = _arm_columns(trial, networks) | _search_columns(
             trial_weights.weights.get(trial), trial_weights.results.get(trial)
         )
-        row |= _student_columns(outcomes[trial]) if trial in outcomes else {"error": trial_weights.errors[trial]}
-        rows.append({column: row.get(column) for column in TRIALS.names})
-    return pd.DataFrame(rows, columns=TRIALS.names)
+        row |= _student_columns(outcomes[trial]) if trial in outcomes else {columns.ERROR: trial_weights.errors[trial]}
+        rows.append({column: row.get(column) for column in TRIALS_SCHEMA.names})
+    return pd.DataFrame(rows, columns=TRIALS_SCHEMA.names)
 
 
 def _arm_columns(trial: Trial, networks: Mapping[tuple[int, str], TrainedNetwork]) -> dict[str, Any]:
     manifests = [networks[trial.replicate, name].manifest for name in trial.arm.assistants]
     sizes = [manifest.facts["parameters"] for manifest in manifests if manifest]
     return {
-        "strategy": trial.arm.strategy,
-        "assistants": list(trial.arm.assistants),
-        "num_assistants": len(trial.arm.assistants),
-        "assistant_parameters": None if None in sizes else sum(sizes),
-        "replicate": trial.replicate,
-        "seed": trial.seed,
-        "point": trial.arm.point.to_json(),
+        columns.STRATEGY: trial.arm.strategy,
+        columns.ASSISTANTS: list(trial.arm.assistants),
+        columns.NUM_ASSISTANTS: len(trial.arm.assistants),
+        columns.ASSISTANT_PARAMETERS: None if None in sizes else sum(sizes),
+        columns.REPLICATE: trial.replicate,
+        columns.SEED: trial.seed,
+        columns.POINT: trial.arm.point.to_json(),
     }
 
 
 def _search_columns(weights_K: tuple[float, ...] | None, result: SearchResult | None) -> dict[str, Any]:
-    columns: dict[str, Any] = {"weights": list(weights_K) if weights_K else None}
+    cells: dict[str, Any] = {columns.WEIGHTS: list(weights_K) if weights_K else None}
     if result is not None:
-        columns |= {
-            "evaluations": result.evaluations,
-            "search_seconds": result.seconds,
-            "accuracy_cap": result.accuracy_cap,
-            "gap": result.gap,
-            "crossfit_gain": result.crossfit_gain,
-            "crossfit_error": result.crossfit_error,
+        cells |= {
+            columns.EVALUATIONS: result.evaluations,
+            columns.SEARCH_SECONDS: result.seconds,
+            columns.ACCURACY_CAP: result.accuracy_cap,
+            columns.GAP: result.gap,
+            columns.CROSSFIT_GAIN: result.crossfit_gain,
+            columns.CROSSFIT_ERROR: result.crossfit_error,
         }
-    return columns
+    return cells
 
 
 def _student_columns(outcome: TrainedStudent) -> dict[str, Any]:
-    columns: dict[str, Any] = {"student_key": outcome.student.key, "error": outcome.error}
+    cells: dict[str, Any] = {columns.STUDENT_KEY: outcome.student.key, columns.ERROR: outcome.error}
     if outcome.manifest is not None:
         last = history(outcome.manifest)[-1]
-        columns |= {
-            "student_choose_accuracy": last.choose_accuracy,
-            "train_seconds": outcome.manifest.facts["train_seconds"],
+        cells |= {
+            columns.STUDENT_CHOOSE_ACCURACY: last.choose_accuracy,
+            columns.TRAIN_SECONDS: outcome.manifest.facts["train_seconds"],
         }
     elif outcome.stopped_at is not None:
-        columns |= {
-            "student_choose_accuracy": outcome.stopped_at.choose_accuracy,
-            "stopped_at_epoch": outcome.stopped_at.epoch,
+        cells |= {
+            columns.STUDENT_CHOOSE_ACCURACY: outcome.stopped_at.choose_accuracy,
+            columns.STOPPED_AT_EPOCH: outcome.stopped_at.epoch,
         }
-    return columns
+    return cells
 
 
 def add_test_scores(
@@ -91,11 +92,11 @@ def add_test_scores(
     """The table with the columns that only the opened test set can fill."""
     rows = table.to_dict("records")
     for row in rows:
-        row.update(student_scores.get(row["student_key"], {}))
-        if row["weights"] is not None:
-            mixture = (row["replicate"], tuple(row["assistants"]), tuple(row["weights"]))
+        row.update(student_scores.get(row[columns.STUDENT_KEY], {}))
+        if row[columns.WEIGHTS] is not None:
+            mixture = (row[columns.REPLICATE], tuple(row[columns.ASSISTANTS]), tuple(row[columns.WEIGHTS]))
             row.update(ensemble_scores.get(mixture, {}))
-    return pd.DataFrame(rows, columns=TRIALS.names)
+    return pd.DataFrame(rows, columns=TRIALS_SCHEMA.names)
 
 
 def networks_table(
@@ -108,23 +109,23 @@ def networks_table(
         found = scores.get(place, {})
         rows.append(
             {
-                "name": network.node.name,
-                "role": TEACHER if network.node.name == TEACHER else "assistant",
-                "replicate": network.node.replicate,
-                "taught_by": list(network.node.teachers),
-                "parameters": facts.get("parameters"),
-                "macs": facts.get("macs"),
-                "choose_accuracy": found.get("choose_accuracy"),
-                "test_accuracy": found.get("test_accuracy"),
-                "test_nll": found.get("test_nll"),
-                "train_seconds": facts.get("train_seconds"),
-                "key": network.node.key,
-                "trained": network.trained,
-                "imported": _imported(network.node.config),
-                "error": network.error,
+                columns.NAME: network.node.name,
+                columns.ROLE: TEACHER if network.node.name == TEACHER else "assistant",
+                columns.REPLICATE: network.node.replicate,
+                columns.TAUGHT_BY: list(network.node.teachers),
+                columns.PARAMETERS: facts.get("parameters"),
+                columns.MACS: facts.get("macs"),
+                columns.CHOOSE_ACCURACY: found.get("choose_accuracy"),
+                columns.TEST_ACCURACY: found.get("test_accuracy"),
+                columns.TEST_NLL: found.get("test_nll"),
+                columns.TRAIN_SECONDS: facts.get("train_seconds"),
+                columns.KEY: network.node.key,
+                columns.TRAINED: network.trained,
+                columns.IMPORTED: _imported(network.node.config),
+                columns.ERROR: network.error,
             }
         )
-    return pd.DataFrame(rows, columns=NETWORKS.names)
+    return pd.DataFrame(rows, columns=NETWORKS_SCHEMA.names)
 
 
 def _imported(network: NetworkConfig) -> str | None:
@@ -145,12 +146,19 @@ def curves_table(
             seen.add(outcome.student.key)
             sources.append(("student", trial.uid, trial.arm.label, outcome.manifest))
     rows = [
-        {"uid": uid, "kind": kind, "label": label, "epoch": e.epoch, "loss": e.loss, "lr": e.lr}
-        | {"choose_accuracy": e.choose_accuracy}
+        {
+            columns.UID: uid,
+            columns.KIND: kind,
+            columns.LABEL: label,
+            columns.EPOCH: e.epoch,
+            columns.LOSS: e.loss,
+            columns.LR: e.lr,
+        }
+        | {columns.CHOOSE_ACCURACY: e.choose_accuracy}
         for kind, uid, label, manifest in sources
         for e in history(manifest)
     ]
-    return pd.DataFrame(rows, columns=CURVES.names)
+    return pd.DataFrame(rows, columns=CURVES_SCHEMA.names)
 
 
 def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
@@ -161,13 +169,13 @@ def contributions_table(plan: Plan, searches: Searches) -> pd.DataFrame:
         for name, without, share in zip(plan.config.pool, added.leave_one_out_K, shapley, strict=True):
             rows.append(
                 {
-                    "replicate": replicate,
-                    "name": name,
-                    "leave_one_out": float(without),
-                    "shapley": None if share is None else float(share),
+                    columns.REPLICATE: replicate,
+                    columns.NAME: name,
+                    columns.LEAVE_ONE_OUT: float(without),
+                    columns.SHAPLEY: None if share is None else float(share),
                 }
             )
-    return pd.DataFrame(rows, columns=CONTRIBUTIONS.names)
+    return pd.DataFrame(rows, columns=CONTRIBUTIONS_SCHEMA.names)
 
 
 def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches: Searches) -> StudyCost:
@@ -177,25 +185,27 @@ def spending(plan: Plan, trials: pd.DataFrame, networks: pd.DataFrame, searches:
     gpus = {name: network.placement.gpus * num_workers(network) for name, network in config.networks.items()}
     has_gpus = any(gpus.values()) or config.student.placement.gpus > 0
     given = {name for name, network in config.networks.items() if network.logits}
-    students = trials[trials["error"].isna()].drop_duplicates("student_key").to_dict("records")
-    student_seconds = sum(_cell_or_zero(row["train_seconds"]) for row in students)
+    students = trials[trials[columns.ERROR].isna()].drop_duplicates(columns.STUDENT_KEY).to_dict("records")
+    student_seconds = sum(_cell_or_zero(row[columns.TRAIN_SECONDS]) for row in students)
     num_fit = len(plan.dataset.splits.fit)
-    trained = networks[networks["train_seconds"].notna()].to_dict("records")
+    trained = networks[networks[columns.TRAIN_SECONDS].notna()].to_dict("records")
     return StudyCost(
-        network_core_seconds=sum(cores[row["name"]] * row["train_seconds"] for row in trained),
+        network_core_seconds=sum(cores[row[columns.NAME]] * row[columns.TRAIN_SECONDS] for row in trained),
         search_core_seconds=sum(result.seconds for result in searches.results.values()),
         student_core_seconds=config.student.placement.cpus * student_seconds,
-        bank_passes=len(networks[networks["error"].isna() & ~networks["name"].isin(given)])
+        bank_passes=len(networks[networks[columns.ERROR].isna() & ~networks[columns.NAME].isin(given)])
         * logit_cache.num_cache_rows(plan.dataset, config.views.num),
-        usual_passes=sum(_num_epochs(plan, row) * num_fit * row["num_assistants"] for row in students),
-        network_gpu_seconds=sum(gpus[row["name"]] * row["train_seconds"] for row in trained) if has_gpus else None,
+        usual_passes=sum(_num_epochs(plan, row) * num_fit * row[columns.NUM_ASSISTANTS] for row in students),
+        network_gpu_seconds=sum(gpus[row[columns.NAME]] * row[columns.TRAIN_SECONDS] for row in trained)
+        if has_gpus
+        else None,
         student_gpu_seconds=config.student.placement.gpus * student_seconds if has_gpus else None,
     )
 
 
 def _num_epochs(plan: Plan, row: Mapping[Any, Any]) -> int:
-    point = SweepPoint.from_json(row["point"])
-    return int(_cell_or_zero(row["stopped_at_epoch"])) or plan.student_config(point).recipe.epochs
+    point = SweepPoint.from_json(row[columns.POINT])
+    return int(_cell_or_zero(row[columns.STOPPED_AT_EPOCH])) or plan.student_config(point).recipe.epochs
 
 
 def _cell_or_zero(value: float | None) -> float:

@@ -25,6 +25,7 @@ from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.study_references import record_references
 from wetakd.plan.trials import Student, Trial
 from wetakd.report.report import Report, build_report
+from wetakd.results import columns
 from wetakd.results.cost_records import NetworkCost
 from wetakd.results.display_names import recipe_label
 from wetakd.results.stored_results import Results
@@ -230,18 +231,18 @@ def publish(ground: Ground, networks: Networks, results: Results) -> tuple[Resul
         files = report.files()
         ground.study_logger.log_networks(networks, results.networks)
         ground.study_logger.log_trials(results.trials, ground.plan.trials)
-        shown = files | {"trials.csv": results.trials.drop(columns="mlflow_run_id").to_csv(index=False).encode()}
+        shown = files | {"trials.csv": results.trials.drop(columns=columns.MLFLOW_RUN_ID).to_csv(index=False).encode()}
         ground.study_logger.log_report(
-            report.description, shown, report.headline(), int(results.trials["error"].isna().sum())
+            report.description, shown, report.headline(), int(results.trials[columns.ERROR].isna().sum())
         )
         _ship(ground, results)
-        failed = bool(results.trials["error"].notna().any())
+        failed = bool(results.trials[columns.ERROR].notna().any())
         ground.study_logger.end_study(failed)
         tracked = ground.tracker.flush(TRACKING_S)
         run_ids = [ground.tracker.run_id(trial.uid) for trial in ground.plan.trials]
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
         ground.lease.check()
-        ended = results.trials[results.trials["stopped_at_epoch"].isna()]["student_key"].dropna()
+        ended = results.trials[results.trials[columns.STOPPED_AT_EPOCH].isna()][columns.STUDENT_KEY].dropna()
         record_references(ground.store, ground.plan, ended, replace=True)  # not what pruned students left
         write_report(ground.store, results.study, files)
         # The summary comes last: where it stands, everything does.

@@ -17,6 +17,7 @@ from wetakd.config import TEACHER, ModelConfig, StudyConfig
 from wetakd.data.dataset import Dataset
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
 from wetakd.plan.trials import NetworkNode, Trial
+from wetakd.results import columns
 from wetakd.results.display_names import recipe_label
 from wetakd.results.winner import STRATEGY_ORDER
 from wetakd.tracking.environment import code_version, environment
@@ -125,7 +126,9 @@ class StudyLogger:
                 trial.uid, {_metric_name(name): value for name, value in _finite_metrics(row, names).items()}
             )
             self._tracker.set_tags(trial.uid, _trial_tags(row))
-            self._end_run(trial.uid, _status(failed=bool(row["error"]), stopped=not pd.isna(row["stopped_at_epoch"])))
+            self._end_run(
+                trial.uid, _status(failed=bool(row[columns.ERROR]), stopped=not pd.isna(row[columns.STOPPED_AT_EPOCH]))
+            )
 
     def log_report(
         self, description: str, files: Mapping[str, bytes], summary: Mapping[str, float], num_done: int
@@ -258,6 +261,6 @@ def _finite_metrics(row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, f
 
 
 def _trial_tags(row: Mapping[Any, Any]) -> dict[str, str]:
-    tags = {"student_key": row["student_key"], "weights": row["weights"], "error": row["error"]}
-    tags["pruned"] = None if pd.isna(row["stopped_at_epoch"]) else "true"
+    tags = {"student_key": row[columns.STUDENT_KEY], "weights": row[columns.WEIGHTS], "error": row[columns.ERROR]}
+    tags["pruned"] = None if pd.isna(row[columns.STOPPED_AT_EPOCH]) else "true"
     return {name: str(value) for name, value in tags.items() if value}

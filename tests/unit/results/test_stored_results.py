@@ -12,7 +12,7 @@ import pytest
 from tests.unit.tables import replaced, simulated
 from wetakd.common.errors import UserError
 from wetakd.report.report import build_report
-from wetakd.results.columns import CURVES, NETWORKS, TRIALS
+from wetakd.results.columns import CURVES_SCHEMA, NETWORKS_SCHEMA, TRIALS_SCHEMA
 from wetakd.results.stored_results import Results
 from wetakd.storage.atomic_store import Store
 
@@ -40,9 +40,9 @@ def test_files_have_stable_names_and_types(store: Store, tmp_path: Path) -> None
     assert {path.name for path in folder.iterdir()} == {
         "trials.parquet", "networks.parquet", "curves.parquet", "contributions.parquet", "summary.json",
     }  # fmt: skip
-    assert pq.read_schema(folder / "trials.parquet").equals(TRIALS)
-    assert pq.read_schema(folder / "networks.parquet").equals(NETWORKS)
-    assert pq.read_schema(folder / "curves.parquet").equals(CURVES)
+    assert pq.read_schema(folder / "trials.parquet").equals(TRIALS_SCHEMA)
+    assert pq.read_schema(folder / "networks.parquet").equals(NETWORKS_SCHEMA)
+    assert pq.read_schema(folder / "curves.parquet").equals(CURVES_SCHEMA)
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["winner"]["student_key"] == simulated(num_seeds=2).winner.student_key  # type: ignore[union-attr]
 
