@@ -48,7 +48,7 @@ from wetakd.logits import logit_cache
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
 from wetakd.training.objective import Targets
-from wetakd.training.trainer import train
+from wetakd.training.trainer import Trainer
 
 BATCH, EPOCHS, VIEWS = 128, 3, 2
 TEMPERATURE, ALPHA = 4.0, 0.9
@@ -103,7 +103,7 @@ def ours(family: Family, dataset: Dataset, targets: Targets | None) -> Iterator[
     """One item an epoch of our loop; more of them, for they are soon over."""
     distillation = DistillationConfig(temperature=TEMPERATURE, alpha=ALPHA) if targets is not None else None
     recipe = RecipeConfig(epochs=8 * EPOCHS, batch_size=BATCH, threads=torch.get_num_threads())
-    epochs = train(
+    epochs = Trainer(
         family.build(family.student),
         dataset,
         Views(VIEWS, True, 0, 0),
@@ -112,7 +112,7 @@ def ours(family: Family, dataset: Dataset, targets: Targets | None) -> Iterator[
         precision="float32",
         distillation=distillation,
         targets=targets,
-    )
+    ).train()
     for _ in epochs:
         yield
 

@@ -28,7 +28,7 @@ from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
 from wetakd.training.epoch import Epoch
 from wetakd.training.objective import Targets
-from wetakd.training.trainer import train
+from wetakd.training.trainer import Trainer
 
 BATCH = 128
 NUM_TEACHERS = (0, 1, 2, 4, 8)
@@ -78,7 +78,7 @@ def training(
         ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), dataset.num_classes, seed=0
     )
     clock.watch(model)
-    return train(
+    return Trainer(
         model,
         dataset,
         views,
@@ -87,7 +87,7 @@ def training(
         precision="float32",
         distillation=DistillationConfig() if num else None,
         targets=Targets(tuple(bank_KVNC), (1 / num,) * num) if num else None,
-    )
+    ).train()
 
 
 def next_epoch(epochs: Iterator[Epoch], clock: NetworkClock) -> tuple[float, float]:

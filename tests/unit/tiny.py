@@ -15,7 +15,7 @@ from wetakd.data.transform import Transform
 from wetakd.data.views import Views
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
-from wetakd.training.trainer import train
+from wetakd.training.trainer import Trainer
 
 torch.set_num_threads(1)
 
@@ -69,7 +69,7 @@ def run(model=None, data=None, views=CLEAN, recipe=RECIPE, **options):
     """Train to the end; returns the network and its epochs."""
     model = network() if model is None else model
     options = {"seed": 0, "precision": "float32", **options}
-    return model, list(train(model, data or dataset(), views, recipe, **options))
+    return model, list(Trainer(model, data or dataset(), views, recipe, **options).train())
 
 
 def timeless(epochs):

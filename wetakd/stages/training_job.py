@@ -37,7 +37,7 @@ from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, DeterministicError, user_function
 from wetakd.training.objective import Targets
 from wetakd.training.train_state import load_state, state_bytes
-from wetakd.training.trainer import train
+from wetakd.training.trainer import Trainer
 
 NON_RETRYABLE = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
 """Errors of one network that another try would meet again: its result is an error row, not a retry."""
@@ -87,29 +87,30 @@ def run_job(
     model = new_model(job.model, dataset, job.seed)
     checkpoints = StoredCheckpoints.at(store, job.address)
     done: list[Epoch] = []
-    training = train(
-        model,
-        dataset,
-        job.views,
-        job.recipe,
-        seed=job.seed,
-        precision=job.precision,
-        device=job.device,
-        distillation=job.distillation,
-        targets=_targets(job, banks),
-        world=world,
-        checkpoints=checkpoints,
-        checkpoint_s=job.checkpoint_s,
-        user_model=user_function(job.model.name),
-        on_step=on_step,
-    )
-    # Closed early, a training leaves a checkpoint behind.
-    with memory_errors(), with_epochs(done), closing(training) as epochs:
-        for epoch in epochs:
-            done.append(epoch)
-            yield epoch
-            if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
-                return
+    with memory_errors(), with_epochs(done):
+        trainer = Trainer(
+            model,
+            dataset,
+            job.views,
+            job.recipe,
+            seed=job.seed,
+            precision=job.precision,
+            device=job.device,
+            distillation=job.distillation,
+            targets=_targets(job, banks),
+            world=world,
+            checkpoints=checkpoints,
+            checkpoint_s=job.checkpoint_s,
+            user_model=user_function(job.model.name),
+            on_step=on_step,
+        )
+        # Closed early, a training leaves a checkpoint behind.
+        with closing(trainer.train()) as epochs:
+            for epoch in epochs:
+                done.append(epoch)
+                yield epoch
+                if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
+                    return
     if world.rank == 0:
         store.commit(job.address, {WEIGHTS_BLOB: state_bytes(model)}, _facts(job, size, dataset, done))
         checkpoints.clear()

@@ -23,7 +23,7 @@ from wetakd.training.learning_rate import learning_rate
 from wetakd.training.objective import Targets
 from wetakd.training.precision import check_precision, resolve_precision
 from wetakd.training.train_state import state_bytes
-from wetakd.training.trainer import Diverged, train
+from wetakd.training.trainer import Diverged, Trainer
 
 
 def test_it_learns_and_records_every_epoch():
@@ -48,9 +48,9 @@ def test_the_record_of_choose_is_what_predict_says():
 
 def test_every_training_step_and_evaluation_batch_is_reported():
     steps = []
-    training = train(
+    training = Trainer(
         tiny.network(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", on_step=lambda: steps.append(1)
-    )
+    ).train()
     # Five batches of the split fit, and the split choose in one.
     assert [len(steps) for _ in training] == [6, 12, 18]
 
@@ -79,14 +79,14 @@ def test_epoch_e_sees_view_e_less_one_and_choose_the_clean_one():
             return super().apply(images_NCHW, sample_ids_B, view)
 
     seen, data = [], tiny.dataset()
-    epochs = train(
+    epochs = Trainer(
         tiny.network(),
         data,
         Recorded(2, True, 1, 0),
         RecipeConfig(epochs=3, batch_size=20),
         seed=0,
         precision="float32",
-    )
+    ).train()
     for view in (0, 1, 0):
         seen.clear()
         next(epochs)
@@ -229,7 +229,7 @@ def test_a_networks_running_statistics_are_those_of_its_training_batches():
 
 def test_the_student_is_back_in_training_mode_after_each_evaluation():
     model = with_dropout()
-    for _ in train(model, tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32"):
+    for _ in Trainer(model, tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32").train():
         assert all(layer.training for layer in model.modules())
 
 
@@ -257,7 +257,7 @@ def test_dropout_is_another_one_in_each_epoch():
 def test_the_global_random_state_stays_as_it_was_and_does_not_matter():
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    epochs = train(with_dropout(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32")
+    epochs = Trainer(with_dropout(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32").train()
     first = [next(epochs)]
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
@@ -268,7 +268,7 @@ def test_two_trainings_in_one_process_share_nothing():
     models = [with_dropout(), with_dropout()]
     recipes = [RECIPE, RECIPE.model_copy(update={"optimizer": "adamw", "lr": 0.01})]
     both = [
-        train(model, tiny.dataset(), CLEAN, recipe, seed=seed, precision="float32")
+        Trainer(model, tiny.dataset(), CLEAN, recipe, seed=seed, precision="float32").train()
         for seed, (model, recipe) in enumerate(zip(models, recipes, strict=True))
     ]
     interleaved = list(zip(*both, strict=True))

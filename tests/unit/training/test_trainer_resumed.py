@@ -11,7 +11,7 @@ from wetakd.storage.atomic_store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.training.objective import Targets
 from wetakd.training.train_state import state_bytes
-from wetakd.training.trainer import train
+from wetakd.training.trainer import Trainer
 
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "nesterov": True},
@@ -28,9 +28,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(optimizer, num_done):
     options = {"views": views, "recipe": recipe, "distillation": KD, "targets": targets}
     model, epochs = run(with_dropout(), **options)
     checkpoints = Memory()
-    first = train(
+    first = Trainer(
         with_dropout(), tiny.dataset(), seed=0, precision="float32", checkpoints=checkpoints, checkpoint_s=0, **options
-    )
+    ).train()
     done = list(itertools.islice(first, num_done))
     resumed, again = run(with_dropout(), checkpoints=checkpoints, **options)
     assert again[:num_done] == done
@@ -48,9 +48,9 @@ def test_a_resumed_resnet_equals_an_uninterrupted_one(precision):
 
     checkpoints = Memory()
     next(
-        train(
+        Trainer(
             new(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision=precision, checkpoints=checkpoints, checkpoint_s=0
-        )
+        ).train()
     )
     resumed = run(new(), precision=precision, checkpoints=checkpoints)
     whole = run(new(), precision=precision)
@@ -59,9 +59,9 @@ def test_a_resumed_resnet_equals_an_uninterrupted_one(precision):
 
 
 def test_without_its_checkpoint_a_training_starts_again_and_ends_the_same():
-    epochs = train(
+    epochs = Trainer(
         with_dropout(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", checkpoints=Memory(), checkpoint_s=0
-    )
+    ).train()
     next(epochs)
     _, again = run(with_dropout(), checkpoints=Memory())
     assert timeless(again) == timeless(run(with_dropout())[1])
@@ -79,7 +79,9 @@ def test_an_older_checkpoint_serves_as_well():
 
 def test_checkpoints_wait_for_their_time_but_not_when_the_listener_leaves():
     checkpoints = Memory()
-    epochs = train(tiny.network(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", checkpoints=checkpoints)
+    epochs = Trainer(
+        tiny.network(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", checkpoints=checkpoints
+    ).train()
     next(epochs), next(epochs)
     assert checkpoints.states == []
     epochs.close()
@@ -98,7 +100,9 @@ def test_the_checkpoint_of_another_seed_is_our_own_mistake():
 
 def test_checkpoints_on_storage_carry_a_training_on(tmp_path):
     checkpoints = StoredCheckpoints.at(Store(str(tmp_path)), "networks/abc")
-    first = train(with_dropout(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", checkpoints=checkpoints)
+    first = Trainer(
+        with_dropout(), tiny.dataset(), CLEAN, RECIPE, seed=0, precision="float32", checkpoints=checkpoints
+    ).train()
     next(first)
     first.close()
     with every_step() as rates:

@@ -13,7 +13,7 @@ from wetakd.data.views import Views
 from wetakd.models.registry import build_model
 from wetakd.training.batch_order import World
 from wetakd.training.objective import Targets
-from wetakd.training.trainer import train
+from wetakd.training.trainer import Trainer
 
 WORKERS = 2
 SHARED = {"views": Views(2, True, 1, 0), "recipe": RECIPE, "distillation": KD}
@@ -50,7 +50,7 @@ def worker(rank, folder):
     # Only rank 0 has a checkpoint at hand, as on a node of its own.
     checkpoints = File(f"{folder}/checkpoint-{rank}")
     options = {"targets": shared_targets(), "world": world, "checkpoints": checkpoints, "checkpoint_s": 0, **SHARED}
-    next(train(without_statistics(), tiny.dataset(), seed=0, precision="float32", **options))
+    next(Trainer(without_statistics(), tiny.dataset(), seed=0, precision="float32", **options).train())
     model, epochs = run(without_statistics(), **options)
     normed, _ = run(tiny.network(), world=world)
     torch.save((epochs, model.state_dict(), normed.state_dict()), f"{folder}/result-{rank}")
