@@ -49,7 +49,7 @@ try:
     from wetakd.plan.trials import Trial, device_of
     from wetakd.report.estimate_format import difference, mean_and_width
     from wetakd.results.statistics import estimate, paired_difference
-    from wetakd.stages import training_job
+    from wetakd.stages import training_run
     from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
     from wetakd.stages.training_job import TrainingJob, network_job, student_job
     from wetakd.storage.atomic_store import Store
@@ -247,7 +247,7 @@ def train(work: Work, images: str, until: float) -> float | None:
     manifest = trained(work, dataset, store, until)
     if manifest is None:
         return None
-    model = training_job.load_model(store, manifest, job.model, dataset).to(job.device)
+    model = training_run.load_model(store, manifest, job.model, dataset).to(job.device)
     if work.bank_key and logit_cache.read_cache(store, work.bank_key) is None:
         logit_cache.write_cache(store, work.bank_key, logit_cache.compute_logits(model, dataset, job.views, job.device))
     logits_NC = predict(model, dataset, dataset.splits.test, device=job.device)
@@ -261,7 +261,7 @@ def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifes
         return manifest
     banks = [table for key in work.teachers if (table := logit_cache.read_cache(store, key)) is not None]
     assert len(banks) == len(work.teachers), "teachers come first"
-    with closing(training_job.run_job(work.job, dataset, banks)) as epochs:
+    with closing(training_run.run_job(work.job, dataset, banks)) as epochs:
         for _ in epochs:
             if time.time() > until:
                 break

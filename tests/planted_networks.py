@@ -11,7 +11,7 @@ from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.plan.outcomes import TrainedNetwork
 from wetakd.plan.study_plan import Plan
-from wetakd.stages import training_job
+from wetakd.stages import training_run
 from wetakd.stages.training_job import network_job
 from wetakd.storage.addresses import network_address
 from wetakd.storage.atomic_store import Store
@@ -28,10 +28,10 @@ def plant_networks(
         if names is not None and node.name not in names:
             continue
         teachers = [banks[node.replicate, name] for name in node.teachers]
-        list(training_job.run_job(network_job(node, config, config.storage), dataset, teachers))
+        list(training_run.run_job(network_job(node, config, config.storage), dataset, teachers))
         manifest = store.find(network_address(node.key))
         assert manifest is not None
-        network = training_job.load_model(store, manifest, node.config.model, dataset)
+        network = training_run.load_model(store, manifest, node.config.model, dataset)
         table = logit_cache.compute_logits(network, dataset, Views.of(config.views))
         logit_cache.write_cache(store, node.key, table)
         place = (node.replicate, node.name)

@@ -1,9 +1,9 @@
 """The story of a study, top to bottom.
 
-    data -> networks -> bank -> weights -> students -> the choice -> the test set -> report
+    data -> networks -> logit cache -> weights -> students -> the choice -> the test set -> report
 
-Each line of `Study.run` is one room of the library. Whatever a room finishes lies on storage under its key, so a
-study that is run again, after a crash or on another day, only does what is missing.
+Each line of `Study.run` is one stage. What a stage finishes is stored under its key, so a study that is run again,
+after a crash or on another day, only does what is missing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,14 @@ from wetakd.plan.study_plan import Plan
 from wetakd.report.report import Report, build_report
 from wetakd.results.stored_results import SUMMARY, Results
 from wetakd.results.winner import Winner, choose_winner
-from wetakd.stages import result_tables, steps
-from wetakd.stages.steps import Ground
+from wetakd.stages.data_loading import load_data
+from wetakd.stages.evaluation import evaluate_on_test
+from wetakd.stages.networks import train_networks
+from wetakd.stages.publish import TRACKING_S, publish
+from wetakd.stages.result_tables import trials_table
+from wetakd.stages.searches import search_weights
+from wetakd.stages.students import train_students
+from wetakd.stages.study_context import StudyContext
 from wetakd.storage.addresses import lease_path, student_address, study_path
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
@@ -117,32 +123,28 @@ class Study:
         Signal handlers, logger levels, environment variables, warning filters and torch's number of threads are
         afterwards as they were.
         """
-        with restored():
-            return self._run()
-
-    def _run(self) -> StudyResult:
         started = time.monotonic()
-        with self._claimed() as lease, open_tracker(self.config, self.store) as tracker:
-            dataset = steps.load_data(self.config, self._reporter)
+        with restored(), self._claimed() as lease, open_tracker(self.config, self.store) as tracker:
+            dataset = load_data(self.config, self._reporter)
             plan = Plan(self.config, dataset)
             if self._retry_failed:
                 study_references.forget_failures(self.store, plan)
             if not self._revised and tracker.has_ended(STUDY_RUN) and completeness.is_complete(self.store, plan):
                 self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)
-                tracked = tracker.flush(steps.TRACKING_S)
+                tracked = tracker.flush(TRACKING_S)
                 return StudyResult(results, build_report(results), tracked, time.monotonic() - started)
             with self._reporter.stage("models", 1.0) as stage:
                 stage.step(0, "each network is built and tried for one step")
                 checks_before_training.check_models(self.config, dataset, plan, self.store)
-            with self._running(plan, tracker, lease) as ground:
-                networks = steps.train_networks(ground)
-                trial_weights = steps.search_weights(ground, networks)
-                students = steps.train_students(ground, networks, trial_weights)
-                table = result_tables.trials_table(plan.trials, trial_weights, students, networks)
+            with self._running(plan, tracker, lease) as study:
+                networks = train_networks(study)
+                trial_weights = search_weights(study, networks)
+                students = train_students(study, networks, trial_weights)
+                table = trials_table(plan.trials, trial_weights, students, networks)
                 winner = choose_winner(table)
-                results = steps.evaluate(ground, table, winner, networks, trial_weights, students)
-                results, report, tracked = steps.publish(ground, networks, results)
+                results = evaluate_on_test(study, table, winner, networks, trial_weights, students)
+                results, report, tracked = publish(study, networks, results)
         return StudyResult(
             results,
             report,
@@ -164,7 +166,7 @@ class Study:
             yield lease
 
     @contextmanager
-    def _running(self, plan: Plan, tracker: Tracker, lease: Lease) -> Iterator[Ground]:
+    def _running(self, plan: Plan, tracker: Tracker, lease: Lease) -> Iterator[StudyContext]:
         """The cluster, after it has been asked whether it can do this; an end before the end closes the runs."""
         with ExitStack() as stack:
             with self._reporter.stage("cluster", 1.0) as stage:
@@ -182,7 +184,7 @@ class Study:
             study_logger.log_study(plan.dataset)
             if self.config.mlflow.system_metrics:
                 stack.enter_context(log_system_metrics(tracker, STUDY_RUN))
-            yield Ground(
+            yield StudyContext(
                 self.config,
                 self.store,
                 lease,

@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from tests.unit import tiny
+from wetakd.common.progress import QuietReporter
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import config_from_tree
 from wetakd.data.dataset import Dataset
@@ -21,10 +23,14 @@ from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import NetworkNode
-from wetakd.stages import training_job
+from wetakd.stages import training_job, training_run
 from wetakd.stages.networks import train_networks
+from wetakd.stages.study_context import StudyContext
 from wetakd.storage.addresses import network_address
 from wetakd.storage.atomic_store import Store
+from wetakd.tracking.study_logger import StudyLogger
+from wetakd.tracking.tracker import NullTracker
+from wetakd.training.epoch import Epoch
 
 PLAIN = {"name": "plain", "options": {"depth": 2}}
 RECIPE = {"epochs": 2, "batch_size": 8, "lr": 0.05, "precision": "float32"}
@@ -207,17 +213,58 @@ def plan(tmp_path: Any, data: Dataset | None = None, **blocks: Any) -> tuple[Pla
     return Plan(study(**blocks), data or tiny.dataset()), Store(str(tmp_path))
 
 
+class _HeldLease:
+    """A lease that no other driver takes over."""
+
+    def check(self) -> None:
+        pass
+
+
+class _EpochListener(StudyLogger):
+    """Logs nothing; passes on the epochs of networks."""
+
+    def __init__(self, config: StudyConfig, on_epoch: Callable[[str, Epoch], Any]) -> None:
+        super().__init__(NullTracker(), config)
+        self._on_epoch = on_epoch
+
+    def log_network_epoch(self, node: NetworkNode, epoch: Epoch) -> None:
+        self._on_epoch(node.uid, epoch)
+
+
+def context(
+    made: Plan,
+    store: Store,
+    on_epoch: Callable[[str, Epoch], Any] = lambda *_: None,
+    *,
+    dataset_ref: Any = None,
+) -> StudyContext:
+    """A running study that logs nothing; `on_epoch(uid, epoch)` is called for each epoch of a network."""
+    lease: Any = _HeldLease()
+    return StudyContext(
+        config=made.config,
+        store=store,
+        lease=lease,
+        dataset=made.dataset,
+        dataset_ref=dataset_ref or ray.put(made.dataset),
+        labels_ref=ray.put(made.dataset.split_labels),
+        plan=made,
+        tracker=NullTracker(),
+        study_logger=_EpochListener(made.config, on_epoch),
+        reporter=QuietReporter(),
+    )
+
+
 def train(made: Plan, store: Store, reported: list[Any] | None = None) -> dict[str, Any]:
     """Train the networks of a plan; by name."""
-    told = [] if reported is None else reported
-    networks = train_networks(made, store, ray.put(made.dataset), lambda uid, epoch: told.append((uid, epoch)))
+    epochs = [] if reported is None else reported
+    networks = train_networks(context(made, store, lambda uid, epoch: epochs.append((uid, epoch))))
     return {name: network for (_, name), network in networks.items()}
 
 
 def weights(store: Store, node: NetworkNode, data: Dataset) -> dict[str, torch.Tensor]:
     manifest = store.find(network_address(node.key))
     assert manifest is not None
-    return training_job.load_model(store, manifest, node.config.model, data).state_dict()
+    return training_run.load_model(store, manifest, node.config.model, data).state_dict()
 
 
 def trained_here(made: Plan, store: Store, node: NetworkNode, teacher_tables: Any = ()) -> training_job.TrainingJob:
@@ -236,7 +283,7 @@ def trained_here(made: Plan, store: Store, node: NetworkNode, teacher_tables: An
         distillation=node.distillation,
         weights_K=(1 / len(teacher_tables),) * len(teacher_tables) if teacher_tables else (),
     )
-    list(training_job.run_job(job, made.dataset, teacher_tables))
+    list(training_run.run_job(job, made.dataset, teacher_tables))
     return job
 
 

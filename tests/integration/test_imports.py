@@ -13,7 +13,7 @@ from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
 from wetakd.config.study_file import config_from_tree
 from wetakd.models import registry
-from wetakd.stages import steps
+from wetakd.stages.data_loading import load_data
 from wetakd.training.inference import predict
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,7 +33,7 @@ def test_networks_from_elsewhere_teach_and_are_mixed_without_training(ray_cluste
         "storage": str(tmp_path / "runs"),
     }
     config = config_from_tree(tree)
-    dataset = steps.load_data(config, QuietReporter())
+    dataset = load_data(config, QuietReporter())
     model = registry.new_model(ModelConfig(**PLAIN), dataset, seed=7)
     torch.save(model.state_dict(), tmp_path / "ready.pt")
     labels = np.eye(10, dtype=np.float32)[dataset.labels_N]

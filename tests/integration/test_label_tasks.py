@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ray
 
+from tests.integration import studies
 from tests.integration.studies import NET, plan
 from tests.unit import tiny
 from wetakd.cluster.heartbeat import HeartbeatAddress
@@ -52,7 +53,7 @@ def sizes(side: int, folder: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list
         table = logit_cache.assemble_table(
             data, made.config.views.num, lambda ids, view, index=index: logits[index][ids] + view
         )
-        networks[node.replicate, node.name] = TrainedNetwork(node, bank_ref=ray.put(table))
+        networks[node.replicate, node.name] = TrainedNetwork(node, cache_ref=ray.put(table))
     received = []
     start_task = HeartbeatAddress.start_task
 
@@ -61,12 +62,12 @@ def sizes(side: int, folder: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list
         return start_task(self, options, function, *arguments)
 
     monkeypatch.setattr(HeartbeatAddress, "start_task", counting)
-    labels_ref = ray.put(data.split_labels)
+    study = studies.context(made, store)
     trials: list[Trial] = [trial for trial in made.trials if trial.arm.is_searched]
-    found = search_weights(made, trials, networks, store, labels_ref, lambda *_: None)
-    weights = {trial: tuple(found.results[made.search(trial).key].weights.tolist()) for trial in trials}
+    found = search_weights(study, networks)
+    weights = {trial: found.weights[trial] for trial in trials}
     mixtures = [(trial.replicate, trial.arm.assistants, weights[trial]) for trial in trials]
-    evaluated = evaluate_ensembles(mixtures, networks, made.config, labels_ref)
+    evaluated = evaluate_ensembles(mixtures, networks, made.config, study.labels_ref)
     monkeypatch.setattr(HeartbeatAddress, "start_task", start_task)
     assert received
     return received, (weights, evaluated, evaluate_networks(networks, data))

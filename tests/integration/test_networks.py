@@ -16,7 +16,7 @@ from tests.integration.studies import HANGING, LONG_EPOCH, NET, PLAIN, RECIPE, p
 from wetakd.common.errors import UserError
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
-from wetakd.stages import training_job
+from wetakd.stages import training_run
 from wetakd.stages.networks import _user_error, train_networks
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import logit_cache_address, network_address
@@ -41,7 +41,7 @@ def test_a_graph_trains_in_order_and_a_second_call_trains_nothing(tmp_path):
     assert sorted(begun) == sorted(networks)
     views = Views.of(made.config.views)
     for network in networks.values():
-        module = training_job.load_model(store, network.manifest, network.node.config.model, made.dataset)
+        module = training_run.load_model(store, network.manifest, network.node.config.model, made.dataset)
         assert logit_cache.compute_logits(module, made.dataset, views).equals(ray.get(network.ref))
     tables = [ray.get(networks[name].ref) for name in ("first", "second")]
     alone = Store(str(tmp_path / "alone"))
@@ -165,7 +165,7 @@ def test_a_worker_that_dies_or_falls_silent_in_mid_training_costs_nothing(tmp_pa
             struck.append(studies.pids_of(uid)[0])
             os.kill(struck[0], sign)
 
-    networks = train_networks(made, store, ray.put(made.dataset), strike)
+    networks = train_networks(studies.context(made, store, strike))
     assert not psutil.pid_exists(struck[0])
     assert {place: network.error for place, network in networks.items() if network.error} == {}
     expected = undisturbed(made, tmp_path / "alone")
@@ -204,7 +204,7 @@ def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_pat
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train_networks(made, store, ray.put(made.dataset), interrupt)
+        train_networks(studies.context(made, store, interrupt))
     studies.wait_for_cpus(2)
     assert max(reported) < 400
     assert store.find(network_address(made.node_of[0, "teacher"].key)) is None
@@ -226,7 +226,7 @@ def test_the_threads_of_the_driver_do_not_grow_with_the_networks(tmp_path):
     short = NET | {"recipe": RECIPE | {"epochs": 1}}
     made, store = plan(tmp_path, study=study, teacher=short, assistants={"first": short})
     before, during = threading.active_count(), []
-    networks = train_networks(made, store, ray.put(made.dataset), lambda *_: during.append(threading.active_count()))
+    networks = train_networks(studies.context(made, store, lambda *_: during.append(threading.active_count())))
     assert len(networks) == 60
     assert not [network.error for network in networks.values() if network.error]
     assert max(during) - before < 25

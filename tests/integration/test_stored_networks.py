@@ -14,7 +14,7 @@ from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.data.dataset import Dataset
 from wetakd.plan.study_plan import Plan
-from wetakd.stages.steps import load_data
+from wetakd.stages.data_loading import load_data
 from wetakd.storage.addresses import logit_cache_address, network_address
 from wetakd.storage.atomic_store import Store
 

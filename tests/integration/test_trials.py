@@ -17,13 +17,14 @@ from tests.unit import tiny
 from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import control_weights
 from wetakd.plan.trials import Student
-from wetakd.stages import training_job
+from wetakd.stages import training_job, training_run
 from wetakd.stages.ensemble_search import ensemble_problem
 from wetakd.stages.evaluation import evaluate_ensembles
 from wetakd.stages.halving import train_in_rungs
 from wetakd.stages.networks import train_networks
 from wetakd.stages.searches import search_weights
-from wetakd.stages.students import _Shared, _StudentTraining, train_students
+from wetakd.stages.student_trial import StudentInputs
+from wetakd.stages.students import StudentRunner
 from wetakd.stages.training_job import student_job
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import student_address
@@ -47,11 +48,11 @@ def large():
 
 
 @pytest.fixture(scope="module")
-def ground(ray_cluster, tmp_path_factory, large):
+def trained(ray_cluster, tmp_path_factory, large):
     """Trained networks for all tests of this module."""
     made, store = plan(tmp_path_factory.mktemp("networks"), large)
     dataset_ref = ray.put(large)
-    return store, dataset_ref, train_networks(made, store, dataset_ref, lambda *_: None)
+    return dataset_ref, train_networks(studies.context(made, store, dataset_ref=dataset_ref))
 
 
 def students_of(made) -> dict[str, Student]:
@@ -59,19 +60,21 @@ def students_of(made) -> dict[str, Student]:
     return {student.key: student for student in students}
 
 
-def run(made, ground, store, until=None, watch=lambda *_: None, students=None):
-    _, dataset_ref, networks = ground
-    return train_students(students or students_of(made), until or {}, made.config, store, dataset_ref, networks, watch)
+def run(made, trained, store, until=None, on_epoch=lambda *_: None, students=None):
+    dataset_ref, networks = trained
+    study = studies.context(made, store, dataset_ref=dataset_ref)
+    runner = StudentRunner(study, networks, on_epoch, on_end=lambda _: None)
+    return runner.train(students or students_of(made), until or {})
 
 
 def weights(store, student, data):
     manifest = store.find(student_address(student.key))
-    return training_job.load_model(store, manifest, student.config.model, data).state_dict()
+    return training_run.load_model(store, manifest, student.config.model, data).state_dict()
 
 
-def expected(made, ground, student, folder):
+def expected(made, trained, student, folder):
     """Weights of the same student, trained in this process."""
-    networks = {network.node.key: network for network in ground[2].values()}
+    networks = {network.node.key: network for network in trained[1].values()}
     job = training_job.TrainingJob(
         uid="here",
         address=student_address(student.key),
@@ -86,7 +89,7 @@ def expected(made, ground, student, folder):
         distillation=student.config.distillation if student.teacher_keys else None,
         weights_K=student.weights_K,
     )
-    list(training_job.run_job(job, made.dataset, [ray.get(networks[key].ref) for key in student.teacher_keys]))
+    list(training_run.run_job(job, made.dataset, [ray.get(networks[key].ref) for key in student.teacher_keys]))
     return weights(Store(str(folder)), student, made.dataset)
 
 
@@ -99,7 +102,7 @@ SLOW = {"model": {"name": "tests.integration.studies:slow"}, "recipe": RECIPE | 
 FEW = {"name": "tiny", "seeds": 1, "strategies": ["uniform"], "controls": ["teacher"]}
 
 
-def test_students_share_actors_and_one_copy_of_the_data(tmp_path, ground, large, capfd, monkeypatch):
+def test_students_share_actors_and_one_copy_of_the_data(tmp_path, trained, large, capfd, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made, store = plan(
         tmp_path / "store", large, study={"name": "tiny", "seeds": 3, "strategies": ["uniform"]}, student=NET
@@ -109,12 +112,12 @@ def test_students_share_actors_and_one_copy_of_the_data(tmp_path, ground, large,
     reported = []
     where = set()
 
-    def watch(key, epoch):
+    def on_epoch(key, epoch):
         reported.append((key, epoch.epoch))
         where.update(studies.pids_of("_StudentTrial"))
 
     capfd.readouterr()
-    outcomes = run(made, ground, store, watch=watch)
+    outcomes = run(made, trained, store, on_epoch=on_epoch)
     assert capfd.readouterr() == ("", "")
     assert [outcome.error for outcome in outcomes.values()] == [None] * 12
     assert sorted(reported) == sorted((key, epoch) for key in students for epoch in (1, 2))
@@ -124,23 +127,23 @@ def test_students_share_actors_and_one_copy_of_the_data(tmp_path, ground, large,
     assert {path.split("/")[0] for path in store.list("")} == {"students"}
     assert not [path for path in store.list("") if "checkpoints" in path]
     for student in list(students.values())[:4]:
-        assert equal(weights(store, student, large), expected(made, ground, student, tmp_path / "alone"))
-    again = run(made, ground, store)
+        assert equal(weights(store, student, large), expected(made, trained, student, tmp_path / "alone"))
+    again = run(made, trained, store)
     assert not any(outcome.trained for outcome in again.values())
 
 
-def test_no_trial_copies_the_pixels(tmp_path, ground, large):
+def test_no_trial_copies_the_pixels(tmp_path, trained, large):
     made, store = plan(tmp_path, large, study=FEW, student={"model": PROBE, "recipe": RECIPE})
-    assert {outcome.error for outcome in run(made, ground, store).values()} == {None}
+    assert {outcome.error for outcome in run(made, trained, store).values()} == {None}
     # The probe can tell: here, the pixels are private.
     assert studies.private_pixels() >= 60 * MEBIBYTE
 
 
-def test_an_actor_copies_the_pixels_to_its_device_once(tmp_path, ground, large):
+def test_an_actor_copies_the_pixels_to_its_device_once(tmp_path, trained, large):
     made, store = plan(tmp_path, large, study=FEW | {"seeds": 2}, student=NET)
     some = list(students_of(made).values())[:3]
-    _, dataset_ref, networks = ground
-    shared = _Shared(
+    dataset_ref, networks = trained
+    inputs = StudentInputs(
         dataset_ref,
         {network.node.key: network.ref for network in networks.values()},
         [student_job(student, made.config, store.uri) for student in some],
@@ -148,23 +151,20 @@ def test_an_actor_copies_the_pixels_to_its_device_once(tmp_path, ground, large):
     )
     with tiny.counted_copies() as copies:
         for index in range(len(some)):
-            training = _StudentTraining(shared, index, lambda: None)
-            while not training.step()["done"]:
-                pass
+            assert len(list(inputs.epochs(index, lambda: None))) == RECIPE["epochs"]
     assert all(store.find(student_address(student.key)) for student in some)
     assert len(copies) == 1
 
 
-def test_ensembles_are_searched_and_evaluated_without_the_images(tmp_path, ground, large):
+def test_ensembles_are_searched_and_evaluated_without_the_images(tmp_path, trained, large):
     made, store = plan(
         tmp_path, large, study=FEW | {"strategies": ["greedy"]}, assistants={"first": NET, "second": NET}
     )
-    networks = ground[2] | {(0, "second"): ground[2][0, "teacher"]}
-    labels_ref = ray.put(large.split_labels)
-    found = search_weights(made, made.trials, networks, store, labels_ref, lambda *_: None)
-    (result,) = found.results.values()
+    networks = trained[1] | {(0, "second"): trained[1][0, "teacher"]}
+    study = studies.context(made, store, dataset_ref=trained[0])
+    (result,) = search_weights(study, networks).searches.results.values()
     mixture = (0, made.config.pool, tuple(result.weights.tolist()))
-    scores = evaluate_ensembles([mixture], networks, made.config, labels_ref)[mixture]
+    scores = evaluate_ensembles([mixture], networks, made.config, study.labels_ref)[mixture]
     logits = [logit_cache.logits_of_table(ray.get(networks[0, name].ref)) for name in made.config.pool]
     for split in ("weigh", "choose", "test"):
         problem = ensemble_problem(logits, large.split_labels, made.config.weights, split)
@@ -173,7 +173,7 @@ def test_ensembles_are_searched_and_evaluated_without_the_images(tmp_path, groun
     assert scores["ensemble_weigh_accuracy"] == result.accuracy
 
 
-def test_a_student_whose_loss_is_not_finite_costs_itself(tmp_path, ground, large):
+def test_a_student_whose_loss_is_not_finite_costs_itself(tmp_path, trained, large):
     made, store = plan(
         tmp_path,
         large,
@@ -185,7 +185,7 @@ def test_a_student_whose_loss_is_not_finite_costs_itself(tmp_path, ground, large
             "sweep": {"student.recipe.lr": {"grid": [0.05, 1e30]}},
         },
     )
-    outcomes = run(made, ground, store)
+    outcomes = run(made, trained, store)
     for outcome in outcomes.values():
         if outcome.student.config.recipe.lr > 1:
             assert "diverged" in outcome.error
@@ -194,23 +194,23 @@ def test_a_student_whose_loss_is_not_finite_costs_itself(tmp_path, ground, large
             assert outcome.error is None
             assert outcome.manifest is not None
     assert {outcome.error is None for outcome in outcomes.values()} == {True, False}
-    again = run(made, ground, store)
+    again = run(made, trained, store)
     assert {key: outcome.error for key, outcome in again.items()} == {key: o.error for key, o in outcomes.items()}
     assert not any(outcome.trained for outcome in again.values())
 
 
-def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_again(tmp_path, ground, large):
+def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_again(tmp_path, trained, large):
     study = {"name": "tiny", "seeds": 1, "strategies": ["uniform"], "controls": ["none"]}
     for error, tries in (("bug", 1), ("memory", 2)):
         marker = tmp_path / error
         made, store = plan(tmp_path / "store", large, study=study, student=studies.failing_network(marker, error))
         none = {key: student for key, student in students_of(made).items() if not student.teacher_keys}
-        first, second = run(made, ground, store, students=none), run(made, ground, store, students=none)
+        first, second = run(made, trained, store, students=none), run(made, trained, store, students=none)
         assert [outcome.error for outcome in first.values()] == [outcome.error for outcome in second.values()]
         assert len(marker.read_text().split()) == tries
 
 
-def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_path, ground, large):
+def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_path, trained, large):
     """What a halved study finds does not depend on a failure that another study has recorded."""
     made, store = plan(tmp_path, large, study=FEW)
     key, student = next(iter(students_of(made).items()))
@@ -219,13 +219,13 @@ def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_
         store, student_address(key), Failure("diverged", [epoch.to_dict() for epoch in epochs])
     )
     for until, stopped_at, error in ((1, epochs[0], None), (2, epochs[1], None), (3, None, "diverged")):
-        outcome = run(made, ground, store, {key: until}, students={key: student})[key]
+        outcome = run(made, trained, store, {key: until}, students={key: student})[key]
         assert (outcome.stopped_at, outcome.error) == (stopped_at, error)
-    assert run(made, ground, store, students={key: student})[key].error == "diverged"
+    assert run(made, trained, store, students={key: student})[key].error == "diverged"
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, large, sign):
+def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, trained, large, sign):
     limits = {"checkpoint_s": 0, "silent_s": 6, "retries": 1}
     made, store = plan(tmp_path / "store", large, study=FEW, student=SLOW, limits=limits)
     struck, reported = [], []
@@ -236,27 +236,27 @@ def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, ground, larg
             struck.append(studies.pids_of("_StudentTrial")[0])
             os.kill(struck[0], sign)
 
-    outcomes = run(made, ground, store, watch=strike)
+    outcomes = run(made, trained, store, on_epoch=strike)
     assert not psutil.pid_exists(struck[0])
     assert len(reported) == len(set(reported))
     for outcome in outcomes.values():
         assert outcome.error is None
         assert equal(
-            weights(store, outcome.student, large), expected(made, ground, outcome.student, tmp_path / "alone")
+            weights(store, outcome.student, large), expected(made, trained, outcome.student, tmp_path / "alone")
         )
 
 
 @pytest.mark.parametrize(("student", "says"), [(LONG_EPOCH, None), (HANGING, "raise limits.silent_s")])
-def test_only_a_hanging_step_is_killed_however_long_an_epoch(tmp_path, ground, large, student, says):
+def test_only_a_hanging_step_is_killed_however_long_an_epoch(tmp_path, trained, large, student, says):
     limits = {"silent_s": 4, "retries": 0}
     made, store = plan(tmp_path / "store", large, study=FEW, student=student, limits=limits)
-    outcomes = run(made, ground, store)
+    outcomes = run(made, trained, store)
     assert outcomes
     for outcome in outcomes.values():
         assert outcome.error is None if says is None else says in outcome.error
 
 
-def test_actors_that_die_between_two_students_cost_none(tmp_path, ground, large):
+def test_actors_that_die_between_two_students_cost_none(tmp_path, trained, large):
     """Tune gives a trial up, however many tries it has, whose actor dies before it begins."""
     made, store = plan(tmp_path / "store", large, study=FEW, student=SLOW, limits={"retries": 1})
     struck = []
@@ -267,12 +267,12 @@ def test_actors_that_die_between_two_students_cost_none(tmp_path, ground, large)
             for pid in struck:
                 os.kill(pid, signal.SIGKILL)
 
-    outcomes = run(made, ground, store, watch=strike)
+    outcomes = run(made, trained, store, on_epoch=strike)
     assert struck
     assert all(outcome.error is None and outcome.manifest is not None for outcome in outcomes.values())
 
 
-def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, ground, large):
+def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, trained, large):
     study = FEW | {
         "sweep": {"student.recipe.lr": {"grid": [0.05, 1e-6]}},
         "halving": {"min_epochs": 2, "factor": 2},
@@ -282,15 +282,15 @@ def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, g
     reported = []
 
     def train(some, until):
-        return run(made, ground, store, until, lambda key, epoch: reported.append((key, epoch.epoch)), some)
+        return run(made, trained, store, until, lambda key, epoch: reported.append((key, epoch.epoch)), some)
 
-    outcomes = train_in_rungs(students, made.config.study.halving, train)
+    outcomes = train_in_rungs(students, made.config.study.halving, train, lambda _: None)
     assert all(outcome.error is None for outcome in outcomes.values())
     for outcome in outcomes.values():
         if outcome.student.config.recipe.lr == 0.05:
             assert len(outcome.manifest.facts["epochs"]) == 6
             assert equal(
-                weights(store, outcome.student, large), expected(made, ground, outcome.student, tmp_path / "alone")
+                weights(store, outcome.student, large), expected(made, trained, outcome.student, tmp_path / "alone")
             )
         else:
             assert outcome.stopped_at.epoch == 2
@@ -298,14 +298,14 @@ def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, g
     assert len(outcomes) == 4
 
 
-def test_an_interrupt_ends_the_trials_at_once_and_the_next_run_goes_on(tmp_path, ground, large):
+def test_an_interrupt_ends_the_trials_at_once_and_the_next_run_goes_on(tmp_path, trained, large):
     made, store = plan(tmp_path, large, study=FEW, student=SLOW | {"recipe": RECIPE | {"epochs": 60}})
 
     def interrupt(key, epoch):
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        run(made, ground, store, watch=interrupt)
+        run(made, trained, store, on_epoch=interrupt)
     studies.wait_for_cpus(2)
-    outcomes = run(made, ground, store, dict.fromkeys(students_of(made), 1))
+    outcomes = run(made, trained, store, dict.fromkeys(students_of(made), 1))
     assert all(outcome.stopped_at.epoch == 1 for outcome in outcomes.values())

@@ -31,8 +31,8 @@ from wetakd.config import DistillationConfig, ModelConfig
 from wetakd.config.study_file import load_study_file
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
+from wetakd.stages.data_loading import load_data
 from wetakd.stages.result_tables import networks_table
-from wetakd.stages.steps import load_data
 from wetakd.storage.atomic_store import Store
 from wetakd.training.objective import Targets
 from wetakd.weights import Problem, Strategy, search, strategy_named

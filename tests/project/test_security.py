@@ -28,7 +28,7 @@ from wetakd.logits import logit_cache
 from wetakd.logits.array_files import read_labels, read_scores
 from wetakd.plan import orphans, stored_studies
 from wetakd.results import stored_results
-from wetakd.stages import training_job
+from wetakd.stages import training_run
 from wetakd.storage.addresses import RESULT_FOLDERS
 from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.lease import Lease
@@ -57,7 +57,7 @@ def bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 def store(tmp_path: Path) -> Store:
     """A storage with something of every kind that is ever read back."""
     store = Store(str(tmp_path / "runs"))
-    list(training_job.run_job(make_job(tmp_path / "runs"), tiny.dataset()))
+    list(training_run.run_job(make_job(tmp_path / "runs"), tiny.dataset()))
     logit_cache.write_cache(store, "first", logit_cache.compute_logits(tiny.network(), tiny.dataset(), tiny.CLEAN))
     StoredCheckpoints.at(store, "students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
@@ -85,7 +85,7 @@ def _read_everything(store: Store) -> None:
     def weights() -> None:
         manifest = store.find(ADDRESS)
         if manifest:
-            training_job.load_model(store, manifest, tiny.PLAIN_2, tiny.dataset())
+            training_run.load_model(store, manifest, tiny.PLAIN_2, tiny.dataset())
 
     def blobs() -> None:
         journal = EventJournal(store, "s")

@@ -19,7 +19,7 @@ import ray
 from wetakd import Study
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.cost_forecast import forecast
-from wetakd.stages.steps import load_data
+from wetakd.stages.data_loading import load_data
 from wetakd.common.progress import QuietReporter
 from wetakd.config.study_file import config_from_tree
 

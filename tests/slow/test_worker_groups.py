@@ -6,7 +6,6 @@ import signal
 
 import psutil
 import pytest
-import ray
 import torch
 
 from tests.integration import studies
@@ -68,7 +67,7 @@ def test_a_silent_worker_and_a_dead_controller_start_the_group_again_and_an_inte
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_networks(made, store, ray.put(made.dataset), disturb)
+        train_networks(studies.context(made, store, disturb))
     # Every try tells what those before it have done, and goes on from there.
     begun = [place for place, epoch in enumerate(reported) if epoch == 1]
     tries = [reported[first:last] for first, last in itertools.pairwise([*begun, len(reported)])]

@@ -235,6 +235,15 @@ class Heartbeat:
         """Nothing more will come from this process."""
         self._send("end")
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """`start` before the block, `end` after it."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.end()
+
     def _send(self, kind: MessageKind, epoch: Mapping[str, Any] | None = None) -> Any:
         return self._address.mailbox.push.remote(Message(self._address.uid, self._process, kind, epoch))
 
@@ -242,14 +251,11 @@ class Heartbeat:
 @ray.remote
 def _run_task(address: HeartbeatAddress, work: Sequence[ray.ObjectRef[Any]]) -> Any:
     heartbeat = Heartbeat(address)
-    heartbeat.start()
-    try:
+    with heartbeat.running():
         function, arguments = ray.get(work[0])
         return function(
             heartbeat, *(ray.get(given) if isinstance(given, ray.ObjectRef) else given for given in arguments)
         )
-    finally:
-        heartbeat.end()
 
 
 _Start = Callable[[HeartbeatAddress], "ray.ObjectRef[Any]"]

@@ -90,7 +90,7 @@ def export_winner(
     from wetakd.export.student_files import write_student_files
     from wetakd.plan.study_plan import Plan
     from wetakd.results.stored_results import Results
-    from wetakd.stages.steps import load_data
+    from wetakd.stages.data_loading import load_data
 
     if config.functions and not trust_code:
         field, function = next(iter(config.functions.items()))
@@ -124,7 +124,7 @@ def export_winner(
 
 
 def _load_winner(store: Store, key: str, model: ModelConfig, dataset: Dataset, trust_code: bool) -> nn.Module:
-    from wetakd.stages import training_job
+    from wetakd.stages import training_run
     from wetakd.storage.addresses import student_address
 
     manifest = store.find_intact(student_address(key))
@@ -134,4 +134,4 @@ def _load_winner(store: Store, key: str, model: ModelConfig, dataset: Dataset, t
         )
     if manifest.facts.get("data", dataset.fingerprint) != dataset.fingerprint:
         raise UserError("data: is not what the winner was trained on; give the same images back, or run the study anew")
-    return training_job.load_model(store, manifest, model, dataset, trust_code=trust_code)
+    return training_run.load_model(store, manifest, model, dataset, trust_code=trust_code)

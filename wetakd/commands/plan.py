@@ -43,7 +43,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.plan import checks_before_training
     from wetakd.plan.cost_forecast import forecast
     from wetakd.plan.study_plan import Plan
-    from wetakd.stages.steps import load_data
+    from wetakd.stages.data_loading import load_data
 
     search_working_directory()
     config = load_study_file(file, overrides)

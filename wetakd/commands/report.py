@@ -38,7 +38,7 @@ def report(study: str, storage: str | None, as_json: bool) -> None:
     from wetakd.plan.stored_studies import read_study_config
     from wetakd.report.report import build_report
     from wetakd.results.stored_results import Results
-    from wetakd.stages.steps import write_report
+    from wetakd.stages.publish import write_report
 
     store = storage_at(storage)
     read_study_config(store, study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,19 +23,23 @@ def history(manifest: Manifest) -> list[Epoch]:
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A node that is done: its manifest and its bank in the object store, or the reason why there is none."""
+    """A node that is done: its manifest and its logit cache in the object store, or the reason why there is none."""
 
     node: NetworkNode
     trained: bool = False
     manifest: Manifest | None = None
-    bank_ref: ray.ObjectRef[pa.Table] | None = None
+    cache_ref: ray.ObjectRef[pa.Table] | None = None
     error: str | None = None
 
     @property
     def ref(self) -> ray.ObjectRef[pa.Table]:
-        """Its bank; only for a network that did not fail."""
-        assert self.bank_ref is not None, f"{self.node.uid} has no bank"
-        return self.bank_ref
+        """Its logit cache; only for a network that did not fail."""
+        assert self.cache_ref is not None, f"{self.node.uid} has no logit cache"
+        return self.cache_ref
+
+
+Networks = Mapping[tuple[int, str], TrainedNetwork]
+"""Teachers and assistants by (replicate, name)."""
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,31 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import ray
 
 from wetakd.cluster import heartbeat
 from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress
 from wetakd.cluster.task_options import ensemble_placement, task_options
-from wetakd.config import ModelConfig, StudyConfig, WeightsConfig
+from wetakd.config import ModelConfig, StudentConfig, StudyConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.splits import SplitLabels
 from wetakd.logits import logit_cache
-from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
-from wetakd.plan.trials import device_of
+from wetakd.models.cost import measure_cost
+from wetakd.models.latency import latency_ms
+from wetakd.models.registry import input_shape, new_model
+from wetakd.plan.outcomes import Networks, TrainedStudent
+from wetakd.plan.trials import Trial, device_of
 from wetakd.results.classification_scores import classification_scores
-from wetakd.stages import training_job
+from wetakd.results.cost_records import NetworkCost
+from wetakd.results.stored_results import Results
+from wetakd.results.winner import Winner
+from wetakd.stages import result_tables
 from wetakd.stages.ensemble_search import ensemble_problem
-from wetakd.stages.searches import Pool
+from wetakd.stages.searches import Pool, TrialWeights
+from wetakd.stages.study_context import StudyContext
+from wetakd.stages.training_run import load_model
 from wetakd.storage.addresses import evaluation_address
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.manifest import Manifest
@@ -37,14 +46,63 @@ _STUDENTS_A_TASK = 16
 _CORRECT_BLOB = "correct.bits"
 
 
+def evaluate_on_test(
+    study: StudyContext,
+    table: pd.DataFrame,
+    winner: Winner | None,
+    networks: Networks,
+    trial_weights: TrialWeights,
+    outcomes: Mapping[Trial, TrainedStudent],
+) -> Results:
+    """Open the test set, once, for all; the winner is known already."""
+    distinct = {outcome.student.key: outcome for outcome in outcomes.values()}
+    with study.stage("test", 1.0) as stage:
+        student_scores = evaluate_students(
+            distinct.values(),
+            study.config,
+            study.store,
+            study.dataset_ref,
+            lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} students"),
+        )
+        mixtures = [(t.replicate, t.arm.assistants, w) for t, w in trial_weights.weights.items() if w]
+        ensemble_scores = evaluate_ensembles(mixtures, networks, study.config, study.labels_ref)
+        network_scores = evaluate_networks(networks, study.dataset)
+    networks_table = result_tables.networks_table(networks, network_scores)
+    return Results(
+        study=study.config.study.name,
+        question=study.config.question,
+        trials=result_tables.add_test_scores(table, student_scores, ensemble_scores),
+        networks=networks_table,
+        curves=result_tables.curves_table(networks, outcomes),
+        contributions=result_tables.contributions_table(study.plan, trial_weights.searches),
+        num_classes=study.dataset.num_classes,
+        primary=study.config.study.declared,
+        pool=study.config.pool,
+        teacher_cost=None if study.config.teacher.logits else _cost(study, study.config.teacher),
+        student_cost=_cost(study, study.config.student, timed=winner is not None),
+        spending=result_tables.spending(study.plan, table, networks_table, trial_weights.searches),
+        winner=winner,
+    )
+
+
+def _cost(study: StudyContext, network: StudentConfig, *, timed: bool = False) -> NetworkCost:
+    """`timed`: measure its latency here and now, when students are done and nothing else of the study runs."""
+    model, shape = (
+        new_model(network.model, study.dataset, seed=0),
+        input_shape(study.dataset),
+    )
+    size = measure_cost(model, shape)
+    return NetworkCost(size.parameters, size.macs, size.bytes, latency_ms(model, shape) if timed else None)
+
+
 def evaluate_students(
     students: Iterable[TrainedStudent],
     config: StudyConfig,
     store: Store,
     dataset_ref: ray.ObjectRef[Dataset],
-    watch: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> dict[str, Mapping[str, float]]:
-    """Test scores of every finished student by its key. `watch(done, total)` counts students."""
+    """Test scores of every finished student by its key. `on_progress(done, total)` counts students."""
     finished = [(s.student.key, s.manifest, s.student.config.model) for s in students if s.manifest is not None]
     chunks = [finished[i : i + _STUDENTS_A_TASK] for i in range(0, len(finished), _STUDENTS_A_TASK)]
     placement = config.student.placement
@@ -57,10 +115,10 @@ def evaluate_students(
 
     scores: dict[str, Mapping[str, float]] = {}
     starts = {number: partial(start, number) for number in range(len(chunks))}
-    watch(0, len(finished))
+    on_progress(0, len(finished))
     for _, evaluated in heartbeat.results(starts, config.limits, lambda number: f"test of students, part {number + 1}"):
         scores |= evaluated
-        watch(len(scores), len(finished))
+        on_progress(len(scores), len(finished))
     return scores
 
 
@@ -89,7 +147,7 @@ def _evaluate_student(
     found = store.find_intact(evaluation_address(key))
     if found is not None:
         return found.facts
-    network = training_job.load_model(store, manifest, model, dataset)
+    network = load_model(store, manifest, model, dataset)
     logits_NC = predict(network, dataset, dataset.splits.test, device=device, on_step=on_step)
     labels_N = dataset.labels_N[dataset.splits.test]
     scores = classification_scores(logits_NC, labels_N)
@@ -106,7 +164,7 @@ def _evaluate_student(
 
 def evaluate_ensembles(
     mixtures: Iterable[Mixture],
-    networks: Mapping[tuple[int, str], TrainedNetwork],
+    networks: Networks,
     config: StudyConfig,
     labels_ref: ray.ObjectRef[SplitLabels],
 ) -> dict[Mixture, dict[str, float]]:
@@ -135,12 +193,12 @@ def _pool_label(pool: Pool) -> str:
 
 def _evaluate_pool(
     heartbeat: Heartbeat,
-    bank_refs: Sequence[ray.ObjectRef[pa.Table]],
+    cache_refs: Sequence[ray.ObjectRef[pa.Table]],
     all_weights: Sequence[tuple[float, ...]],
     labels: SplitLabels,
     config: WeightsConfig,
 ) -> list[dict[str, float]]:
-    logits = [logit_cache.logits_of_table(table) for table in ray.get(list(bank_refs))]
+    logits = [logit_cache.logits_of_table(table) for table in ray.get(list(cache_refs))]
     rows: list[dict[str, float]] = [{} for _ in all_weights]
     for split in ("weigh", "choose", "test"):
         problem = ensemble_problem(logits, labels, config, split)
@@ -151,15 +209,13 @@ def _evaluate_pool(
     return rows
 
 
-def evaluate_networks(
-    networks: Mapping[tuple[int, str], TrainedNetwork], dataset: Dataset
-) -> dict[tuple[int, str], dict[str, Any]]:
-    """Choose and test scores of every finished network, from its bank."""
+def evaluate_networks(networks: Networks, dataset: Dataset) -> dict[tuple[int, str], dict[str, Any]]:
+    """Choose and test scores of every finished network, from its logit cache."""
     scores: dict[tuple[int, str], dict[str, Any]] = {}
     for place, network in networks.items():
-        if network.bank_ref is None:
+        if network.cache_ref is None:
             continue
-        logits = logit_cache.logits_of_table(ray.get(network.bank_ref))
+        logits = logit_cache.logits_of_table(ray.get(network.cache_ref))
         on_choose = classification_scores(logits.choose_NC, dataset.labels_N[dataset.splits.choose])
         on_test = classification_scores(logits.test_NC, dataset.labels_N[dataset.splits.test])
         scores[place] = {

@@ -43,11 +43,14 @@ def survivors(accuracy: Mapping[Arm, float], factor: int) -> set[Arm]:
     }
 
 
-def train_in_rungs(students: Mapping[Trial, Student], config: HalvingConfig, train: Train) -> dict[str, TrainedStudent]:
+def train_in_rungs(
+    students: Mapping[Trial, Student], config: HalvingConfig, train: Train, on_pruned: Callable[[str], None]
+) -> dict[str, TrainedStudent]:
     """Train every student to the first rung, the survivors to the next, and the last ones to the end.
 
     `train(students, until)` trains students (by key) up to the epochs named in `until` (no entry: to the end).
-    Returns every student by key; those left behind keep the epoch at which they were stopped.
+    `on_pruned(key)` is called for each student that is left behind. Returns every student by key; those left behind
+    keep the epoch at which they were stopped.
     """
     if not students:
         return {}
@@ -58,6 +61,8 @@ def train_in_rungs(students: Mapping[Trial, Student], config: HalvingConfig, tra
         until = {s.key: rung for s in running.values() if s.config.recipe.epochs > rung}
         outcomes |= train({s.key: s for s in running.values()}, until)
         alive = survivors(_mean_accuracy(running, outcomes, rung), config.factor)
+        for key in outcomes.keys() - {s.key for t, s in students.items() if t.arm in alive}:
+            on_pruned(key)
     last = {s.key: s for t, s in students.items() if t.arm in alive}
     return outcomes | train(last, {})
 

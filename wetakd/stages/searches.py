@@ -1,7 +1,7 @@
-"""The weight searches of a study: from banks to points on the simplex, on the split weigh and nothing else.
+"""The weight searches of a study: from logit caches to points on the simplex, on the split weigh and nothing else.
 
-One Ray task serves all searches over the same networks, so their scores are compiled once. Each result lies on
-storage under its key.
+One Ray task serves all searches over the same networks, so their scores are compiled once. Each result is stored
+under its key.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from wetakd.cluster.task_options import ensemble_placement, task_options
 from wetakd.config import WeightsConfig
 from wetakd.data.splits import SplitLabels
 from wetakd.logits import logit_cache
-from wetakd.plan.outcomes import TrainedNetwork
-from wetakd.plan.study_plan import Plan
+from wetakd.plan.outcomes import Networks
+from wetakd.plan.study_plan import control_weights
 from wetakd.plan.trials import Search, Trial
 from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
+from wetakd.stages.study_context import StudyContext
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import contributions_address, search_address
 from wetakd.storage.atomic_store import Store
@@ -55,54 +56,76 @@ class TrialWeights:
     errors: Mapping[Trial, str]
 
 
-def search_weights(
-    plan: Plan,
-    trials: Sequence[Trial],
-    networks: Mapping[tuple[int, str], TrainedNetwork],
-    store: Store,
-    labels_ref: ray.ObjectRef[SplitLabels],
-    watch: Callable[[int, int], None],
+def search_weights(study: StudyContext, networks: Networks) -> TrialWeights:
+    """Weights for every trial whose networks did not fail."""
+    errors = {}
+    for trial in study.plan.trials:
+        failed = [name for name in trial.arm.assistants if networks[trial.replicate, name].error]
+        if failed:
+            errors[trial] = f"network {failed[0]} failed: {networks[trial.replicate, failed[0]].error}"
+    trials = [trial for trial in study.plan.trials if trial not in errors]
+    with study.stage("weights", 1.0) as stage:
+        searches = _search(
+            study,
+            trials,
+            networks,
+            lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} sets of networks"),
+        )
+    key_of = {trial: study.plan.search(trial).key for trial in trials if trial.arm.is_searched}
+    errors |= {trial: searches.errors[key] for trial, key in key_of.items() if key in searches.errors}
+    results = {trial: searches.results[key] for trial, key in key_of.items() if trial not in errors}
+    weights = {
+        trial: tuple(results[trial].weights.tolist()) if trial in results else control_weights(trial)
+        for trial in trials
+        if trial not in errors
+    }
+    return TrialWeights(weights, results, searches, errors)
+
+
+def _search(
+    study: StudyContext, trials: Sequence[Trial], networks: Networks, on_progress: Callable[[int, int], None]
 ) -> Searches:
     """Search the weights of every trial that needs them and that storage lacks.
 
     Returns results, or why there is none, by search key, and what each network of the pool adds, by replicate.
-    `watch(done, total)`.
+    `on_progress(done, total)` counts pools.
     """
+    config, plan = study.config, study.plan
     by_pool: dict[Pool, dict[str, Search]] = defaultdict(dict)
     for trial in trials:
         if trial.arm.is_searched:
             search = plan.search(trial)
             by_pool[trial.replicate, trial.arm.assistants][search.key] = search
-    for replicate in range(plan.config.study.replicates):
-        if len(plan.config.pool) > 1 and not any(networks[replicate, name].error for name in plan.config.pool):
-            by_pool.setdefault((replicate, plan.config.pool), {})
+    for replicate in range(config.study.replicates):
+        if len(config.pool) > 1 and not any(networks[replicate, name].error for name in config.pool):
+            by_pool.setdefault((replicate, config.pool), {})
 
     def start(pool: Pool, address: HeartbeatAddress) -> ray.ObjectRef[Any]:
         replicate, names = pool
         return address.start_task(
-            task_options(ensemble_placement(plan.config.student.placement), plan.config.limits.retries),
+            task_options(ensemble_placement(config.student.placement), config.limits.retries),
             _search_pool,
-            store.uri,
+            study.store.uri,
             list(by_pool[pool].values()),
             [networks[replicate, name].ref for name in names],
-            labels_ref,
-            plan.config.weights,
-            plan.contributions_key(replicate) if names == plan.config.pool else None,
+            study.labels_ref,
+            config.weights,
+            plan.contributions_key(replicate) if names == config.pool else None,
         )
 
     results: dict[str, SearchResult] = {}
     errors: dict[str, str] = {}
     added: dict[int, Contributions] = {}
     num_new = 0
-    watch(0, len(by_pool))
+    on_progress(0, len(by_pool))
     starts = {pool: partial(start, pool) for pool in by_pool}
-    finished = heartbeat.results(starts, plan.config.limits, _search_label)
-    for done, (pool, told) in enumerate(finished, start=1):
-        found, failed, new, contribution = told
+    finished = heartbeat.results(starts, config.limits, _search_label)
+    for done, (pool, answer) in enumerate(finished, start=1):
+        found, failed, new, contribution = answer
         results |= found
         errors |= failed
         num_new += new
-        watch(done, len(by_pool))
+        on_progress(done, len(by_pool))
         if contribution is not None:
             added[pool[0]] = contribution
     return Searches(results, errors, added, num_new)
@@ -117,14 +140,14 @@ def _search_pool(
     heartbeat: Heartbeat,
     store_uri: str,
     searches: Sequence[Search],
-    bank_refs: Sequence[ray.ObjectRef[pa.Table]],
+    cache_refs: Sequence[ray.ObjectRef[pa.Table]],
     labels: SplitLabels,
     config: WeightsConfig,
     contributions_key: str | None,
 ) -> tuple[dict[str, SearchResult], dict[str, str], int, Contributions | None]:
     store = Store(store_uri)
     problem = ensemble_problem(
-        [logit_cache.logits_of_table(table) for table in ray.get(list(bank_refs))], labels, config, "weigh"
+        [logit_cache.logits_of_table(table) for table in ray.get(list(cache_refs))], labels, config, "weigh"
     )
     found: dict[str, SearchResult] = {}
     failed: dict[str, str] = {}

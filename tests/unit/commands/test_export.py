@@ -19,7 +19,8 @@ from wetakd.config.study_file import config_from_tree
 from wetakd.data.views import Views
 from wetakd.export.shipped_student import load_student
 from wetakd.export.student_files import Formats
-from wetakd.stages import steps, training_job
+from wetakd.stages import training_job, training_run
+from wetakd.stages.data_loading import load_data
 from wetakd.storage.addresses import student_address
 from wetakd.storage.atomic_store import Store
 from wetakd.training.inference import predict
@@ -46,7 +47,7 @@ def export(folder: Path, config: StudyConfig, store: Store, **formats: bool) -> 
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A storage with the results of a study and the one student that they say has won."""
     store = Store(str(tmp_path_factory.mktemp("runs")))
-    dataset = steps.load_data(CONFIG, QuietReporter())
+    dataset = load_data(CONFIG, QuietReporter())
     results = tables.simulated()
     assert results.winner is not None
     job = training_job.TrainingJob(
@@ -61,7 +62,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
         store_uri=store.uri,
         checkpoint_s=1000.0,
     )
-    list(training_job.run_job(job, dataset))
+    list(training_run.run_job(job, dataset))
     results.write(store)
     return store
 
@@ -76,12 +77,12 @@ def shipped(finished: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_is_the_student_that_won_with_its_transform(finished: Store, shipped: Path) -> None:
-    dataset = steps.load_data(CONFIG, QuietReporter())
+    dataset = load_data(CONFIG, QuietReporter())
     winner = tables.simulated().winner
     assert winner is not None
     manifest = finished.find(student_address(winner.student_key))
     assert manifest is not None
-    model = training_job.load_model(finished, manifest, CONFIG.student.model, dataset)
+    model = training_run.load_model(finished, manifest, CONFIG.student.model, dataset)
     some = dataset.splits.test[:20]
     with torch.inference_mode():
         logits = load_student(shipped)(torch.from_numpy(dataset.images_NCHW[some])).numpy()
@@ -113,7 +114,7 @@ def test_the_card_gives_the_numbers_of_the_results_and_of_the_files(shipped: Pat
     found = {
         name: float(value) for name, value in re.findall(r"`(student\S+)`: accuracy on `test`, % \| ([\d.]+) ", card)
     }
-    dataset = steps.load_data(CONFIG, QuietReporter())
+    dataset = load_data(CONFIG, QuietReporter())
     test = dataset.splits.test
     for name, percent in found.items():
         (logits,) = onnxruntime.InferenceSession(shipped / name).run(None, {"images": dataset.images_NCHW[test]})

@@ -16,7 +16,7 @@ from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config.study_file import load_study_file
 from wetakd.data.source_detection import summarise_images
-from wetakd.stages import steps
+from wetakd.stages.data_loading import load_data
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ def test_what_it_writes_is_valid_and_reads_the_images(case: str, file: str, size
     assert config.study.name == Path(file).stem
     assert config.transform.size == size
     assert (config.splits.test is None) == has_test
-    dataset = steps.load_data(config, QuietReporter())
+    dataset = load_data(config, QuietReporter())
     assert dataset.num_classes == (10 if case == "digits" else 2)
     assert min(len(dataset.splits.fit), len(dataset.splits.weigh), len(dataset.splits.test)) > 0
 

@@ -24,7 +24,7 @@ from wetakd.config.study_file import config_from_tree
 from wetakd.logits import external_networks, logit_cache
 from wetakd.models.registry import build_model
 from wetakd.plan.study_plan import Plan
-from wetakd.stages import training_job
+from wetakd.stages import training_run
 from wetakd.storage.atomic_store import Store
 from wetakd.training.losses import check_own_loss, kd
 from wetakd.training.objective import Targets
@@ -73,7 +73,7 @@ def test_a_checkpoint_is_committed_with_its_very_weights(kind: str, tmp_path: Pa
     manifest = store.find_intact("networks/one")
     assert manifest is not None
     assert manifest.facts["epochs"] == []
-    found = training_job.load_model(store, manifest, tiny.PLAIN_2, DATA).state_dict()
+    found = training_run.load_model(store, manifest, tiny.PLAIN_2, DATA).state_dict()
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], state[name]) for name in state)
 

@@ -69,7 +69,8 @@ def test_only_survivors_go_on_and_the_others_keep_where_they_stopped():
             for key, student in some.items()
         }
 
-    outcomes = train_in_rungs(students, CONFIG, train)
+    pruned = []
+    outcomes = train_in_rungs(students, CONFIG, train, pruned.append)
     best = {student.key for student in students.values() if student.config.recipe.lr == 0.03}
     everyone = {student.key for student in students.values()}
     assert calls[0] == (sorted(everyone), dict.fromkeys(everyone, 2))
@@ -79,6 +80,7 @@ def test_only_survivors_go_on_and_the_others_keep_where_they_stopped():
     assert set(outcomes) == everyone
     assert {key for key, outcome in outcomes.items() if outcome.stopped_at.epoch == 8} == best
     assert {outcome.stopped_at.epoch for key, outcome in outcomes.items() if key not in best} == {2}
+    assert set(pruned) == everyone - best
 
 
 def test_a_point_whose_students_failed_is_the_first_to_go():
@@ -93,11 +95,11 @@ def test_a_point_whose_students_failed_is_the_first_to_go():
             for key, student in some.items()
         }
 
-    outcomes = train_in_rungs(students, CONFIG, train)
+    outcomes = train_in_rungs(students, CONFIG, train, lambda _: None)
     # Of equals, the first given goes on.
     assert trained == [{0.01, 0.02, 0.03}, {0.01}, {0.01}]
     assert {o.error for o in outcomes.values() if o.student.config.recipe.lr == 0.03} == {"diverged"}
 
 
 def test_without_a_single_student_nothing_is_trained():
-    assert train_in_rungs({}, CONFIG, lambda students, until: pytest.fail("nobody is there")) == {}
+    assert train_in_rungs({}, CONFIG, lambda students, until: pytest.fail("nobody is there"), pytest.fail) == {}

@@ -11,7 +11,7 @@ from tests.unit import tiny
 from tests.unit.stages.made_jobs import make_job
 from wetakd.config import ModelConfig
 from wetakd.logits import logit_cache
-from wetakd.stages.training_job import run_job
+from wetakd.stages.training_run import run_job
 from wetakd.storage.atomic_store import Store
 from wetakd.training.failures import UserFunctionError, errors_of, user_function
 from wetakd.training.trainer import Diverged
