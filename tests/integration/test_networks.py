@@ -171,7 +171,7 @@ def test_a_worker_that_dies_or_falls_silent_in_mid_training_costs_nothing(tmp_pa
     expected = undisturbed(made, tmp_path / "alone")
     found = studies.weights(store, made.node_of[0, "teacher"], made.dataset)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    assert len(networks[0, "teacher"].manifest.facts["epochs"]) == 40
+    assert len(networks[0, "teacher"].facts.epochs) == 40
 
 
 def test_an_epoch_may_be_longer_than_a_step_may_hang_and_a_hanging_step_names_the_limit(tmp_path):
@@ -180,7 +180,7 @@ def test_an_epoch_may_be_longer_than_a_step_may_hang_and_a_hanging_step_names_th
     )
     networks = train(made, store)
     assert networks["teacher"].error is None
-    assert networks["teacher"].manifest.facts["train_seconds"] > 10
+    assert networks["teacher"].facts.train_seconds > 10
     assert "raise limits.silent_s" in networks["hangs"].error
     assert "\n" not in networks["hangs"].error
 

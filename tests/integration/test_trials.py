@@ -288,7 +288,7 @@ def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, t
     assert all(outcome.error is None for outcome in outcomes.values())
     for outcome in outcomes.values():
         if outcome.student.config.recipe.lr == 0.05:
-            assert len(outcome.manifest.facts["epochs"]) == 6
+            assert len(outcome.facts.epochs) == 6
             assert equal(
                 weights(store, outcome.student, large), expected(made, trained, outcome.student, tmp_path / "alone")
             )

@@ -126,12 +126,13 @@ def export_winner(
 def _load_winner(store: Store, key: str, model: ModelConfig, dataset: Dataset, trust_code: bool) -> nn.Module:
     from wetakd.stages import training_run
     from wetakd.storage.addresses import student_address
+    from wetakd.storage.training_facts import TrainingFacts
 
     manifest = store.find_intact(student_address(key))
     if manifest is None:
         raise UserError(
             f"student {key}: is no longer on {store.redacted_uri}; run the study again, which trains it anew"
         )
-    if manifest.facts.get("data", dataset.fingerprint) != dataset.fingerprint:
+    if TrainingFacts.from_manifest(manifest).data != dataset.fingerprint:
         raise UserError("data: is not what the winner was trained on; give the same images back, or run the study anew")
     return training_run.load_model(store, manifest, model, dataset, trust_code=trust_code)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,20 +26,19 @@ from wetakd.models.cost import measure_cost
 from wetakd.models.registry import build_model, input_shape
 from wetakd.storage.addresses import WEIGHTS_BLOB
 from wetakd.storage.atomic_store import Store
+from wetakd.storage.training_facts import TrainingFacts
 from wetakd.training.train_state import state_bytes
 
 
 def commit_external(store: Store, address: str, network: NetworkConfig, dataset: Dataset, name: str) -> None:
     """Commit a network that was trained elsewhere under its address, as if it had been trained here."""
-    facts: dict[str, Any] = {"epochs": [], "train_seconds": 0.0, "data": dataset.fingerprint}
     if network.logits is not None:
-        store.commit(address, {}, facts | {"parameters": None, "macs": None})
+        store.commit(address, {}, TrainingFacts((), 0.0, None, None, dataset.fingerprint).to_dict())
         return
     model, shape = load_checkpoint(network, dataset, name), input_shape(dataset)
     size = measure_cost(model, shape)
-    store.commit(
-        address, {WEIGHTS_BLOB: state_bytes(model)}, facts | {"parameters": size.parameters, "macs": size.macs}
-    )
+    facts = TrainingFacts((), 0.0, size.parameters, size.macs, dataset.fingerprint)
+    store.commit(address, {WEIGHTS_BLOB: state_bytes(model)}, facts.to_dict())
 
 
 def check_external(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> None:

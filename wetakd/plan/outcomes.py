@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from wetakd.plan.trials import NetworkNode, Student
 from wetakd.storage.manifest import Manifest
+from wetakd.storage.training_facts import TrainingFacts
 from wetakd.training.epoch import Epoch
 
 if TYPE_CHECKING:
     import ray
-
-
-def history(manifest: Manifest) -> list[Epoch]:
-    """The epochs of a finished network."""
-    return [Epoch.from_dict(epoch) for epoch in manifest.facts["epochs"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +27,11 @@ class TrainedNetwork:
     manifest: Manifest | None = None
     cache_ref: ray.ObjectRef[pa.Table] | None = None
     error: str | None = None
+
+    @cached_property
+    def facts(self) -> TrainingFacts | None:
+        """What its manifest records; None where it failed."""
+        return None if self.manifest is None else TrainingFacts.from_manifest(self.manifest)
 
     @property
     def ref(self) -> ray.ObjectRef[pa.Table]:
@@ -52,9 +54,14 @@ class TrainedStudent:
     stopped_at: Epoch | None = None
     error: str | None = None
 
+    @cached_property
+    def facts(self) -> TrainingFacts | None:
+        """What its manifest records; None where it has none."""
+        return None if self.manifest is None else TrainingFacts.from_manifest(self.manifest)
+
     def accuracy_at(self, epoch: int) -> float:
         """Accuracy on `choose` at an epoch, or at the last one where it has fewer; -1 for a student that failed."""
-        if self.manifest is not None:
-            epochs = history(self.manifest)
+        if self.facts is not None:
+            epochs = self.facts.epochs
             return epochs[min(epoch, len(epochs)) - 1].choose_accuracy
         return self.stopped_at.choose_accuracy if self.stopped_at is not None else -1.0

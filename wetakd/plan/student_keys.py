@@ -8,6 +8,7 @@ from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import Trial
 from wetakd.storage.addresses import search_address
 from wetakd.storage.atomic_store import Store
+from wetakd.weights import SearchResult
 
 
 def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:
@@ -17,5 +18,5 @@ def student_key(store: Store, plan: Plan, trial: Trial) -> str | None:
         search = store.find(search_address(plan.search(trial).key))
         if search is None:
             return None
-        weights = search.facts["weights"]
+        weights = SearchResult.from_dict(search.facts).weights.tolist()
     return plan.student(trial, weights).key

@@ -29,6 +29,7 @@ from wetakd.plan.outcomes import Networks, TrainedStudent
 from wetakd.plan.trials import Trial, device_of
 from wetakd.results.classification_scores import classification_scores
 from wetakd.results.cost_records import NetworkCost
+from wetakd.results.evaluation_facts import EvaluationFacts
 from wetakd.results.stored_results import Results
 from wetakd.results.winner import Winner
 from wetakd.stages import result_tables
@@ -101,7 +102,7 @@ def evaluate_students(
     store: Store,
     dataset_ref: ray.ObjectRef[Dataset],
     on_progress: Callable[[int, int], None],
-) -> dict[str, Mapping[str, float]]:
+) -> dict[str, EvaluationFacts]:
     """Test scores of every finished student by its key. `on_progress(done, total)` counts students."""
     finished = [(s.student.key, s.manifest, s.student.config.model) for s in students if s.manifest is not None]
     chunks = [finished[i : i + _STUDENTS_A_TASK] for i in range(0, len(finished), _STUDENTS_A_TASK)]
@@ -113,7 +114,7 @@ def evaluate_students(
             options, _evaluate_chunk, store.uri, chunks[number], dataset_ref, device_of(placement)
         )
 
-    scores: dict[str, Mapping[str, float]] = {}
+    scores: dict[str, EvaluationFacts] = {}
     starts = {number: partial(start, number) for number in range(len(chunks))}
     on_progress(0, len(finished))
     for _, evaluated in heartbeat.results(starts, config.limits, lambda number: f"test of students, part {number + 1}"):
@@ -128,7 +129,7 @@ def _evaluate_chunk(
     students: Sequence[tuple[str, Manifest, ModelConfig]],
     dataset: Dataset,
     device: str,
-) -> dict[str, Mapping[str, float]]:
+) -> dict[str, EvaluationFacts]:
     store, scores = Store(store_uri), {}
     for key, manifest, model in students:
         scores[key] = _evaluate_student(store, key, manifest, model, dataset, device, heartbeat.beat)
@@ -143,22 +144,16 @@ def _evaluate_student(
     dataset: Dataset,
     device: str,
     on_step: Callable[[], None],
-) -> Mapping[str, float]:
+) -> EvaluationFacts:
     found = store.find_intact(evaluation_address(key))
     if found is not None:
-        return found.facts
+        return EvaluationFacts.from_manifest(found)
     network = load_model(store, manifest, model, dataset)
     logits_NC = predict(network, dataset, dataset.splits.test, device=device, on_step=on_step)
     labels_N = dataset.labels_N[dataset.splits.test]
-    scores = classification_scores(logits_NC, labels_N)
-    facts = {
-        "student_test_accuracy": scores.accuracy,
-        "student_test_macro_accuracy": scores.macro_accuracy,
-        "student_test_calibration_error": scores.calibration_error,
-        "student_test_nll": scores.nll,
-    }
+    facts = EvaluationFacts.of(classification_scores(logits_NC, labels_N))
     correct_N = logits_NC.argmax(axis=1) == labels_N
-    store.commit(evaluation_address(key), {_CORRECT_BLOB: np.packbits(correct_N).tobytes()}, facts)
+    store.commit(evaluation_address(key), {_CORRECT_BLOB: np.packbits(correct_N).tobytes()}, facts.to_dict())
     return facts
 
 

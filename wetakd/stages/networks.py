@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -43,6 +43,7 @@ from wetakd.storage.addresses import logit_cache_address, network_address
 from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.failure_records import Failure
 from wetakd.storage.manifest import Manifest
+from wetakd.storage.training_facts import TrainingFacts
 from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, UserFunctionError, errors_of, user_function
 
@@ -208,7 +209,9 @@ class _NetworkRunner:
         if isinstance(cause, RECORDED):
             address = network_address(node.key)
             manifest = self._store.find(address)
-            epochs = manifest.facts["epochs"] if manifest else getattr(cause, "epochs", ())
+            epochs: Sequence[Mapping[str, Any]] = getattr(cause, "epochs", ())
+            if manifest is not None:
+                epochs = [epoch.to_dict() for epoch in TrainingFacts.from_manifest(manifest).epochs]
             failure_records.record_failure(self._store, address, Failure(reason, epochs))
         return TrainedNetwork(node, error=reason)
 

@@ -13,12 +13,13 @@ import pandas as pd
 from wetakd.cluster.capacity import num_workers
 from wetakd.config import TEACHER, NetworkConfig, SweepPoint
 from wetakd.logits import logit_cache
-from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
+from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Trial
 from wetakd.results import columns
 from wetakd.results.columns import CONTRIBUTIONS_SCHEMA, CURVES_SCHEMA, NETWORKS_SCHEMA, TRIALS_SCHEMA
 from wetakd.results.cost_records import StudyCost
+from wetakd.results.evaluation_facts import EvaluationFacts
 from wetakd.stages.searches import Searches, TrialWeights
 from wetakd.weights import SearchResult
 
@@ -41,8 +42,8 @@ def trials_table(
 
 
 def _arm_columns(trial: Trial, networks: Mapping[tuple[int, str], TrainedNetwork]) -> dict[str, Any]:
-    manifests = [networks[trial.replicate, name].manifest for name in trial.arm.assistants]
-    sizes = [manifest.facts["parameters"] for manifest in manifests if manifest]
+    facts = [networks[trial.replicate, name].facts for name in trial.arm.assistants]
+    sizes = [found.parameters for found in facts if found is not None]
     return {
         columns.STRATEGY: trial.arm.strategy,
         columns.ASSISTANTS: list(trial.arm.assistants),
@@ -70,11 +71,10 @@ def _search_columns(weights_K: tuple[float, ...] | None, result: SearchResult | 
 
 def _student_columns(outcome: TrainedStudent) -> dict[str, Any]:
     cells: dict[str, Any] = {columns.STUDENT_KEY: outcome.student.key, columns.ERROR: outcome.error}
-    if outcome.manifest is not None:
-        last = history(outcome.manifest)[-1]
+    if outcome.facts is not None:
         cells |= {
-            columns.STUDENT_CHOOSE_ACCURACY: last.choose_accuracy,
-            columns.TRAIN_SECONDS: outcome.manifest.facts["train_seconds"],
+            columns.STUDENT_CHOOSE_ACCURACY: outcome.facts.epochs[-1].choose_accuracy,
+            columns.TRAIN_SECONDS: outcome.facts.train_seconds,
         }
     elif outcome.stopped_at is not None:
         cells |= {
@@ -86,13 +86,14 @@ def _student_columns(outcome: TrainedStudent) -> dict[str, Any]:
 
 def add_test_scores(
     table: pd.DataFrame,
-    student_scores: Mapping[str, Mapping[str, float]],
+    student_scores: Mapping[str, EvaluationFacts],
     ensemble_scores: Mapping[tuple[int, tuple[str, ...], tuple[float, ...]], Mapping[str, float]],
 ) -> pd.DataFrame:
     """The table with the columns that only the opened test set can fill."""
     rows = table.to_dict("records")
     for row in rows:
-        row.update(student_scores.get(row[columns.STUDENT_KEY], {}))
+        if row[columns.STUDENT_KEY] in student_scores:
+            row.update(student_scores[row[columns.STUDENT_KEY]].to_dict())
         if row[columns.WEIGHTS] is not None:
             mixture = (row[columns.REPLICATE], tuple(row[columns.ASSISTANTS]), tuple(row[columns.WEIGHTS]))
             row.update(ensemble_scores.get(mixture, {}))
@@ -105,7 +106,7 @@ def networks_table(
     """Every network of every replicate."""
     rows = []
     for place, network in networks.items():
-        facts = network.manifest.facts if network.manifest else {}
+        facts = network.facts
         found = scores.get(place, {})
         rows.append(
             {
@@ -113,12 +114,12 @@ def networks_table(
                 columns.ROLE: TEACHER if network.node.name == TEACHER else "assistant",
                 columns.REPLICATE: network.node.replicate,
                 columns.TAUGHT_BY: list(network.node.teachers),
-                columns.PARAMETERS: facts.get("parameters"),
-                columns.MACS: facts.get("macs"),
+                columns.PARAMETERS: facts.parameters if facts else None,
+                columns.MACS: facts.macs if facts else None,
                 columns.CHOOSE_ACCURACY: found.get("choose_accuracy"),
                 columns.TEST_ACCURACY: found.get("test_accuracy"),
                 columns.TEST_NLL: found.get("test_nll"),
-                columns.TRAIN_SECONDS: facts.get("train_seconds"),
+                columns.TRAIN_SECONDS: facts.train_seconds if facts else None,
                 columns.KEY: network.node.key,
                 columns.TRAINED: network.trained,
                 columns.IMPORTED: _imported(network.node.config),
@@ -139,12 +140,12 @@ def curves_table(
     networks: Mapping[tuple[int, str], TrainedNetwork], outcomes: Mapping[Trial, TrainedStudent]
 ) -> pd.DataFrame:
     """Every epoch of every network and of every distinct student."""
-    sources = [("network", n.node.uid, n.node.name, n.manifest) for n in networks.values() if n.manifest is not None]
+    sources = [("network", n.node.uid, n.node.name, n.facts.epochs) for n in networks.values() if n.facts is not None]
     seen: set[str] = set()
     for trial, outcome in outcomes.items():
-        if outcome.manifest is not None and outcome.student.key not in seen:
+        if outcome.facts is not None and outcome.student.key not in seen:
             seen.add(outcome.student.key)
-            sources.append(("student", trial.uid, trial.arm.label, outcome.manifest))
+            sources.append(("student", trial.uid, trial.arm.label, outcome.facts.epochs))
     rows = [
         {
             columns.UID: uid,
@@ -155,8 +156,8 @@ def curves_table(
             columns.LR: e.lr,
         }
         | {columns.CHOOSE_ACCURACY: e.choose_accuracy}
-        for kind, uid, label, manifest in sources
-        for e in history(manifest)
+        for kind, uid, label, epochs in sources
+        for e in epochs
     ]
     return pd.DataFrame(rows, columns=CURVES_SCHEMA.names)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 
@@ -156,7 +155,7 @@ def _search_pool(
         heartbeat.beat()
         manifest = store.find(search_address(search.key))
         if manifest is not None:
-            found[search.key] = SearchResult.from_dict(dict(manifest.facts))
+            found[search.key] = SearchResult.from_dict(manifest.facts)
             continue
         known = failure_records.find_failure(store, search_address(search.key))
         result = SearchFailure(known.reason, is_recorded=False) if known else run_search(problem, search, config)
@@ -173,12 +172,8 @@ def _search_pool(
 
 def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
     manifest = store.find(contributions_address(key))
-    if manifest is None:
-        result = contributions(problem)
-        shapley = None if result.shapley_K is None else result.shapley_K.tolist()
-        store.commit(
-            contributions_address(key), {}, {"leave_one_out": result.leave_one_out_K.tolist(), "shapley": shapley}
-        )
-        return result
-    shapley = manifest.facts["shapley"]
-    return Contributions(np.array(manifest.facts["leave_one_out"]), None if shapley is None else np.array(shapley))
+    if manifest is not None:
+        return Contributions.from_dict(manifest.facts)
+    result = contributions(problem)
+    store.commit(contributions_address(key), {}, result.to_dict())
+    return result

@@ -29,12 +29,12 @@ from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
 from wetakd.models.cost import ModelCost, measure_cost
 from wetakd.models.registry import input_shape, new_model
-from wetakd.plan.outcomes import history
 from wetakd.stages.training_job import TrainingJob
 from wetakd.storage.addresses import WEIGHTS_BLOB
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.manifest import Manifest
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
+from wetakd.storage.training_facts import TrainingFacts, TrainingProvenance
 from wetakd.training.batch_order import World
 from wetakd.training.epoch import Epoch
 from wetakd.training.failures import RECORDED, DeterministicError, user_function
@@ -119,7 +119,7 @@ def run_job(
     store = Store(job.store_uri)
     finished = _agreed(store.find(job.address), world, job.device)
     if finished is not None:
-        yield from (replace(epoch, is_stored=True) for epoch in history(finished))
+        yield from (replace(epoch, is_stored=True) for epoch in TrainingFacts.from_manifest(finished).epochs)
         return
     # Before training, so that a network whose cost cannot be determined is not trained in vain; on a network of its
     # own, because a forward pass may change more than weights.
@@ -152,7 +152,7 @@ def run_job(
                 if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
                     return
     if world.rank == 0:
-        store.commit(job.address, {WEIGHTS_BLOB: state_bytes(model)}, _facts(job, size, dataset, done))
+        store.commit(job.address, {WEIGHTS_BLOB: state_bytes(model)}, _facts(job, size, dataset, done).to_dict())
         checkpoints.clear()
 
 
@@ -191,19 +191,16 @@ def _agreed(manifest: Manifest | None, world: World, device: str) -> Manifest | 
     return manifest if num_found.item() == world.size else None
 
 
-def _facts(job: TrainingJob, size: ModelCost, dataset: Dataset, epochs: Sequence[Epoch]) -> dict[str, Any]:
-    return {
-        "epochs": [epoch.to_dict() for epoch in epochs],
-        "train_seconds": sum(epoch.seconds for epoch in epochs),
-        "parameters": size.parameters,
-        "macs": size.macs,
-        "data": dataset.fingerprint,
-        "seed": job.seed,
-        "precision": job.precision,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "hardware": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.device(job.device).type}",
-    }
+def _facts(job: TrainingJob, size: ModelCost, dataset: Dataset, epochs: Sequence[Epoch]) -> TrainingFacts:
+    hardware = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.device(job.device).type}"
+    return TrainingFacts(
+        epochs=tuple(epochs),
+        train_seconds=sum(epoch.seconds for epoch in epochs),
+        parameters=size.parameters,
+        macs=size.macs,
+        data=dataset.fingerprint,
+        provenance=TrainingProvenance(job.seed, job.precision, torch.__version__, np.__version__, hardware),
+    )
 
 
 def load_model(

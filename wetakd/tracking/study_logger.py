@@ -15,7 +15,7 @@ import pandas as pd
 
 from wetakd.config import TEACHER, ModelConfig, StudyConfig
 from wetakd.data.dataset import Dataset
-from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent, history
+from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
 from wetakd.plan.trials import NetworkNode, Trial
 from wetakd.results import columns
 from wetakd.results.display_names import recipe_label
@@ -76,10 +76,10 @@ class StudyLogger:
         """A network is finished or has failed: complete its curve."""
         node = network.node
         self._start_network_run(node)
-        for epoch in history(network.manifest) if network.manifest else ():
+        for epoch in network.facts.epochs if network.facts else ():
             self._log_epoch(node.uid, epoch)
-        if network.manifest and network.manifest.facts["parameters"] is not None:
-            self._parameters[node.replicate, node.name] = network.manifest.facts["parameters"]
+        if network.facts and network.facts.parameters is not None:
+            self._parameters[node.replicate, node.name] = network.facts.parameters
         if network.error:
             self._tracker.set_tags(network.node.uid, {"error": network.error})
             self._end_run(network.node.uid, "FAILED")
@@ -112,7 +112,7 @@ class StudyLogger:
         """A student is finished, stopped or has failed: complete its curves, and end its runs."""
         for trial in self._trials_of[outcome.student.key]:
             self._start_trial_run(trial)
-            for epoch in history(outcome.manifest) if outcome.manifest else ():
+            for epoch in outcome.facts.epochs if outcome.facts else ():
                 self._log_epoch(trial.uid, epoch, "student_")
             self._end_run(trial.uid, _status(failed=outcome.error is not None, stopped=outcome.stopped_at is not None))
 

@@ -1,6 +1,8 @@
 """What each network adds to the pool's accuracy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import comb
@@ -22,6 +24,17 @@ class Contributions:
     shapley_K: Floats | None
     """The network's mean marginal accuracy over all orders of joining (Shapley 1953): they sum to the accuracy of all
     minus the majority class's share. None above 10 networks."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-safe values; `from_dict` restores the very same floats."""
+        shapley = None if self.shapley_K is None else self.shapley_K.tolist()
+        return {"leave_one_out": self.leave_one_out_K.tolist(), "shapley": shapley}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`, also after a trip through JSON."""
+        shapley = values["shapley"]
+        return cls(np.array(values["leave_one_out"]), None if shapley is None else np.array(shapley))
 
 
 def contributions(problem: Problem) -> Contributions:

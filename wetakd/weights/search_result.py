@@ -1,5 +1,6 @@
 """What a search found, what it cost, and how far to believe it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -52,7 +53,7 @@ class SearchResult:
         return asdict(self) | {"weights": self.weights.tolist(), "warnings": list(self.warnings)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`, also after a trip through JSON."""
         weights_K = np.array(values["weights"], dtype=np.float64)
-        return cls(**values | {"weights": weights_K, "warnings": tuple(values["warnings"])})
+        return cls(**{**values, "weights": weights_K, "warnings": tuple(values["warnings"])})

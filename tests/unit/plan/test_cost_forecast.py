@@ -1,7 +1,9 @@
 """What a study would do and cost, against what it is made of."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.unit.tiny import dataset
@@ -13,6 +15,7 @@ from wetakd.models.registry import new_model
 from wetakd.plan.cost_forecast import Forecast, NetworkForecast, forecast
 from wetakd.plan.study_plan import Plan
 from wetakd.storage.atomic_store import Store
+from wetakd.weights import SearchResult
 
 
 def plan(*overrides: str) -> Plan:
@@ -56,6 +59,11 @@ def test_networks_on_storage_are_found(tmp_path: Path) -> None:
     assert found == {"teacher": (0, 1), "ta8": (0, 1), "ta6": (1, 1), "ta4": (0, 1)}
 
 
+def search_facts(weights_K: list[float]) -> dict[str, Any]:
+    result = SearchResult(np.array(weights_K), "de", 0, "accuracy", 1, 0.1, 0.5, 1.0, 0.5, None, None, None)
+    return result.to_dict()
+
+
 def test_students_on_storage_are_found_once_their_weights_are(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan("study.seeds=2")
     alone, uniform, evolved = (
@@ -66,8 +74,8 @@ def test_students_on_storage_are_found_once_their_weights_are(tmp_path: Path) ->
     for trial, weights_K in ((alone, ()), (evolved, (0.25, *[0.75 / (pair - 1)] * (pair - 1)))):
         store.commit(f"students/{study.student(trial, weights_K).key}", {}, {})
     assert forecast(study, store).num_students_found == 1
-    store.commit(f"searches/{study.search(evolved).key}", {}, {"weights": [0.25] + [0.75 / (pair - 1)] * (pair - 1)})
-    store.commit(f"searches/{study.search(uniform).key}", {}, {"weights": [1 / pair] * pair})
+    store.commit(f"searches/{study.search(evolved).key}", {}, search_facts([0.25] + [0.75 / (pair - 1)] * (pair - 1)))
+    store.commit(f"searches/{study.search(uniform).key}", {}, search_facts([1 / pair] * pair))
     assert forecast(study, store).num_students_found == 2
     assert "equal students train once; 2 found" in forecast(study, store).text
 

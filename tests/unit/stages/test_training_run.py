@@ -19,12 +19,12 @@ from wetakd.config import ModelConfig, RecipeConfig
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.models import registry
-from wetakd.plan.outcomes import history
 from wetakd.stages import training_run
 from wetakd.stages.training_job import TrainingJob
 from wetakd.stages.training_run import on_own_device, run_job
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
+from wetakd.storage.training_facts import TrainingFacts
 from wetakd.training.batch_order import World
 from wetakd.training.objective import Targets
 from wetakd.training.trainer import Diverged
@@ -46,8 +46,8 @@ def test_a_job_is_trained_once_and_its_history_is_kept(tmp_path):
     told = list(run_job(make_job(tmp_path), tiny.dataset()))
     store = Store(str(tmp_path))
     manifest = store.find_intact("networks/first")
-    assert history(manifest) == told
-    assert manifest.facts["parameters"] == sum(p.numel() for p in tiny.network().parameters())
+    assert list(TrainingFacts.from_manifest(manifest).epochs) == told
+    assert TrainingFacts.from_manifest(manifest).parameters == sum(p.numel() for p in tiny.network().parameters())
     assert [epoch.epoch for epoch in told] == [1, 2, 3]
     files = store.list()
     assert not [path for path in files if "checkpoints" in path]
@@ -71,8 +71,8 @@ def test_a_network_without_plain_weights_is_trained_and_kept(tmp_path):
     model = ModelConfig(name=f"{__name__}:parametrized")
     told = list(run_job(make_job(tmp_path, model=model), tiny.dataset()))
     manifest = Store(str(tmp_path)).find_intact("networks/first")
-    assert history(manifest) == told
-    assert manifest.facts["macs"] == 36 * 4 * 9 + 4 * 36 * tiny.NUM_CLASSES
+    assert list(TrainingFacts.from_manifest(manifest).epochs) == told
+    assert TrainingFacts.from_manifest(manifest).macs == 36 * 4 * 9 + 4 * 36 * tiny.NUM_CLASSES
     trained, _ = tiny.run(registry.new_model(model, tiny.dataset(), 3), seed=3)
     assert equal(weights(tmp_path, model), trained.state_dict())
 
