@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from tests.bad_input.study_files import BASE
-from tests.bad_input.way import Way
+from tests.bad_input.wrong_input import WrongInput
 
 NUM, CLASSES = 24, 3
 LABELS = [i % CLASSES for i in range(NUM)]
@@ -57,7 +57,7 @@ def folder(pictures: Any, labels: Any, ending: str = "png") -> dict[str, bytes]:
     }
 
 
-def ways() -> Iterator[Way]:
+def wrong_inputs() -> Iterator[WrongInput]:
     """All of them."""
     yield from _damaged_images()
     yield from _labels()
@@ -66,18 +66,20 @@ def ways() -> Iterator[Way]:
     yield from _functions()
 
 
-def _way(kind: str, what: str, files: Mapping[str, bytes], data: Mapping[str, Any], *says: str, **blocks: Any) -> Way:
+def _wrong_input(
+    kind: str, what: str, files: Mapping[str, bytes], data: Mapping[str, Any], *says: str, **blocks: Any
+) -> WrongInput:
     study = yaml.safe_dump(BASE | {"data": dict(data)} | blocks).encode()
-    return Way(kind, what, ("run", "study.yaml", "--quiet"), {"study.yaml": study, **files}, says)
+    return WrongInput(kind, what, ("run", "study.yaml", "--quiet"), {"study.yaml": study, **files}, says)
 
 
-def _of_parquet(what: str, content: bytes, *says: str, **blocks: Any) -> Way:
+def _of_parquet(what: str, content: bytes, *says: str, **blocks: Any) -> WrongInput:
     data = {"source": "parquet", "train": "train.parquet"}
-    return _way("parquet", what, {"train.parquet": content}, data, *says, **blocks)
+    return _wrong_input("parquet", what, {"train.parquet": content}, data, *says, **blocks)
 
 
-def _of_folder(what: str, files: Mapping[str, bytes], *says: str, **data: Any) -> Way:
-    return _way("folder", what, files, {"source": "folder", "train": "train"} | data, *says)
+def _of_folder(what: str, files: Mapping[str, bytes], *says: str, **data: Any) -> WrongInput:
+    return _wrong_input("folder", what, files, {"source": "folder", "train": "train"} | data, *says)
 
 
 _DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
@@ -93,7 +95,7 @@ _DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _damaged_images() -> Iterator[Way]:
+def _damaged_images() -> Iterator[WrongInput]:
     for form in FORMATS:
         for damage, broken in _DAMAGES.items():
             good, last, ending = images(form), NUM - 1, form.lower()
@@ -152,13 +154,13 @@ _LABELS: Mapping[str, Any] = {
 }
 
 
-def _labels() -> Iterator[Way]:
+def _labels() -> Iterator[WrongInput]:
     for what, labels in _LABELS.items():
         says = ("data", "label") if "class" not in what else ("data",)
         yield _of_parquet(f"labels: {what}", parquet(images(), labels), *says)
 
 
-def _parquet_files() -> Iterator[Way]:
+def _parquet_files() -> Iterator[WrongInput]:
     good = parquet(images(), LABELS)
     for what, content in {
         "empty": b"",
@@ -198,10 +200,10 @@ def _parquet_files() -> Iterator[Way]:
         ("train.parquet", "*.parquet"),
     ):
         data = {"source": "parquet", "train": train} | ({"test": test} if test is not None else {})
-        yield _way("parquet", f"train {train!r}, test {test!r}", {"train.parquet": good}, data, "data.t")
+        yield _wrong_input("parquet", f"train {train!r}, test {test!r}", {"train.parquet": good}, data, "data.t")
     for field, value in (("max_train_images", 2), ("max_test_images", 2), ("image_column", ""), ("label_column", "x")):
         data = {"source": "parquet", "train": "train.parquet", field: value}
-        yield _way("parquet", f"{field}={value!r}", {"train.parquet": good}, data, "data")
+        yield _wrong_input("parquet", f"{field}={value!r}", {"train.parquet": good}, data, "data")
     both = {"source": "parquet", "train": "train.parquet", "test": "test.parquet"}
     for what, test_file in {
         "a class that train has not": parquet(images(), [*LABELS[:-1], 3]),
@@ -212,13 +214,13 @@ def _parquet_files() -> Iterator[Way]:
         "another size": parquet([*images()[:-1], image(size=9)], LABELS),
     }.items():
         files = {"train.parquet": good, "test.parquet": test_file}
-        yield _way("parquet", f"test set: {what}", files, both, "test", splits={"weigh": 0.2, "choose": 0.2})
-    yield _way(
+        yield _wrong_input("parquet", f"test set: {what}", files, both, "test", splits={"weigh": 0.2, "choose": 0.2})
+    yield _wrong_input(
         "parquet", "a test set and splits.test", {"train.parquet": good, "test.parquet": good}, both, "splits.test"
     )
 
 
-def _folders() -> Iterator[Way]:
+def _folders() -> Iterator[WrongInput]:
     good = folder(images(), LABELS)
     yield _of_folder("none", {}, "data.train")
     yield _of_folder("a file", {"train": b"x"}, "data.train")
@@ -281,7 +283,7 @@ _FUNCTIONS: Mapping[str, str] = {
 _HEAD = "import numpy as np\nimages = np.zeros((24, 8, 8, 3), np.uint8)\nlabels = np.arange(24) % 3\n"
 
 
-def _functions() -> Iterator[Way]:
+def _functions() -> Iterator[WrongInput]:
     for number, (what, body) in enumerate(_FUNCTIONS.items()):
         arguments = "a, b" if what == "too many arguments" else ""
         yield _function(what, number, f"{_HEAD}def load({arguments}):\n    {body}\n")
@@ -297,14 +299,14 @@ def _functions() -> Iterator[Way]:
     ):
         yield _function(what, 100 + number, module)
     data = {"source": "callable", "callable": "nowhere.at.all:load"}
-    yield _way("function", "no such module", {}, data, "data.callable", "nowhere")
+    yield _wrong_input("function", "no such module", {}, data, "data.callable", "nowhere")
     for number, options in enumerate(({"nonsense": 1}, {"a": float("nan")}, {"a": [1, {"b": 2}]})):
         yield _function(f"options {options}", 200 + number, f"{_HEAD}def load():\n    return 7\n", options=options)
 
 
-def _function(what: str, number: int, module: str, **data: Any) -> Way:
+def _function(what: str, number: int, module: str, **data: Any) -> WrongInput:
     # A module of its own each: Python imports a name once.
     name = f"bad_images_{number}"
     block = {"source": "callable", "callable": f"{name}:load"} | data
     splits = {"weigh": 0.2, "choose": 0.2} | ({} if "# test" in module else {"test": 0.2})
-    return _way("function", what, {f"{name}.py": module.encode()}, block, splits=splits)
+    return _wrong_input("function", what, {f"{name}.py": module.encode()}, block, splits=splits)

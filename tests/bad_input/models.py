@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from tests.bad_input.study_files import BASE
-from tests.bad_input.way import Way
+from tests.bad_input.wrong_input import WrongInput
 
 # What `package.module:callable` returns, for digits: 1 x 8 x 8 pixels, 10 classes.
 _NETS: Mapping[str, str] = {
@@ -99,13 +99,13 @@ _NAMES: tuple[tuple[str, Mapping[str, Any]], ...] = (
 )
 
 
-def ways() -> Iterator[Way]:
+def wrong_inputs() -> Iterator[WrongInput]:
     """All of them."""
     for number, (what, net) in enumerate(_NETS.items()):
         name = f"bad_nets_{number}"
-        yield _way(what, f"{name}:make", {}, {f"{name}.py": f"{_HEAD}{net}\n".encode()})
+        yield _wrong_input(what, f"{name}:make", {}, {f"{name}.py": f"{_HEAD}{net}\n".encode()})
     for name, options in _NAMES:
-        yield _way(f"{name} {dict(options)}", name, options, {})
+        yield _wrong_input(f"{name} {dict(options)}", name, options, {})
     for number, options in enumerate(
         (
             {"nonsense": 1},
@@ -120,13 +120,15 @@ def ways() -> Iterator[Way]:
         name = f"bad_nets_{100 + number}"
         net = "nn.Sequential(nn.Flatten(), nn.Linear(64, 10))"
         module = f"from torch import nn\ndef make(scale=1):\n    return {net}\n"
-        yield _way(f"options {options}", f"{name}:make", options, {f"{name}.py": module.encode()})
+        yield _wrong_input(f"options {options}", f"{name}:make", options, {f"{name}.py": module.encode()})
     for what, module in {"does not compile": b"def make(:", "raises": b"1 / 0", "leaves": b"raise SystemExit"}.items():
         name = f"bad_nets_{what.replace(' ', '_')}"
-        yield _way(f"a module that {what}", f"{name}:make", {}, {f"{name}.py": module})
+        yield _wrong_input(f"a module that {what}", f"{name}:make", {}, {f"{name}.py": module})
 
 
-def _way(what: str, name: str, options: Mapping[str, Any], files: Mapping[str, bytes]) -> Way:
+def _wrong_input(what: str, name: str, options: Mapping[str, Any], files: Mapping[str, bytes]) -> WrongInput:
     tree = BASE | {"student": BASE["student"] | {"model": {"name": name, "options": dict(options)}}}  # type: ignore[operator]
     study = yaml.safe_dump(tree).encode()
-    return Way("network", what, ("run", "study.yaml", "--quiet"), {"study.yaml": study, **files}, ("student.model",))
+    return WrongInput(
+        "network", what, ("run", "study.yaml", "--quiet"), {"study.yaml": study, **files}, ("student.model",)
+    )

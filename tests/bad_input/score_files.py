@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.bad_input.way import Way
+from tests.bad_input.wrong_input import WrongInput
 
 K, N, C = 2, 12, 3
 LABELS = np.arange(N) % C
@@ -106,7 +106,7 @@ _LABELS: Mapping[str, Any] = {
 }
 
 
-def ways() -> Iterator[Way]:
+def wrong_inputs() -> Iterator[WrongInput]:
     """All of them."""
     for what, array in _SHAPES.items():
         yield _scores(f"npy: {what}", "scores.npy", npy(array))
@@ -127,7 +127,7 @@ def ways() -> Iterator[Way]:
     yield from _words()
 
 
-def _damaged() -> Iterator[Way]:
+def _damaged() -> Iterator[WrongInput]:
     good = {
         "npy": npy(LOGITS),
         "npz": npz(a=LOGITS[0], b=LOGITS[1]),
@@ -165,7 +165,7 @@ def _damaged() -> Iterator[Way]:
     yield _scores("npz: a path that climbs", "scores.npz", file.getvalue())
 
 
-def _layouts() -> Iterator[Way]:
+def _layouts() -> Iterator[WrongInput]:
     yield _scores("npz: no array", "scores.npz", npz())
     yield _scores("npz: of two shapes", "scores.npz", npz(a=LOGITS[0], b=LOGITS[0, :-1]))
     yield _scores("npz: a flat array", "scores.npz", npz(a=LOGITS[0, 0]))
@@ -193,7 +193,7 @@ def _layouts() -> Iterator[Way]:
     yield _labels("npz: no array", "labels.npz", npz())
 
 
-def _words() -> Iterator[Way]:
+def _words() -> Iterator[WrongInput]:
     files = {"scores.npy": npy(LOGITS), "labels.npy": npy(LABELS), "scores.csv": b"1,2", "scores": npy(LOGITS)}
     for words in (
         ("nowhere.npy", "labels.npy"),
@@ -208,14 +208,14 @@ def _words() -> Iterator[Way]:
         ("scores.npy", "labels.npy", "--strategy", "oracle"),
         ("scores.npy", "labels.npy", "--strategy", ""),
     ):
-        yield Way("scores", f"weights {words}"[:90], ("weights", *words, "--scores-are", "logits"), files)
+        yield WrongInput("scores", f"weights {words}"[:90], ("weights", *words, "--scores-are", "logits"), files)
 
 
-def _scores(what: str, name: str, content: bytes, kind: str = "logits") -> Way:
+def _scores(what: str, name: str, content: bytes, kind: str = "logits") -> WrongInput:
     words = ("weights", name, "labels.npy", "--scores-are", kind, "--strategy", "uniform")
-    return Way("scores", what, words, {name: content, "labels.npy": npy(LABELS)})
+    return WrongInput("scores", what, words, {name: content, "labels.npy": npy(LABELS)})
 
 
-def _labels(what: str, name: str, content: bytes) -> Way:
+def _labels(what: str, name: str, content: bytes) -> WrongInput:
     words = ("weights", "scores.npy", name, "--scores-are", "logits", "--strategy", "uniform")
-    return Way("labels", what, words, {"scores.npy": npy(LOGITS), name: content})
+    return WrongInput("labels", what, words, {"scores.npy": npy(LOGITS), name: content})

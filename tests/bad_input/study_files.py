@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from tests.bad_input.way import Way
+from tests.bad_input.wrong_input import WrongInput
 
 _NET = {"model": {"name": "plain", "options": {"depth": 2}}, "recipe": {"epochs": 2, "batch_size": 8}}
 BASE = {
@@ -347,7 +347,7 @@ _FILES: dict[str, bytes] = {
 }
 
 
-def ways() -> Iterator[Way]:
+def wrong_inputs() -> Iterator[WrongInput]:
     """All of them."""
     base = yaml.safe_dump(BASE, sort_keys=False).encode()
     for field, kind in _FIELDS.items():
@@ -359,19 +359,21 @@ def ways() -> Iterator[Way]:
         yield _changed("rule", base, override, says, "run" if override.startswith(_NEED_DATA) else "validate")
     for missing in ("study", "data", "teacher", "assistants", "student"):
         less = yaml.safe_dump({name: block for name, block in BASE.items() if name != missing}).encode()
-        yield Way("missing", missing, ("validate", "study.yaml"), {"study.yaml": less}, (f"{missing}: is required",))
+        yield WrongInput(
+            "missing", missing, ("validate", "study.yaml"), {"study.yaml": less}, (f"{missing}: is required",)
+        )
     for what, content in _FILES.items():
-        yield Way("file", what, ("validate", "study.yaml"), {"study.yaml": content})
+        yield WrongInput("file", what, ("validate", "study.yaml"), {"study.yaml": content})
     for words in (("nowhere.yaml",), (".",), ("study.yaml/x",), ("x" * 300,)):
-        yield Way("file", f"no file {words[0][:20]!r}", ("validate", *words), {"study.yaml": base})
+        yield WrongInput("file", f"no file {words[0][:20]!r}", ("validate", *words), {"study.yaml": base})
     for override in ("", "=", "=1", "study.seeds", "study.name.x=1", "teacher=1 --set teacher.model=2", "a=[", "a={"):
         yield _changed("override", base, override, "")
 
 
-def _changed(kind: str, base: bytes, overrides: str, says: str, command: str = "validate") -> Way:
+def _changed(kind: str, base: bytes, overrides: str, says: str, command: str = "validate") -> WrongInput:
     words = [word for override in overrides.split(" --set ") for word in ("--set", override)]
     quiet = ("--quiet",) if command == "run" else ()
-    return Way(kind, overrides[:100], (command, "study.yaml", *quiet, *words), {"study.yaml": base}, (says,))
+    return WrongInput(kind, overrides[:100], (command, "study.yaml", *quiet, *words), {"study.yaml": base}, (says,))
 
 
 def _last(field: str) -> str:

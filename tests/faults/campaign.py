@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.cluster import Cluster
+from tests.faults.faulted_study import NET, Left, Run, tree
 from tests.faults.faults import FAULTS, Fault, can_mount, needs_mount
-from tests.faults.servers import S3
-from tests.faults.studies import NET, Left, Run, tree
+from tests.faults.killable_cluster import Cluster
+from tests.faults.s3_server import S3
 from tests.mlflow_server import MlflowServer
 
 SETTLE_S = 20.0

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import psutil
 
 from tests.contract.storage_layout import WORKERS
-from tests.faults.cluster import Cluster, title
-from tests.faults.studies import NET, Run
+from tests.faults.faulted_study import NET, Run
+from tests.faults.killable_cluster import Cluster, title
 
 POLL_S = 0.05
 # What an undisturbed run makes, by kind.
@@ -253,7 +253,7 @@ def _nothing(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
 
 
 _WILD = {**NET, "recipe": {**NET["recipe"], "lr": 1e30}}  # type: ignore[dict-item]
-_HUNGRY = {**NET, "model": {"name": "tests.faults.networks:hungry"}}
+_HUNGRY = {**NET, "model": {"name": "tests.faults.slow_networks:hungry"}}
 
 FAULTS: Mapping[str, Fault] = {
     "driver": Fault(_kill_driver, ends_driver=True),

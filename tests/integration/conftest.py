@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import ray
 
-from tests.integration.small import study
+from tests.integration.small_study import study
 from wetakd import Study
 from wetakd.cluster.ray_cluster import set_switches
 

@@ -25,7 +25,7 @@ import numpy as np
 import ray
 import torch
 
-from tests.integration.small import study, tree
+from tests.integration.small_study import study, tree
 from wetakd import Study
 from wetakd.common.progress import QuietReporter, Stage
 

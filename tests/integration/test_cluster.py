@@ -8,7 +8,7 @@ import pytest
 import ray
 from ray.util import placement_group, placement_group_table
 
-from tests.integration.heads import ROOT, head
+from tests.integration.ray_heads import ROOT, head
 from wetakd.cluster.placement_groups import removing_placement_groups
 
 pytestmark = pytest.mark.timeout(300)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.studies import ROOT
+from tests.faults.faulted_study import ROOT
 
 SEED = 7
 

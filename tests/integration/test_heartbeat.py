@@ -10,7 +10,7 @@ import psutil
 import pytest
 import ray
 
-from tests.integration import studies, tasks
+from tests.integration import hanging_tasks, tiny_studies
 from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress, HeartbeatMonitor, results
 from wetakd.common.errors import UserError
 from wetakd.config import LimitsConfig
@@ -29,10 +29,10 @@ def test_a_stopped_task_is_retried_and_a_busy_one_is_not_disturbed(tmp_path: Pat
     got = found(
         {
             "stops": lambda address: address.start_task(
-                {"num_cpus": 1, "max_retries": 1}, tasks.stops_once, str(marker)
+                {"num_cpus": 1, "max_retries": 1}, hanging_tasks.stops_once, str(marker)
             ),
             "steps": lambda address: address.start_task(
-                {"num_cpus": 2, "max_retries": 0}, tasks.steps, 24, LIMITS.silent_s / 16
+                {"num_cpus": 2, "max_retries": 0}, hanging_tasks.steps, 24, LIMITS.silent_s / 16
             ),
         }
     )
@@ -49,7 +49,7 @@ def test_a_task_that_always_hangs_is_logged_once_a_try_and_the_error_names_the_f
         caplog.at_level(logging.WARNING),
         pytest.raises(UserError, match=r"^task one: worker lost more than 1 times; killed at .* limits\.silent_s"),
     ):
-        found({"one": lambda address: address.start_task({"max_retries": 1}, tasks.stops)})
+        found({"one": lambda address: address.start_task({"max_retries": 1}, hanging_tasks.stops)})
     lines = [record.message for record in caplog.records]
     assert len(lines) == 2
     for line in lines:
@@ -58,7 +58,7 @@ def test_a_task_that_always_hangs_is_logged_once_a_try_and_the_error_names_the_f
 
 
 def test_a_slow_start_is_judged_by_its_own_limit() -> None:
-    slow = {"one": lambda address: address.start_task({"max_retries": 0}, tasks.prepares, LIMITS.silent_s + 4)}
+    slow = {"one": lambda address: address.start_task({"max_retries": 0}, hanging_tasks.prepares, LIMITS.silent_s + 4)}
     assert found(slow) == {"one": "done"}
     with pytest.raises(UserError, match=r"no first step within 3 s .* raise limits\.first_step_s"):
         found(slow, LimitsConfig(silent_s=1000, first_step_s=3, retries=0))
@@ -67,7 +67,11 @@ def test_a_slow_start_is_judged_by_its_own_limit() -> None:
 def test_a_task_that_hangs_before_it_works_is_retried(tmp_path: Path) -> None:
     marker = str(tmp_path / "stopped")
     limits = LimitsConfig(silent_s=1000, first_step_s=8)
-    starts = {"one": lambda address: address.start_task({"max_retries": 1}, tasks.echoes, tasks.Hanging(marker))}
+    starts = {
+        "one": lambda address: address.start_task(
+            {"max_retries": 1}, hanging_tasks.echoes, hanging_tasks.Hanging(marker)
+        )
+    }
     assert found(starts, limits) == {"one": marker}
     assert not psutil.pid_exists(int(Path(marker).read_text()))
 
@@ -87,22 +91,24 @@ def test_many_steps_send_few_messages() -> None:
 def test_an_error_of_a_task_cancels_the_others(tmp_path: Path) -> None:
     started, done = str(tmp_path / "started"), tmp_path / "done"
     starts = {
-        "fails": lambda address: address.start_task({"num_cpus": 1, "max_retries": 0}, tasks.fails_after, started),
+        "fails": lambda address: address.start_task(
+            {"num_cpus": 1, "max_retries": 0}, hanging_tasks.fails_after, started
+        ),
         "runs": lambda address: address.start_task(
-            {"num_cpus": 1, "max_retries": 3}, tasks.marks, started, str(done), 20.0
+            {"num_cpus": 1, "max_retries": 3}, hanging_tasks.marks, started, str(done), 20.0
         ),
         "waits": lambda address: address.start_task(
-            {"num_cpus": 2, "max_retries": 3}, tasks.marks, started, str(done), 0.0
+            {"num_cpus": 2, "max_retries": 3}, hanging_tasks.marks, started, str(done), 0.0
         ),
     }
     with pytest.raises(ValueError, match="no"):
         found(starts)
     # A task that was not cancelled would only give its CPU back after it has left its mark.
-    studies.wait_for_cpus(2)
+    tiny_studies.wait_for_cpus(2)
     assert not done.exists()
 
 
 def test_an_error_of_a_task_is_raised_and_nothing_to_do_is_done() -> None:
     with pytest.raises(ValueError, match="no"):
-        found({"one": lambda address: address.start_task({"max_retries": 0}, tasks.fails)})
+        found({"one": lambda address: address.start_task({"max_retries": 0}, hanging_tasks.fails)})
     assert found({}) == {}

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import heads
-from tests.integration.heads import DIGITS, wetakd
+from tests.integration import ray_heads
+from tests.integration.ray_heads import DIGITS, wetakd
 
 
 @pytest.mark.timeout(300)
 def test_a_stranger_is_refused_and_a_users_mistake_comes_back_as_such(tmp_path: Path) -> None:
-    with heads.head() as client:
+    with ray_heads.head() as client:
         # Without the token: one line.
         stranger = client | {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": ""}
         refused = wetakd(stranger, "status")

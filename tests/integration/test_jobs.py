@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
-from tests import shipped
+from tests import reduced_job_files
 from wetakd import Study
 from wetakd.config.study_file import load_study_file
 
@@ -21,7 +21,8 @@ STRATEGIES = {"uniform", "random", "random_search", "de", "greedy", "convex"}
 @pytest.mark.timeout(600)
 def test_digits_runs_end_to_end_and_a_second_run_trains_nothing(tmp_path: Path) -> None:
     config = load_study_file(
-        shipped.path("digits"), shipped.reduced("digits", tmp_path, **{"study.subsets": [3], "teacher.workers": 1})
+        reduced_job_files.path("digits"),
+        reduced_job_files.reduced("digits", tmp_path, **{"study.subsets": [3], "teacher.workers": 1}),
     )
     result = Study(config).run()
     assert result.exit_code == 0

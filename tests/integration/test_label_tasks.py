@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import ray
 
-from tests.integration import studies
-from tests.integration.studies import NET, plan
+from tests.integration import tiny_studies
+from tests.integration.tiny_studies import NET, plan
 from tests.unit import tiny
 from wetakd.cluster.heartbeat import HeartbeatAddress
 from wetakd.data.dataset import Dataset
@@ -62,7 +62,7 @@ def sizes(side: int, folder: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list
         return start_task(self, options, function, *arguments)
 
     monkeypatch.setattr(HeartbeatAddress, "start_task", counting)
-    study = studies.context(made, store)
+    study = tiny_studies.context(made, store)
     trials: list[Trial] = [trial for trial in made.trials if trial.arm.is_searched]
     found = search_weights(study, networks)
     weights = {trial: found.weights[trial] for trial in trials}

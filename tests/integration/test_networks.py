@@ -11,8 +11,8 @@ import ray
 import torch
 from ray.train import WorkerGroupError
 
-from tests.integration import studies
-from tests.integration.studies import HANGING, LONG_EPOCH, NET, PLAIN, RECIPE, plan, train
+from tests.integration import tiny_studies
+from tests.integration.tiny_studies import HANGING, LONG_EPOCH, NET, PLAIN, RECIPE, plan, train
 from wetakd.common.errors import UserError
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
@@ -45,9 +45,9 @@ def test_a_graph_trains_in_order_and_a_second_call_trains_nothing(tmp_path):
         assert logit_cache.compute_logits(module, made.dataset, views).equals(ray.get(network.ref))
     tables = [ray.get(networks[name].ref) for name in ("first", "second")]
     alone = Store(str(tmp_path / "alone"))
-    studies.trained_here(made, alone, networks["pupil"].node, tables)
-    here = studies.weights(alone, networks["pupil"].node, made.dataset)
-    there = studies.weights(store, networks["pupil"].node, made.dataset)
+    tiny_studies.trained_here(made, alone, networks["pupil"].node, tables)
+    here = tiny_studies.weights(alone, networks["pupil"].node, made.dataset)
+    there = tiny_studies.weights(store, networks["pupil"].node, made.dataset)
     assert all(torch.equal(here[name], there[name]) for name in here)
 
     again = train(made, store, reported := [])
@@ -77,7 +77,7 @@ def test_a_network_that_diverges_costs_itself_and_its_pupils_only(tmp_path):
 
 def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_again(tmp_path):
     markers = {error: tmp_path / error for error in ("bug", "memory")}
-    assistants = {error: studies.failing_network(marker, error) for error, marker in markers.items()}
+    assistants = {error: tiny_studies.failing_network(marker, error) for error, marker in markers.items()}
     made, store = plan(tmp_path / "store", assistants=assistants)
     first, second = train(made, store), train(made, store)
     for networks in (first, second):
@@ -101,13 +101,13 @@ def test_damaged_weights_and_banks_are_made_again(tmp_path):
     made, store = plan(tmp_path)
     before = train(made, store)
     key = before["first"].node.key
-    sound = studies.weights(store, before["first"].node, made.dataset)
+    sound = tiny_studies.weights(store, before["first"].node, made.dataset)
     damage(next((tmp_path / network_address(key)).glob("weights-*")))
     damage(next((tmp_path / logit_cache_address(before["teacher"].node.key)).glob("logits-*")))
     after = train(made, store)
     assert after["first"].trained
     assert not after["teacher"].trained
-    again = studies.weights(store, after["first"].node, made.dataset)
+    again = tiny_studies.weights(store, after["first"].node, made.dataset)
     assert all(torch.equal(sound[name], again[name]) for name in sound)
     for name in before:
         assert ray.get(before[name].ref).equals(ray.get(after[name].ref))
@@ -128,7 +128,7 @@ def test_of_a_failed_group_only_an_error_of_the_users_function_counts_as_the_use
 
 
 def test_a_network_whose_logits_no_bank_can_hold_costs_itself_and_says_so_in_one_line(tmp_path):
-    loud = NET | {"model": {"name": "tests.integration.studies:loud"}}
+    loud = NET | {"model": {"name": "tests.integration.tiny_studies:loud"}}
     made, store = plan(tmp_path, assistants={"loud": loud, "calm": NET})
     networks = train(made, store)
     assert "float16" in networks["loud"].error
@@ -140,15 +140,15 @@ def test_a_network_whose_logits_no_bank_can_hold_costs_itself_and_says_so_in_one
     assert networks["calm"].error is None
 
 
-SLOW = {"name": "tests.integration.studies:slow"}
+SLOW = {"name": "tests.integration.tiny_studies:slow"}
 
 
 def undisturbed(made, folder):
     """Weights of the teacher, trained in this process."""
     alone = Store(str(folder))
     node = made.node_of[0, "teacher"]
-    studies.trained_here(made, alone, node)
-    return studies.weights(alone, node, made.dataset)
+    tiny_studies.trained_here(made, alone, node)
+    return tiny_studies.weights(alone, node, made.dataset)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
@@ -162,14 +162,14 @@ def test_a_worker_that_dies_or_falls_silent_in_mid_training_costs_nothing(tmp_pa
 
     def strike(uid, epoch):
         if not struck:
-            struck.append(studies.pids_of(uid)[0])
+            struck.append(tiny_studies.pids_of(uid)[0])
             os.kill(struck[0], sign)
 
-    networks = train_networks(studies.context(made, store, strike))
+    networks = train_networks(tiny_studies.context(made, store, strike))
     assert not psutil.pid_exists(struck[0])
     assert {place: network.error for place, network in networks.items() if network.error} == {}
     expected = undisturbed(made, tmp_path / "alone")
-    found = studies.weights(store, made.node_of[0, "teacher"], made.dataset)
+    found = tiny_studies.weights(store, made.node_of[0, "teacher"], made.dataset)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert len(networks[0, "teacher"].facts.epochs) == 40
 
@@ -186,7 +186,7 @@ def test_an_epoch_may_be_longer_than_a_step_may_hang_and_a_hanging_step_names_th
 
 
 def test_a_worker_that_dies_at_every_try_costs_its_network(tmp_path):
-    dying = {"model": {"name": "tests.integration.studies:dying"}, "recipe": RECIPE}
+    dying = {"model": {"name": "tests.integration.tiny_studies:dying"}, "recipe": RECIPE}
     made, store = plan(tmp_path, assistants={"dying": dying, "calm": NET}, limits={"retries": 1})
     networks = train(made, store)
     assert "died more than 1 times" in networks["dying"].error
@@ -204,20 +204,20 @@ def test_an_interrupt_ends_the_training_at_once_and_the_next_run_goes_on(tmp_pat
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train_networks(studies.context(made, store, interrupt))
-    studies.wait_for_cpus(2)
+        train_networks(tiny_studies.context(made, store, interrupt))
+    tiny_studies.wait_for_cpus(2)
     assert max(reported) < 400
     assert store.find(network_address(made.node_of[0, "teacher"].key)) is None
 
 
 def test_an_error_of_one_network_cancels_the_others(tmp_path):
-    broken = NET | {"model": {"name": "tests.integration.studies:broken"}, "taught_by": []}
+    broken = NET | {"model": {"name": "tests.integration.tiny_studies:broken"}, "taught_by": []}
     made, store = plan(
         tmp_path, teacher={"model": SLOW, "recipe": RECIPE | {"epochs": 4000}}, assistants={"broken": broken}
     )
     with pytest.raises(UserError, match="a bug of the model"):
         train(made, store)
-    studies.wait_for_cpus(2)
+    tiny_studies.wait_for_cpus(2)
     assert store.find(network_address(made.node_of[0, "teacher"].key)) is None
 
 
@@ -226,7 +226,7 @@ def test_the_threads_of_the_driver_do_not_grow_with_the_networks(tmp_path):
     short = NET | {"recipe": RECIPE | {"epochs": 1}}
     made, store = plan(tmp_path, study=study, teacher=short, assistants={"first": short})
     before, during = threading.active_count(), []
-    networks = train_networks(studies.context(made, store, lambda *_: during.append(threading.active_count())))
+    networks = train_networks(tiny_studies.context(made, store, lambda *_: during.append(threading.active_count())))
     assert len(networks) == 60
     assert not [network.error for network in networks.values() if network.error]
     assert max(during) - before < 25

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.small import tree
+from tests.integration.small_study import tree
 from tests.planted_modules import call_in, plant
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.small import study
+from tests.integration.small_study import study
 from tests.planted_networks import plant_networks
 from wetakd import Study, StudyConfig
 from wetakd.common.errors import UserError

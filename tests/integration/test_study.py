@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.integration.small import results, study, tree
-from tests.integration.studies import NET
+from tests.integration.small_study import results, study, tree
+from tests.integration.tiny_studies import NET
 from wetakd import Study, UserError
 from wetakd.common.progress import QuietReporter, Stage
 from wetakd.storage.atomic_store import Store

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from tests.integration import studies
-from tests.integration.studies import NET, RECIPE, plan, train
+from tests.integration import tiny_studies
+from tests.integration.tiny_studies import NET, RECIPE, plan, train
 from wetakd.storage.atomic_store import Store
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
-NO_NORM = {"model": {"name": "tests.integration.studies:without_statistics"}, "recipe": RECIPE, "taught_by": []}
+NO_NORM = {"model": {"name": "tests.integration.tiny_studies:without_statistics"}, "recipe": RECIPE, "taught_by": []}
 WILD = NO_NORM | {"recipe": RECIPE | {"lr": 1e30}}
 
 
@@ -33,9 +33,9 @@ def test_groups_and_a_task_finish_on_two_cpus_and_two_workers_learn_what_one_lea
         assert [epoch.epoch for uid, epoch in reported if uid == network.node.uid] == [1, 2]
         # The same network with one worker, in this process.
         alone = Store(str(tmp_path / "alone"))
-        studies.trained_here(made, alone, network.node)
-        here = studies.weights(alone, network.node, made.dataset)
-        there = studies.weights(store, network.node, made.dataset)
+        tiny_studies.trained_here(made, alone, network.node)
+        here = tiny_studies.weights(alone, network.node, made.dataset)
+        there = tiny_studies.weights(store, network.node, made.dataset)
         assert all(torch.allclose(here[name], there[name], rtol=1e-4, atol=1e-5) for name in here)
     assert store.list("train") == []
-    studies.wait_for_cpus(2)
+    tiny_studies.wait_for_cpus(2)

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.bad_input import data_files, score_files
-from tests.bad_input.catalogue import CATALOGUE, all_ways
+from tests.bad_input.catalogue import CATALOGUE, all_wrong_inputs
 from tests.bad_input.study_files import BASE
-from tests.bad_input.way import Outcome, Way, attempt
-from tests.unit.pictures import png
+from tests.bad_input.wrong_input import Outcome, WrongInput, attempt
+from tests.unit.made_images import png
 
 LEAST = 500
 
@@ -43,16 +43,16 @@ def _one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("kind", CATALOGUE)
 def test_every_way_is_refused_in_one_line(kind: str, record_property: Any) -> None:
     wrong = {}
-    for way in CATALOGUE[kind]():
-        outcome = attempt(way)
-        silent = [word for word in way.says if word not in outcome.err]
+    for wrong_input in CATALOGUE[kind]():
+        outcome = attempt(wrong_input)
+        silent = [word for word in wrong_input.says if word not in outcome.err]
         if outcome.fault or silent:
-            wrong[str(way)] = f"{outcome.fault or f'does not say {silent}'}: {outcome.err[-300:]}"
-    assert not wrong, "\n".join(f"{way} -> {why}" for way, why in wrong.items())
+            wrong[str(wrong_input)] = f"{outcome.fault or f'does not say {silent}'}: {outcome.err[-300:]}"
+    assert not wrong, "\n".join(f"{shown} -> {why}" for shown, why in wrong.items())
 
 
 def test_there_are_more_than_five_hundred_ways(capsys: pytest.CaptureFixture[str]) -> None:
-    ways = {(str(way), way.command) for way in all_ways()}
+    ways = {(str(wrong_input), wrong_input.command) for wrong_input in all_wrong_inputs()}
     with capsys.disabled():
         print(f" {len(ways)} ways of bad input", end="")
     assert len(ways) >= LEAST
@@ -83,7 +83,7 @@ def test_any_value_in_any_place(path: tuple[str, ...], value: Any) -> None:
         node = node[part]
     node[path[-1]] = value
     study = yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
-    _refused_or_fine(attempt(Way("fuzz", str(path), ("validate", "study.yaml"), {"study.yaml": study})))
+    _refused_or_fine(attempt(WrongInput("fuzz", str(path), ("validate", "study.yaml"), {"study.yaml": study})))
 
 
 def _bytes_changed(raw: bytes) -> st.SearchStrategy[bytes]:
@@ -111,7 +111,7 @@ _SCORES = {
 @fuzz
 @given(study=_bytes_changed(_STUDY))
 def test_a_study_file_with_some_bytes_changed(study: bytes) -> None:
-    _refused_or_fine(attempt(Way("fuzz", "study", ("validate", "study.yaml"), {"study.yaml": study})))
+    _refused_or_fine(attempt(WrongInput("fuzz", "study", ("validate", "study.yaml"), {"study.yaml": study})))
 
 
 @fuzz
@@ -119,7 +119,7 @@ def test_a_study_file_with_some_bytes_changed(study: bytes) -> None:
 def test_a_parquet_file_with_some_bytes_changed(content: bytes) -> None:
     data = {"source": "parquet", "train": "train.parquet"}
     files = {"study.yaml": yaml.safe_dump(BASE | {"data": data}).encode(), "train.parquet": content}
-    outcome = attempt(Way("fuzz", "data", ("plan", "study.yaml", "--json"), files))
+    outcome = attempt(WrongInput("fuzz", "data", ("plan", "study.yaml", "--json"), files))
     _refused_or_fine(outcome)
 
 
@@ -131,7 +131,7 @@ def test_an_image_with_some_bytes_changed(data: st.DataObject, form: str) -> Non
     block = {"source": "folder", "train": "train"}
     files = data_files.folder(pictures, data_files.LABELS, form.lower())
     files["study.yaml"] = yaml.safe_dump(BASE | {"data": block, "transform": {"size": 8}}).encode()
-    _refused_or_fine(attempt(Way("fuzz", "image", ("plan", "study.yaml", "--json"), files)))
+    _refused_or_fine(attempt(WrongInput("fuzz", "image", ("plan", "study.yaml", "--json"), files)))
 
 
 @fuzz
@@ -140,7 +140,7 @@ def test_scores_with_some_bytes_changed(data: st.DataObject, ending: str) -> Non
     name = f"scores.{ending}"
     files = {name: data.draw(_bytes_changed(_SCORES[ending])), "labels.npy": score_files.npy(score_files.LABELS)}
     words = ("weights", name, "labels.npy", "--scores-are", "logits", "--strategy", "uniform")
-    _refused_or_fine(attempt(Way("fuzz", name, words, files)))
+    _refused_or_fine(attempt(WrongInput("fuzz", name, words, files)))
 
 
 def _odd_images() -> dict[str, bytes]:
@@ -177,5 +177,5 @@ def test_images_of_every_documented_kind_are_read(what: str) -> None:
             "study.yaml": yaml.safe_dump(BASE | block).encode(),
             "train.parquet": data_files.parquet(pictures, data_files.LABELS),
         }
-        outcome = attempt(Way("odd", what, ("plan", "study.yaml", "--json"), files))
+        outcome = attempt(WrongInput("odd", what, ("plan", "study.yaml", "--json"), files))
         assert (outcome.code, outcome.err) == (0, "")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import PAGES, ROOT, follow
+from tests.documentation_pages import PAGES, ROOT, follow
 from wetakd.commands.reference_page import reference
 
 FAST = ("model", "data", "loss", "checkpoint", "logits")

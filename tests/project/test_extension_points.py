@@ -20,9 +20,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from tests.pages import PAGES, blocks, write_files
+from tests.documentation_pages import PAGES, blocks, write_files
 from tests.planted_networks import plant_networks
-from tests.unit import tables, tiny
+from tests.unit import simulated_results, tiny
 from tests.unit.weights.made_scores import make_scores
 from tests.unit.weights.strategy_contract import StrategyContract
 from wetakd.commands.main import commands
@@ -139,7 +139,7 @@ def test_weights_for_each_image_are_made_of_stored_logits(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     config = load_study_file("before.yaml")
     networks = plant_networks(config, load_data(config, QuietReporter()))
-    made_up = tables.simulated(num_seeds=2, study="before")
+    made_up = simulated_results.simulated(num_seeds=2, study="before")
     replace(made_up, networks=networks_table(networks, {})).write(Store(config.storage))
 
     runpy.run_path("camkd.py", run_name="__main__")

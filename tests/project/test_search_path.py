@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.bad_input.study_files import BASE
-from tests.bad_input.way import call
+from tests.bad_input.wrong_input import call
 from tests.planted_modules import call_in, plant
 
 

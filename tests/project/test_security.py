@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import wetakd
 from tests.bad_input.study_files import BASE
-from tests.bad_input.way import Way, attempt, call
-from tests.unit import tables, tiny
+from tests.bad_input.wrong_input import WrongInput, attempt, call
+from tests.unit import simulated_results, tiny
 from tests.unit.stages.made_jobs import make_job
 from wetakd.commands import main
 from wetakd.common.errors import UserError
@@ -171,7 +171,7 @@ def test_data_that_comes_as_pickles_is_checked_against_its_digest_first(bomb: by
     names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
     files = {f"data/cifar-10-batches-py/{name}": bomb for name in names}
     files["study.yaml"] = yaml.safe_dump(BASE | {"data": {"source": "cifar10"}}).encode()
-    outcome = attempt(Way("security", "cifar", ("run", "study.yaml", "--quiet"), files))
+    outcome = attempt(WrongInput("security", "cifar", ("run", "study.yaml", "--quiet"), files))
     assert outcome.fault is None
     assert "data.root" in outcome.err
     assert not (tmp_path / "exploded").exists()
@@ -225,7 +225,7 @@ def test_an_error_names_the_uri_without_its_credentials(field: str, uri: str) ->
     tree = BASE | {"data": {"source": "parquet", "train": "nowhere.parquet"}, "mlflow": {"enabled": True}}
     study = yaml.safe_dump(tree).encode()
     words = ("run", "study.yaml", "--quiet", "--set", f"{field}={uri}")
-    outcome = attempt(Way("security", field, words, {"study.yaml": study}))
+    outcome = attempt(WrongInput("security", field, words, {"study.yaml": study}))
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"wetakd: {field.partition('.')[0]}")
     for secret in (SECRET, "AKIASECRET"):
@@ -277,7 +277,7 @@ def test_export_runs_no_function_that_a_forged_record_names_unless_told_to(tmp_p
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "hubconf.py").write_text(f"open({str(tmp_path / 'exploded')!r}, 'w')\n")
     options = {"repo_or_dir": str(tmp_path / "hub"), "model": "any", "source": "local", "trust_repo": True}
-    found, store = tables.simulated(), Store(str(tmp_path / "runs"))
+    found, store = simulated_results.simulated(), Store(str(tmp_path / "runs"))
     named = {
         "study": {"name": found.study},
         "data": {"source": "callable", "callable": "torch.hub:load", "options": options},

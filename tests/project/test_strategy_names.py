@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from tests.pages import PAGES
+from tests.documentation_pages import PAGES
 from tests.unit.tiny import dataset
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig

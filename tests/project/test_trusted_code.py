@@ -15,15 +15,15 @@ import pytest
 import yaml
 
 from tests.bad_input.study_files import BASE
-from tests.bad_input.way import call
-from tests.unit import tables, tiny
+from tests.bad_input.wrong_input import call
+from tests.unit import simulated_results, tiny
 from wetakd.commands.export import export_winner
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
 from wetakd.config.study_file import config_from_tree, text_with_digest
 from wetakd.export import load_student
-from wetakd.export.shipped_student import DESCRIPTION, save_mlflow_model, save_student
+from wetakd.export.shipped_student import DESCRIPTION_FILE, save_mlflow_model, save_student
 from wetakd.export.student_files import Formats
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
@@ -57,8 +57,8 @@ def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def _plant(folder: Path, **model: Any) -> None:
     """Replace the model that `student.json` in `folder` describes."""
-    description = json.loads((folder / DESCRIPTION).read_text())
-    (folder / DESCRIPTION).write_text(json.dumps({**description, "model": model}))
+    description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    (folder / DESCRIPTION_FILE).write_text(json.dumps({**description, "model": model}))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_an_exported_folder_builds_registry_names_with_plain_options_only(
     _plant(exported, name=name, options=given)
     with pytest.raises(UserError) as caught:
         load_student(exported)
-    assert str(caught.value).startswith(f"{exported / DESCRIPTION}: model")
+    assert str(caught.value).startswith(f"{exported / DESCRIPTION_FILE}: model")
     assert "\n" not in str(caught.value)
     assert not marker.exists()
 
@@ -138,8 +138,8 @@ def test_a_network_of_torchvision_needs_no_trust(exported: Path) -> None:
     transform = dataset.transform.from_dict({**dataset.transform.to_dict(), "height": 64, "width": 64, "channels": 3})
     module = build_model(model, InputShape(3, 64, 64), tiny.NUM_CLASSES, seed=0)
     save_student(module, model, tiny.dataset(), exported)
-    described = json.loads((exported / DESCRIPTION).read_text())
-    (exported / DESCRIPTION).write_text(json.dumps({**described, "transform": transform.to_dict()}))
+    described = json.loads((exported / DESCRIPTION_FILE).read_text())
+    (exported / DESCRIPTION_FILE).write_text(json.dumps({**described, "transform": transform.to_dict()}))
     assert load_student(exported).transform.height == 64
 
 
@@ -161,7 +161,7 @@ _ALMOST_TORCHVISION: dict[str, dict[str, Any]] = {
 
 def _recorded(tmp_path: Path, blocks: dict[str, Any]) -> tuple[Store, str]:
     """A storage with a finished study whose record on storage has other `blocks`."""
-    found, store = tables.simulated(), Store(str(tmp_path / "runs"))
+    found, store = simulated_results.simulated(), Store(str(tmp_path / "runs"))
     config = config_from_tree(BASE | {"study": {"name": found.study}} | blocks)
     store.write(f"studies/{found.study}/study.yaml", text_with_digest(config.to_yaml()))
     found.write(store)

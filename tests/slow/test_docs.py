@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import PAGES, follow
+from tests.documentation_pages import PAGES, follow
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests import shipped
+from tests import reduced_job_files
 from tests.ports import free_port
 from wetakd import Study
 from wetakd.config.study_file import load_study_file
@@ -42,7 +42,9 @@ def test_everything_lies_in_the_bucket_and_gives_the_table_of_a_folder(bucket: s
         # The teacher by a worker group: Ray Train's state goes there, too.
         fields = {"storage": storage, "mlflow.enabled": False, "teacher.workers": 1}
         fields |= {"study.subsets": "[3]", "study.strategies": "[uniform, de]"}
-        return Study(load_study_file(shipped.path("digits"), shipped.reduced("digits", tmp_path, **fields)))
+        return Study(
+            load_study_file(reduced_job_files.path("digits"), reduced_job_files.reduced("digits", tmp_path, **fields))
+        )
 
     result = study(bucket).run()
     assert result.exit_code == 0

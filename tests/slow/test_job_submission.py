@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.integration import heads
-from tests.integration.heads import DIGITS, wetakd
+from tests.integration import ray_heads
+from tests.integration.ray_heads import DIGITS, wetakd
 from wetakd.cluster import job_submission
 
 pytestmark = pytest.mark.timeout(1200)
@@ -40,7 +40,7 @@ def statuses(storage: Path) -> dict[str, str]:
 
 def ray_job(client: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """Ray's own command, as anybody types it in the checkout."""
-    return heads.run(client, "ray.scripts.scripts", "job", *words)
+    return ray_heads.run(client, "ray.scripts.scripts", "job", *words)
 
 
 # A driver with so many runs to close that it takes longer than Ray's three seconds.
@@ -58,7 +58,7 @@ time.sleep(600)
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[dict[str, str]]:
-    with heads.head() as environment:
+    with ray_heads.head() as environment:
         yield environment
 
 

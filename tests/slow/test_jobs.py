@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests import shipped
-from tests.unit.pictures import pictures, png
+from tests import reduced_job_files
+from tests.unit.made_images import pictures, png
 
 
 def write_images(file: Path, num: int, num_classes: int, label: str, seed: int) -> Path:
@@ -39,8 +39,14 @@ def test_a_cifar_study_runs_end_to_end(
         "study.strategies": "[uniform, de]",
         "study.subsets": "[3]",
     }
-    overrides = [part for change in shipped.reduced(name, tmp_path, **fields) for part in ("--set", change)]
-    command = [sys.executable, str(shipped.JOBS / "study.py"), str(shipped.path(name)), "--json", *overrides]
+    overrides = [part for change in reduced_job_files.reduced(name, tmp_path, **fields) for part in ("--set", change)]
+    command = [
+        sys.executable,
+        str(reduced_job_files.JOBS / "study.py"),
+        str(reduced_job_files.path(name)),
+        "--json",
+        *overrides,
+    ]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -17,8 +17,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.faults.cluster import Cluster
-from tests.faults.studies import VARIABLE, Run, tree
+from tests.faults.faulted_study import VARIABLE, Run, tree
+from tests.faults.killable_cluster import Cluster
 
 MEBIBYTE = 2**20
 NUM_STUDIES = 3

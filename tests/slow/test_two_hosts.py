@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.slow import hosts
-from tests.slow.hosts import ROOT, Host
+from tests.slow import network_hosts
+from tests.slow.network_hosts import ROOT, Host
 
 pytestmark = [
     pytest.mark.timeout(2400),
-    pytest.mark.skipif(hosts.missing() is not None, reason=str(hosts.missing())),
+    pytest.mark.skipif(network_hosts.missing() is not None, reason=str(network_hosts.missing())),
 ]
 
 # Columns that tell where and when rather than what.
@@ -67,7 +67,7 @@ def test_two_hosts_give_the_table_of_one_and_so_does_one_that_loses_the_other(tm
     assert alone.returncode == 0, alone.stderr
     expected = pd.read_parquet(tmp_path / "runs" / "studies" / "hosts" / "trials.parquet")
 
-    with hosts.two_hosts(tmp_path) as (head, worker):
+    with network_hosts.two_hosts(tmp_path) as (head, worker):
         # Both hosts compute: one CPU each.
         study = start(head, tmp_path / "both.log", *command("hosts"))
         worked = set()
@@ -80,7 +80,7 @@ def test_two_hosts_give_the_table_of_one_and_so_does_one_that_loses_the_other(tm
         assert set(statuses(head)) == {"FINISHED"}
 
         # Everything anew under a storage of its own; the cable is cut while the other host computes.
-        fresh = hosts.STORAGE.replace("s3://wetakd?", "s3://wetakd/fresh?")
+        fresh = network_hosts.STORAGE.replace("s3://wetakd?", "s3://wetakd/fresh?")
         environment = head.environment | {"WETAKD_STORAGE": fresh}
         lone = Host(head.name, head.address, head.holder, environment)
         study = start(lone, tmp_path / "cut.log", *command("hosts"))
@@ -88,6 +88,6 @@ def test_two_hosts_give_the_table_of_one_and_so_does_one_that_loses_the_other(tm
             assert study.poll() is None, (tmp_path / "cut.log").read_text()
             time.sleep(0.2)
         # Ray gives the host up after seconds, but a call under way only after seven minutes of silence.
-        hosts.ip("-n", worker.name, "link", "set", worker.name, "down")
+        network_hosts.ip("-n", worker.name, "link", "set", worker.name, "down")
         assert study.wait(timeout=1200) == 0, (tmp_path / "cut.log").read_text()
         pd.testing.assert_frame_equal(results(table(lone, "hosts")), results(expected))

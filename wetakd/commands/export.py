@@ -86,7 +86,7 @@ def export_winner(
     """
     from wetakd.export import onnx_export
     from wetakd.export.model_card import model_card
-    from wetakd.export.shipped_student import DESCRIPTION
+    from wetakd.export.shipped_student import DESCRIPTION_FILE
     from wetakd.export.student_files import write_student_files
     from wetakd.plan.study_plan import Plan
     from wetakd.results.stored_results import Results
@@ -105,7 +105,9 @@ def export_winner(
         raise UserError(
             f"study {results.study!r}: has no winner, for no student was finished; `wetakd report` says why"
         )
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file())):
+    if folder.exists() and (
+        not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION_FILE).is_file())
+    ):
         raise UserError(f"--to: {str(folder)!r} is there already and no earlier export; name another folder")
     dataset = load_data(config, reporter)
     plan = Plan(config, dataset)

@@ -26,7 +26,7 @@ from wetakd.models.registry import build_model
 from wetakd.training.train_state import load_state, state_bytes
 
 MODEL_NAME = "student"
-WEIGHTS, DESCRIPTION = f"{MODEL_NAME}.safetensors", f"{MODEL_NAME}.json"
+WEIGHTS_FILE, DESCRIPTION_FILE = f"{MODEL_NAME}.safetensors", f"{MODEL_NAME}.json"
 _NUM_EXAMPLES = 8
 
 
@@ -54,8 +54,8 @@ def save_student(student: nn.Module, model: ModelConfig, dataset: Dataset, folde
         "transform": dataset.transform.to_dict(),
         "class_names": list(dataset.class_names),
     }
-    (folder / WEIGHTS).write_bytes(state_bytes(student))
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    (folder / WEIGHTS_FILE).write_bytes(state_bytes(student))
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
 def load_student(folder: str | Path, *, trust_code: bool = False) -> ShippedStudent:
@@ -72,14 +72,14 @@ def load_student(folder: str | Path, *, trust_code: bool = False) -> ShippedStud
     """
     folder = Path(folder)
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
         transform = Transform.from_dict(description["transform"])
         model, num_classes = ModelConfig(**description["model"]), len(description["class_names"])
-        weights = (folder / WEIGHTS).read_bytes()
+        weights = (folder / WEIGHTS_FILE).read_bytes()
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{folder}: holds no exported student: {one_line(error)}") from error
     shape = InputShape(transform.channels, transform.height, transform.width)
-    field = f"{folder / DESCRIPTION}: model"
+    field = f"{folder / DESCRIPTION_FILE}: model"
     student = build_model(model, shape, num_classes, seed=0, field=field, trust_code=trust_code)
     load_state(student, weights)
     return ShippedStudent(student, transform).eval()

@@ -46,8 +46,8 @@ NON_RETRYABLE = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
 """Errors of one network that another try would meet again: its result is an error row, not a retry."""
 
 # Their annotations are still those of the first version of Ray Train.
-_Trainer: Any = TorchTrainer
-_Scaling: Any = ScalingConfig
+UntypedTrainer: Any = TorchTrainer
+UntypedScaling: Any = ScalingConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,9 @@ class NetworkInputs:
 
 def train_in_task(_: Heartbeat, inputs: NetworkInputs) -> Exception | None:
     """`workers: 0`: Ray Train's local mode in this task, which costs milliseconds on a warm worker."""
-    trainer = _Trainer(train_loop, train_loop_config={"inputs": inputs}, scaling_config=_Scaling(num_workers=0))
+    trainer = UntypedTrainer(
+        train_loop, train_loop_config={"inputs": inputs}, scaling_config=UntypedScaling(num_workers=0)
+    )
     error: Exception | None = trainer.fit().return_value
     return error
 

@@ -47,10 +47,10 @@ def search(
 def solve_problem(problem: Problem, strategy: str = DE, *, crossfit: bool = True, **options: Any) -> SearchResult:
     """As `search`, on a problem that is kept for several searches: its scores are compiled only once."""
     with one_blas_thread():
-        return _search(problem, strategy, Options(**options), crossfit)
+        return _solve(problem, strategy, Options(**options), crossfit)
 
 
-def _search(problem: Problem, name: str, options: Options, with_crossfit: bool) -> SearchResult:
+def _solve(problem: Problem, name: str, options: Options, with_crossfit: bool) -> SearchResult:
     strategy = strategy_named(name)
     objective = strategy.objective or options.objective
     accuracy_cap = problem.accuracy_rows.accuracy_cap  # compiled here, so that the clock sees the search alone

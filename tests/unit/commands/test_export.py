@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from tests.unit import tables
+from tests.unit import simulated_results
 from wetakd.commands.export import export_winner
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A storage with the results of a study and the one student that they say has won."""
     store = Store(str(tmp_path_factory.mktemp("runs")))
     dataset = load_data(CONFIG, QuietReporter())
-    results = tables.simulated()
+    results = simulated_results.simulated()
     assert results.winner is not None
     job = training_job.TrainingJob(
         uid="winner",
@@ -78,7 +78,7 @@ def shipped(finished: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_the_student_that_won_with_its_transform(finished: Store, shipped: Path) -> None:
     dataset = load_data(CONFIG, QuietReporter())
-    winner = tables.simulated().winner
+    winner = simulated_results.simulated().winner
     assert winner is not None
     manifest = finished.find(student_address(winner.student_key))
     assert manifest is not None
@@ -106,7 +106,7 @@ def test_the_cards_code_runs_as_it_stands(
 
 def test_the_card_gives_the_numbers_of_the_results_and_of_the_files(shipped: Path) -> None:
     card = (shipped / "README.md").read_text()
-    results = tables.simulated()
+    results = simulated_results.simulated()
     assert results.winner is not None
     row = results.trials[results.trials["student_key"] == results.winner.student_key].iloc[0]
     assert f"| accuracy on `test`, % | {100 * row['student_test_accuracy']:.2f} |" in card
@@ -147,7 +147,7 @@ def test_a_point_that_the_study_does_not_sweep_builds_nothing(
     package.mkdir()
     (package / "planted.py").write_text(f"open({str(tmp_path / 'exploded')!r}, 'w')\ndef network(*_, **__): ...\n")
     monkeypatch.syspath_prepend(str(package))
-    results, store = tables.simulated(), Store(str(tmp_path / "runs"))
+    results, store = simulated_results.simulated(), Store(str(tmp_path / "runs"))
     assert results.winner is not None
     point = SweepPoint.of({"student.model.name": "planted:network"})
     replace(results, winner=replace(results.winner, point=point)).write(store)
@@ -160,7 +160,7 @@ def test_a_study_without_winner_or_results_says_so(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with pytest.raises(UserError, match="holds no results of it"):
         export(tmp_path / "to", CONFIG, store)
-    replace(tables.simulated(), winner=None).write(store)
+    replace(simulated_results.simulated(), winner=None).write(store)
     with pytest.raises(UserError, match="has no winner"):
         export(tmp_path / "to", CONFIG, store)
 

@@ -18,7 +18,7 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.unit.tables import with_failed_networks, with_shared_failed_student
+from tests.unit.simulated_results import with_failed_networks, with_shared_failed_student
 from wetakd.commands import main, run, validate
 from wetakd.config.study_file import embedded_study, load_study_file
 from wetakd.report.report import build_report

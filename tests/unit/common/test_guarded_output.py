@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.tables import simulated
+from tests.unit.simulated_results import simulated
 from wetakd.common.guarded_output import READER_LEFT, GuardedStream, optional_stream
 from wetakd.common.progress import LineReporter, TerminalReporter
 from wetakd.config.study_file import embedded_study, text_with_digest
@@ -111,7 +111,7 @@ cli.main()
 STUDY = """
 from wetakd import study
 from wetakd.commands import main as cli
-from tests.unit.tables import simulated
+from tests.unit.simulated_results import simulated
 from wetakd.report.report import build_report
 import sys, time
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.pictures import (
+from tests.unit.made_images import (
     GIVEN_TEST,
     LABELS,
     PNGS,

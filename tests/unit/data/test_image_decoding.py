@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.bad_input.way import call
-from tests.unit.pictures import LABELS, PNGS, parquet, refused, write_folder, write_parquet
+from tests.bad_input.wrong_input import call
+from tests.unit.made_images import LABELS, PNGS, parquet, refused, write_folder, write_parquet
 from wetakd.config import FolderData
 from wetakd.data.image_decoding import decode_image, open_image
 

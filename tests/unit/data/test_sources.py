@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.bad_input.way import call
-from tests.unit.pictures import (
+from tests.bad_input.wrong_input import call
+from tests.unit.made_images import (
     GIVEN_TEST,
     LABELS,
     PIXELS,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.pictures import SPLITS
+from tests.unit.made_images import SPLITS
 from wetakd.common.errors import UserError
 from wetakd.config import SplitsConfig
 from wetakd.data.splits import draw_splits

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tables import simulated
+from tests.unit.simulated_results import simulated
 from tests.unit.tiny import dataset
 from wetakd.common.errors import UserError
 from wetakd.config.study_file import load_study_file, text_with_digest

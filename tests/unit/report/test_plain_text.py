@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.tables import simulated
+from tests.unit.simulated_results import simulated
 from wetakd.common.number_format import format_percent
 from wetakd.report.estimate_format import difference, mean_and_width
 from wetakd.report.plain_text import MOST_ROWS, TERMINAL_WIDTH, WIDEST, terminal_text

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tests.unit.tables import point, replaced, share_students, simulated
+from tests.unit.simulated_results import point, replaced, share_students, simulated
 from wetakd.report.markdown import MOST_CHARACTERS
 from wetakd.report.report import Report, build_report
 from wetakd.results.stored_results import Results

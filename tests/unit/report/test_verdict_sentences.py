@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.tables import point, replaced, simulated
+from tests.unit.simulated_results import point, replaced, simulated
 from wetakd.report.verdict_sentences import gain_text, verdict
 from wetakd.results.findings import compute_findings
 from wetakd.results.stored_results import Results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.unit.tables import POOL, point, replaced, share_students, simulated
+from tests.unit.simulated_results import POOL, point, replaced, share_students, simulated
 from wetakd.results.arms import collect_arms
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.tables import POOL, share_students, simulated
+from tests.unit.simulated_results import POOL, share_students, simulated
 from wetakd.results.arms import collect_arms
 from wetakd.results.contrasts import Contrast, accuracy_by_count, best_single, compute_contrasts
 from wetakd.results.stored_results import Results

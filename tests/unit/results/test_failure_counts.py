@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tests.unit.tables import (
+from tests.unit.simulated_results import (
     POOL,
     replaced,
     simulated,

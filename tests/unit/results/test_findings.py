@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.unit.tables import share_students, simulated
+from tests.unit.simulated_results import share_students, simulated
 from wetakd.results.ensemble_student_correlation import ensemble_student_pairs
 from wetakd.results.findings import Findings, compute_findings
 from wetakd.results.stored_results import Results

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.unit.tables import replaced, simulated
+from tests.unit.simulated_results import replaced, simulated
 from wetakd.results.classification_scores import classification_scores
 from wetakd.results.rank_correlation import rank_correlation
 from wetakd.results.statistics import Estimate, detectable_effect, estimate, holm, paired_difference, seeds_needed

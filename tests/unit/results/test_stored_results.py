@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.tables import replaced, simulated
+from tests.unit.simulated_results import replaced, simulated
 from wetakd.common.errors import UserError
 from wetakd.report.report import build_report
 from wetakd.results.columns import CURVES_SCHEMA, NETWORKS_SCHEMA, TRIALS_SCHEMA

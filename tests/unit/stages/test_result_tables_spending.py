@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit import tiny
-from tests.unit.tables import simulated
+from tests.unit.simulated_results import simulated
 from wetakd.config.study_file import load_study_file
 from wetakd.plan.study_plan import Plan
 from wetakd.report.report import build_report

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from tests.contract.storage_layout import StorageLayout
-from tests.faults.servers import S3
+from tests.faults.s3_server import S3
 from tests.mlflow_server import MlflowServer
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ VARIABLE = ["search_seconds", "train_seconds", "mlflow_run_id"]
 _KINDS = ("networks", "caches", "students", "evaluations")
 _STUDY = "hurt"
 _RECIPE = {"epochs": 6, "batch_size": 64, "lr": 0.05, "precision": "float32"}
-NET = {"model": {"name": "tests.faults.networks:slow"}, "recipe": _RECIPE}
+NET = {"model": {"name": "tests.faults.slow_networks:slow"}, "recipe": _RECIPE}
 
 
 def tree(folder: Path, **blocks: Any) -> dict[str, Any]:

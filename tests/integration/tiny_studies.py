@@ -37,10 +37,10 @@ RECIPE = {"epochs": 2, "batch_size": 8, "lr": 0.05, "precision": "float32"}
 NET = {"model": PLAIN, "recipe": RECIPE}
 # An epoch of 14 steps of 0.4 s is longer than the 4 s that a step may take, and each step is shorter.
 LONG_EPOCH = {
-    "model": {"name": "tests.integration.studies:slow", "options": {"step_s": 0.4}},
+    "model": {"name": "tests.integration.tiny_studies:slow", "options": {"step_s": 0.4}},
     "recipe": RECIPE | {"batch_size": 3},
 }
-HANGING = {"model": {"name": "tests.integration.studies:hanging"}, "recipe": RECIPE}
+HANGING = {"model": {"name": "tests.integration.tiny_studies:hanging"}, "recipe": RECIPE}
 
 
 def without_statistics(num_classes: int, in_channels: int) -> nn.Module:
@@ -146,7 +146,7 @@ def failing(num_classes: int, in_channels: int, marker: str, error: str) -> nn.M
 def failing_network(marker: Path, error: str) -> dict[str, Any]:
     """The block of such a network; `marker` counts how often it was tried."""
     options = {"marker": str(marker), "error": error}
-    return {"model": {"name": "tests.integration.studies:failing", "options": options}, "recipe": RECIPE}
+    return {"model": {"name": "tests.integration.tiny_studies:failing", "options": options}, "recipe": RECIPE}
 
 
 def pids_of(name: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""One way to get something wrong, and what the command line made of it."""
+"""One wrong input, and what the command line made of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wetakd.config import StudyConfig
 
 
 @dataclass(frozen=True)
-class Way:
+class WrongInput:
     """`command` follows the word `wetakd`; `files` lie in the folder where it runs; `says` must stand in its line."""
 
     kind: str
@@ -56,15 +56,15 @@ class Outcome:
         return None
 
 
-def attempt(way: Way) -> Outcome:
+def attempt(wrong_input: WrongInput) -> Outcome:
     """Run the command line in this process, in a folder of its own."""
     folders, path = tempfile.TemporaryDirectory(prefix="wetakd-bad-"), list(sys.path)
     with folders as folder, contextlib.chdir(folder), mock.patch.object(sys, "path", [folder, *path]):
-        for name, content in way.files.items():
+        for name, content in wrong_input.files.items():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_bytes(content)
         before = set(_files())
-        code, out, err = call(*way.command)
+        code, out, err = call(*wrong_input.command)
         return Outcome(code, out, err, tuple(sorted(set(_files()) - before)))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from tests.integration.studies import NET
+from tests.integration.tiny_studies import NET
 from wetakd import StudyConfig
 from wetakd.config.study_file import config_from_tree
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.integration.studies import NET, PLAIN
+from tests.integration.tiny_studies import NET, PLAIN
 from wetakd import Study
 from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tests.unit.tables import replaced, simulated
+from tests.unit.simulated_results import replaced, simulated
 from wetakd.report import ensemble_figures, figure_files, plot_style, student_figures
 from wetakd.report.learning_curves import curves_of, figure_curves, student_uids
 from wetakd.results.arms import collect_arms

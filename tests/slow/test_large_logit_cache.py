@@ -31,7 +31,7 @@ if __name__ == "__main__":
     config = config_from_tree(
         {
             "study": {"name": "large", "seeds": 2, "subsets": [4], "strategies": ["uniform", "de"], "controls": []},
-            "data": {"source": "callable", "callable": "tests.slow.test_large_bank:pictures"},
+            "data": {"source": "callable", "callable": "tests.slow.test_large_logit_cache:pictures"},
             "splits": {"weigh": 0.2, "choose": 0.2},
             "views": {"num": 4, "crop_padding": 1},
             "teacher": net | {"recipe": recipe},

@@ -11,8 +11,8 @@ import pytest
 import ray
 import torch
 
-from tests.integration import studies
-from tests.integration.studies import HANGING, LONG_EPOCH, NET, RECIPE, plan
+from tests.integration import tiny_studies
+from tests.integration.tiny_studies import HANGING, LONG_EPOCH, NET, RECIPE, plan
 from tests.unit import tiny
 from wetakd.logits import logit_cache
 from wetakd.plan.study_plan import control_weights
@@ -52,7 +52,7 @@ def trained(ray_cluster, tmp_path_factory, large):
     """Trained networks for all tests of this module."""
     made, store = plan(tmp_path_factory.mktemp("networks"), large)
     dataset_ref = ray.put(large)
-    return dataset_ref, train_networks(studies.context(made, store, dataset_ref=dataset_ref))
+    return dataset_ref, train_networks(tiny_studies.context(made, store, dataset_ref=dataset_ref))
 
 
 def students_of(made) -> dict[str, Student]:
@@ -62,7 +62,7 @@ def students_of(made) -> dict[str, Student]:
 
 def run(made, trained, store, until=None, on_epoch=lambda *_: None, students=None):
     dataset_ref, networks = trained
-    study = studies.context(made, store, dataset_ref=dataset_ref)
+    study = tiny_studies.context(made, store, dataset_ref=dataset_ref)
     runner = StudentRunner(study, networks, on_epoch, on_end=lambda _: None)
     return runner.train(students or students_of(made), until or {})
 
@@ -97,8 +97,8 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-PROBE = {"name": "tests.integration.studies:probing"}
-SLOW = {"model": {"name": "tests.integration.studies:slow"}, "recipe": RECIPE | {"epochs": 20}}
+PROBE = {"name": "tests.integration.tiny_studies:probing"}
+SLOW = {"model": {"name": "tests.integration.tiny_studies:slow"}, "recipe": RECIPE | {"epochs": 20}}
 FEW = {"name": "tiny", "seeds": 1, "strategies": ["uniform"], "controls": ["teacher"]}
 
 
@@ -114,7 +114,7 @@ def test_students_share_actors_and_one_copy_of_the_data(tmp_path, trained, large
 
     def on_epoch(key, epoch):
         reported.append((key, epoch.epoch))
-        where.update(studies.pids_of("_StudentTrial"))
+        where.update(tiny_studies.pids_of("_StudentTrial"))
 
     capfd.readouterr()
     outcomes = run(made, trained, store, on_epoch=on_epoch)
@@ -136,7 +136,7 @@ def test_no_trial_copies_the_pixels(tmp_path, trained, large):
     made, store = plan(tmp_path, large, study=FEW, student={"model": PROBE, "recipe": RECIPE})
     assert {outcome.error for outcome in run(made, trained, store).values()} == {None}
     # The probe can tell: here, the pixels are private.
-    assert studies.private_pixels() >= 60 * MEBIBYTE
+    assert tiny_studies.private_pixels() >= 60 * MEBIBYTE
 
 
 def test_an_actor_copies_the_pixels_to_its_device_once(tmp_path, trained, large):
@@ -161,7 +161,7 @@ def test_ensembles_are_searched_and_evaluated_without_the_images(tmp_path, train
         tmp_path, large, study=FEW | {"strategies": ["greedy"]}, assistants={"first": NET, "second": NET}
     )
     networks = trained[1] | {(0, "second"): trained[1][0, "teacher"]}
-    study = studies.context(made, store, dataset_ref=trained[0])
+    study = tiny_studies.context(made, store, dataset_ref=trained[0])
     (result,) = search_weights(study, networks).searches.results.values()
     mixture = (0, made.config.pool, tuple(result.weights.tolist()))
     scores = evaluate_ensembles([mixture], networks, made.config, study.labels_ref)[mixture]
@@ -203,7 +203,7 @@ def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_aga
     study = {"name": "tiny", "seeds": 1, "strategies": ["uniform"], "controls": ["none"]}
     for error, tries in (("bug", 1), ("memory", 2)):
         marker = tmp_path / error
-        made, store = plan(tmp_path / "store", large, study=study, student=studies.failing_network(marker, error))
+        made, store = plan(tmp_path / "store", large, study=study, student=tiny_studies.failing_network(marker, error))
         none = {key: student for key, student in students_of(made).items() if not student.teacher_keys}
         first, second = run(made, trained, store, students=none), run(made, trained, store, students=none)
         assert [outcome.error for outcome in first.values()] == [outcome.error for outcome in second.values()]
@@ -233,7 +233,7 @@ def test_a_trial_that_dies_or_falls_silent_is_tried_again(tmp_path, trained, lar
     def strike(key, epoch):
         reported.append((key, epoch.epoch))
         if not struck:
-            struck.append(studies.pids_of("_StudentTrial")[0])
+            struck.append(tiny_studies.pids_of("_StudentTrial")[0])
             os.kill(struck[0], sign)
 
     outcomes = run(made, trained, store, on_epoch=strike)
@@ -263,7 +263,7 @@ def test_actors_that_die_between_two_students_cost_none(tmp_path, trained, large
 
     def strike(key, epoch):
         if not struck and epoch.epoch == made.config.student.recipe.epochs:
-            struck.extend(studies.pids_of("_StudentTrial"))
+            struck.extend(tiny_studies.pids_of("_StudentTrial"))
             for pid in struck:
                 os.kill(pid, signal.SIGKILL)
 
@@ -306,6 +306,6 @@ def test_an_interrupt_ends_the_trials_at_once_and_the_next_run_goes_on(tmp_path,
 
     with pytest.raises(KeyboardInterrupt):
         run(made, trained, store, on_epoch=interrupt)
-    studies.wait_for_cpus(2)
+    tiny_studies.wait_for_cpus(2)
     outcomes = run(made, trained, store, dict.fromkeys(students_of(made), 1))
     assert all(outcome.stopped_at.epoch == 1 for outcome in outcomes.values())
