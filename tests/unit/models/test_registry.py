@@ -266,7 +266,7 @@ def test_torchvision_networks_with_auxiliary_heads_return_logits_alone():
         ("torchvision:resnet18", {}, ": torchvision:resnet18 cannot read an image of 1x8x8", "channels"),
         ("no.such.module:net", {}, ".name: ", "no.such.module"),
         (f"{__name__}:no_such_name", {}, ".name: ", "'no_such_name'"),
-        (f"{__name__}:not_callable", {}, ".name: ", "'not_callable'"),
+        (f"{__name__}:not_callable", {}, ".name: ", ":not_callable' is int, not a function"),
         (f"{__name__}:no_module", {}, ".name: ", "nn.Module"),
         (f"{__name__}:raising", {}, f": {__name__}:raising", "RuntimeError: no such luck"),
         (f"{__name__}:linear", {"biass": 1}, ".options.biass: ", "['bias']"),
