@@ -1,15 +1,15 @@
-"""Images a second of a student's training: from the bank, on labels alone, and the way everybody distils.
+"""Images a second of a student's training: from the logit cache, on labels alone, and the way everybody distils.
 
 On the same slice of CIFAR-10 (noise where there is none), with the same flips, batch and threads:
 
 - `labels`: our loop without teachers;
-- `bank`: our loop, taught by the teacher and three assistants from their stored logits;
+- `cache`: our loop, taught by the teacher and three assistants from their stored logits;
 - `usual`: torchvision transforms in a DataLoader, and teacher and assistants run forward at every step;
 - `torchdistill`: that library's loop with the teacher alone (where it is installed: `pip install torchdistill`).
 
 Every measurement has a process of its own, so that its peak memory is its own; the ways take turns, and every round
 begins with the next one. `peak MiB` is what training holds in its warming epoch, with the processes of its DataLoader;
-pages that several hold count once. The bank is computed in another process, with a line of its own.
+pages that several hold count once. The logit cache is computed in another process, with a line of its own.
 
     python benchmarks/distill.py --train data/cifar10/train.parquet
 """
@@ -239,7 +239,7 @@ def held() -> float:
 
 
 @dataclass(frozen=True)
-class Bank:
+class CachedLogits:
     """The teachers' logits of the slice, and what they took."""
 
     logits: tuple[np.ndarray, ...]
@@ -247,7 +247,7 @@ class Bank:
     peak: float
 
 
-def fill(family: Family, train_file: str | None, threads: int) -> Bank:
+def fill(family: Family, train_file: str | None, threads: int) -> CachedLogits:
     """Ask every teacher for every view once."""
     torch.set_num_threads(threads)
     dataset, views = load_slice(train_file, family.steps * BATCH), Views(VIEWS, True, 0, 0)
@@ -255,7 +255,7 @@ def fill(family: Family, train_file: str | None, threads: int) -> Bank:
     with Peak() as peak:
         tables = [logit_cache.compute_logits(family.build(depth), dataset, views) for depth in family.teachers]
     seconds = time.perf_counter() - started
-    return Bank(tuple(logit_cache.logits_of_table(table).fit_VNC for table in tables), seconds, peak.mebibytes)
+    return CachedLogits(tuple(logit_cache.logits_of_table(table).fit_VNC for table in tables), seconds, peak.mebibytes)
 
 
 def measure(
@@ -264,10 +264,10 @@ def measure(
     """Images a second after an epoch that warms up, and peak memory of that epoch in MiB."""
     torch.set_num_threads(threads)
     dataset = load_slice(train_file, family.steps * BATCH)
-    targets = Targets(logits, (1 / len(logits),) * len(logits)) if way == "bank" else None
+    targets = Targets(logits, (1 / len(logits),) * len(logits)) if way == "cache" else None
     ways: dict[str, Callable[[], Iterator[None]]] = {
         "labels": partial(ours, family, dataset, None),
-        "bank": partial(ours, family, dataset, targets),
+        "cache": partial(ours, family, dataset, targets),
         "usual": partial(usual, family, dataset, workers),
         "torchdistill": partial(torchdistill, family, dataset, workers),
     }
@@ -287,24 +287,27 @@ def in_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
 
 def compare(family: Family, ways: list[str], options: argparse.Namespace) -> None:
     """Print a family's table."""
-    banks: list[Bank] = []
+    caches: list[CachedLogits] = []
     rounds: list[dict[str, dict[str, float]]] = []
     for turn in range(options.rounds):
-        banks.append(in_own_process(fill, family, options.train, options.threads))
-        arguments = (family, options.train, options.threads, options.workers, banks[-1].logits)
+        caches.append(in_own_process(fill, family, options.train, options.threads))
+        arguments = (family, options.train, options.threads, options.workers, caches[-1].logits)
         first = turn % len(ways)
         rounds.append({})
         for way in ways[first:] + ways[:first]:
             rounds[-1][way] = found = in_own_process(measure, way, *arguments)
             print(f"  {way:14s}{found['rate']:10,.0f} images/s", file=sys.stderr, flush=True)
     print(f"\n{family}: {family.steps} steps of {BATCH} an epoch; median of {options.rounds} rounds")
-    print(f"{'':14s}{'images/s':>10s}{'peak MiB':>10s}   bank is faster by")
+    print(f"{'':14s}{'images/s':>10s}{'peak MiB':>10s}   cache is faster by")
     for way in ways:
-        ratios = [found["bank"]["rate"] / found[way]["rate"] for found in rounds]
+        ratios = [found["cache"]["rate"] / found[way]["rate"] for found in rounds]
         rate, peak = (median(found[way][name] for found in rounds) for name in ("rate", "peak"))
         print(f"{way:14s}{rate:10,.0f}{peak:10,.0f}   {median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})")
-    seconds, peak = median(each.seconds for each in banks), median(each.peak for each in banks)
-    print(f"the bank itself: {seconds:.1f} s, {peak:,.0f} MiB, once for all students: {VIEWS} views by every teacher")
+    seconds, peak = median(each.seconds for each in caches), median(each.peak for each in caches)
+    print(
+        f"the logit cache itself: {seconds:.1f} s, {peak:,.0f} MiB, once for all students: "
+        f"{VIEWS} views by every teacher"
+    )
 
 
 def main() -> None:
@@ -319,7 +322,7 @@ def main() -> None:
     if options.train is not None and not Path(options.train).is_file():
         parser.error(f"--train: {options.train} is no file")
     has_torchdistill = importlib.util.find_spec("torchdistill") is not None
-    ways = ["labels", "bank", "usual", *(["torchdistill"] if has_torchdistill else [])]
+    ways = ["labels", "cache", "usual", *(["torchdistill"] if has_torchdistill else [])]
     print(f"torch {torch.__version__}, float32, {options.threads} threads, DataLoader with {options.workers} processes")
     for name in options.families:
         family = FAMILIES[name]

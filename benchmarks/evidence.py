@@ -83,9 +83,9 @@ class Work:
 
     job: TrainingJob
     teachers: tuple[str, ...]
-    """Keys of the banks that it learns from."""
-    bank_key: str | None = None
-    """Where its own bank goes; None for a student."""
+    """Keys of the logit caches that it learns from."""
+    cache_key: str | None = None
+    """Where its own logit cache goes; None for a student."""
 
 
 class Clock:
@@ -203,7 +203,7 @@ def dataset_of(store_uri: str, address: str) -> Dataset:
     return Dataset(images_NCHW, labels_N, tuple(told["names"]), splits, transform, told["fingerprint"])
 
 
-# ------------------------------------------------------------------------------------------- networks and their banks
+# ------------------------------------------------------------------------------------ networks and their logit caches
 
 
 def networks(plans: Mapping[str, Plan], store: Store) -> dict[str, Work]:
@@ -220,7 +220,7 @@ def waves(works: Mapping[str, Work]) -> Iterable[dict[str, Work]]:
     left, known = dict(works), set[str | None]()
     while left:
         wave = {name: work for name, work in left.items() if known.issuperset(work.teachers)}
-        known |= {work.bank_key for work in wave.values()}
+        known |= {work.cache_key for work in wave.values()}
         left = {name: work for name, work in left.items() if name not in wave}
         yield wave
 
@@ -241,15 +241,17 @@ def done(pool: ProcessPoolExecutor, works: Mapping[str, Work], images: str, cloc
 
 
 def train(work: Work, images: str, until: float) -> float | None:
-    """In a process of the pool: train, write the bank, judge; None where the time was up before."""
+    """In a process of the pool: train, write the logit cache, judge; None where the time was up before."""
     dataset, store, job = dataset_of(work.job.store_uri, images), Store(work.job.store_uri), work.job
     torch.set_num_threads(job.recipe.threads)
     manifest = trained(work, dataset, store, until)
     if manifest is None:
         return None
     model = training_run.load_model(store, manifest, job.model, dataset).to(job.device)
-    if work.bank_key and logit_cache.read_cache(store, work.bank_key) is None:
-        logit_cache.write_cache(store, work.bank_key, logit_cache.compute_logits(model, dataset, job.views, job.device))
+    if work.cache_key and logit_cache.read_cache(store, work.cache_key) is None:
+        logit_cache.write_cache(
+            store, work.cache_key, logit_cache.compute_logits(model, dataset, job.views, job.device)
+        )
     logits_NC = predict(model, dataset, dataset.splits.test, device=job.device)
     return float(np.mean(logits_NC.argmax(axis=1) == dataset.labels_N[dataset.splits.test]))
 
@@ -259,9 +261,9 @@ def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifes
     manifest = store.find_intact(work.job.address)
     if manifest is not None or time.time() > until:
         return manifest
-    banks = [table for key in work.teachers if (table := logit_cache.read_cache(store, key)) is not None]
-    assert len(banks) == len(work.teachers), "teachers come first"
-    with closing(training_run.run_job(work.job, dataset, banks)) as epochs:
+    caches = [table for key in work.teachers if (table := logit_cache.read_cache(store, key)) is not None]
+    assert len(caches) == len(work.teachers), "teachers come first"
+    with closing(training_run.run_job(work.job, dataset, caches)) as epochs:
         for _ in epochs:
             if time.time() > until:
                 break

@@ -121,8 +121,8 @@ class Study:
         return (self.num_fit + self.num_held_out) * (self.bytes_per_image + 8)
 
     @property
-    def banks(self) -> int:
-        """Bytes of all banks: views are kept of the images that students train on, of the others the clean image."""
+    def cache_bytes(self) -> int:
+        """Bytes of all logit caches: all views of the images that students train on, the clean image of the others."""
         num_rows = self.num_views * self.num_fit + self.num_held_out
         return num_rows * (self.num_classes * BYTES_PER_LOGIT + BYTES_PER_ROW) * self.num_networks
 
@@ -147,9 +147,9 @@ def main() -> None:
         print(f"{num_nodes:>6} nodes, {num_nodes * group.per_node} students: {steps} steps, {ready / 60:.0f} min")
     print("\nbytes in the object store of a node, and sent to all of them (computed)")
     for study in STUDIES:
-        total = study.dataset + study.banks
+        total = study.dataset + study.cache_bytes
         sent = ", ".join(f"{total * num_nodes / 1e9:.0f} GB to {num_nodes}" for num_nodes in (10, 100, 1000))
-        print(f"{study.name}: {study.dataset / 1e6:.0f} MB + {study.banks / 1e6:.0f} MB; {sent}")
+        print(f"{study.name}: {study.dataset / 1e6:.0f} MB + {study.cache_bytes / 1e6:.0f} MB; {sent}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a study costs beyond its students' own training: digits with 10, 50 and 200 tiny trials.
 
-Teacher, assistants and bank are made first, by a study of their own on the same storage. Every measured study is a
-fresh process with a fresh local cluster:
+Teacher, assistants and logit cache are made first, by a study of their own on the same storage. Every measured study is
+a fresh process with a fresh local cluster:
 
 - `start`: seconds from the first line of the process to the first trial (imports, cluster, data, networks found);
 - `trials`: seconds in which students train; `training` is the sum of their own training seconds, of all cores;

@@ -70,10 +70,10 @@ class NetworkClock:
 
 
 def training(
-    dataset: Dataset, views: Views, recipe: RecipeConfig, bank_KVNC: np.ndarray, clock: NetworkClock
+    dataset: Dataset, views: Views, recipe: RecipeConfig, logits_KVNC: np.ndarray, clock: NetworkClock
 ) -> Iterator[Epoch]:
-    """Epochs of the smallest plain CNN, evenly taught by the networks of the bank."""
-    num = len(bank_KVNC)
+    """Epochs of the smallest plain CNN, evenly taught by the networks of the logit cache."""
+    num = len(logits_KVNC)
     model = build_model(
         ModelConfig(name="plain", options={"depth": 2}), InputShape(3, 32, 32), dataset.num_classes, seed=0
     )
@@ -86,7 +86,7 @@ def training(
         seed=0,
         precision="float32",
         distillation=DistillationConfig() if num else None,
-        targets=Targets(tuple(bank_KVNC), (1 / num,) * num) if num else None,
+        targets=Targets(tuple(logits_KVNC), (1 / num,) * num) if num else None,
     ).train()
 
 
@@ -106,12 +106,12 @@ def main() -> None:
     arguments = parser.parse_args()
     num_fit = arguments.steps * BATCH
     dataset = random_dataset(num_fit, arguments.classes)
-    bank = np.random.default_rng(1).normal(0, 3, (8, 1, num_fit, arguments.classes)).astype(np.float16)
+    logits_KVNC = np.random.default_rng(1).normal(0, 3, (8, 1, num_fit, arguments.classes)).astype(np.float16)
     # One round more, to warm up; the views take two epochs a round, for every other one is of the clean images.
     recipe = RecipeConfig(epochs=2 * (arguments.rounds + 1), batch_size=BATCH)
     clock = NetworkClock()
-    trainings = {k: training(dataset, CLEAN, recipe, bank[:k], clock) for k in NUM_TEACHERS}
-    with_views = training(dataset, VIEWS, recipe, bank[:0], clock)
+    trainings = {k: training(dataset, CLEAN, recipe, logits_KVNC[:k], clock) for k in NUM_TEACHERS}
+    with_views = training(dataset, VIEWS, recipe, logits_KVNC[:0], clock)
     taught: dict[int, list[tuple[float, float]]] = {k: [] for k in trainings}
     viewed: list[tuple[float, float]] = []
     for _ in range(arguments.rounds + 1):

@@ -23,11 +23,11 @@ def plant_networks(
     """Train these networks (None: all) and store them with their logits; each must come after its teachers."""
     store = Store(config.storage)
     planted: dict[tuple[int, str], TrainedNetwork] = {}
-    banks: dict[tuple[int, str], Any] = {}
+    caches: dict[tuple[int, str], Any] = {}
     for node in Plan(config, dataset).nodes:
         if names is not None and node.name not in names:
             continue
-        teachers = [banks[node.replicate, name] for name in node.teachers]
+        teachers = [caches[node.replicate, name] for name in node.teachers]
         list(training_run.run_job(network_job(node, config, config.storage), dataset, teachers))
         manifest = store.find(network_address(node.key))
         assert manifest is not None
@@ -35,5 +35,5 @@ def plant_networks(
         table = logit_cache.compute_logits(network, dataset, Views.of(config.views))
         logit_cache.write_cache(store, node.key, table)
         place = (node.replicate, node.name)
-        banks[place], planted[place] = table, TrainedNetwork(node, trained=True, manifest=manifest)
+        caches[place], planted[place] = table, TrainedNetwork(node, trained=True, manifest=manifest)
     return planted

@@ -82,7 +82,7 @@ def _called(cluster: Cluster, name: str) -> list[psutil.Process]:
     return [process for process in cluster.workers() if f"ray::{name}" in title(process)]
 
 
-def _kill_bank(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
+def _kill_cache(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
     """The task of a network whose weights are there and whose logits are not."""
     least, name = rng.randrange(3), WORKERS["networks"]
 
@@ -95,7 +95,7 @@ def _kill_bank(run: Run, cluster: Cluster, rng: random.Random) -> str | None:
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
             victim.kill()
-    return f"SIGKILL to {len(victims)} bank task(s) when {run.num_done('caches')} caches were done"
+    return f"SIGKILL to {len(victims)} cache task(s) when {run.num_done('caches')} caches were done"
 
 
 def _moment(run: Run, rng: random.Random) -> bool:
@@ -258,7 +258,7 @@ _HUNGRY = {**NET, "model": {"name": "tests.faults.slow_networks:hungry"}}
 FAULTS: Mapping[str, Fault] = {
     "driver": Fault(_kill_driver, ends_driver=True),
     "network task": Fault(_signal_worker(WORKERS["networks"], "networks", 3)),
-    "bank task": Fault(_kill_bank),
+    "cache task": Fault(_kill_cache),
     "search task": Fault(_signal_worker(WORKERS["searches"], "searches", 1)),
     "trial": Fault(_signal_worker(WORKERS["students"], "students", 6)),
     "test task": Fault(_signal_worker(WORKERS["evaluations"], "evaluations", 1)),
@@ -289,7 +289,7 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-COMPANY = ("network task", "bank task", "search task", "trial", "test task")
+COMPANY = ("network task", "cache task", "search task", "trial", "test task")
 """Kinds that can strike beside any other."""
 
 

@@ -1,4 +1,4 @@
-"""The graph of networks on a real cluster: order, banks, failures, damage, death and interruption."""
+"""The graph of networks on a real cluster: order, logit caches, failures, damage, death and interruption."""
 
 import os
 import signal
@@ -97,7 +97,7 @@ def damage(path):
     path.write_bytes(content)
 
 
-def test_damaged_weights_and_banks_are_made_again(tmp_path):
+def test_damaged_weights_and_logit_caches_are_made_again(tmp_path):
     made, store = plan(tmp_path)
     before = train(made, store)
     key = before["first"].node.key
@@ -127,7 +127,7 @@ def test_of_a_failed_group_only_an_error_of_the_users_function_counts_as_the_use
     assert _user_error(WorkerGroupError("one worker", {0: RuntimeError("connection closed")})) is None
 
 
-def test_a_network_whose_logits_no_bank_can_hold_costs_itself_and_says_so_in_one_line(tmp_path):
+def test_a_network_whose_logits_no_logit_cache_can_hold_costs_itself_and_says_so_in_one_line(tmp_path):
     loud = NET | {"model": {"name": "tests.integration.tiny_studies:loud"}}
     made, store = plan(tmp_path, assistants={"loud": loud, "calm": NET})
     networks = train(made, store)

@@ -47,10 +47,10 @@ def test_the_table_has_a_row_a_trial_and_the_winner_was_chosen_on_choose(finishe
     assert (folder / "runs" / result.checkpoint / "manifest.json").is_file()
 
 
-def test_the_bank_took_a_pass_an_image_where_the_usual_loop_takes_one_a_step(finished: tuple[Path, Any]) -> None:
+def test_the_logit_cache_took_a_pass_an_image_where_the_usual_loop_takes_one_a_step(finished: tuple[Path, Any]) -> None:
     _, result = finished
     spent = result.results.spending
-    num_fit = 313  # of 600, the second view of which is in the bank as well
+    num_fit = 313  # of 600, the second view of which is in the logit cache as well
     assert spent.bank_passes == 3 * (600 + num_fit)
     students = result.table.drop_duplicates("student_key")
     assert spent.usual_passes == 3 * num_fit * students["num_assistants"].sum()

@@ -138,8 +138,8 @@ def test_main_ends_with_one_when_late_and_two_for_a_mistake(run, data, tmp_path,
     assert capsys.readouterr().err.splitlines()[-1].startswith("x: is not a known field")
 
 
-def plans_with_banks(data, out, monkeypatch, *more):
-    """What `--ablation` is about, every network's bank made up."""
+def plans_with_logit_caches(data, out, monkeypatch, *more):
+    """What `--ablation` is about, every network's logit cache made up."""
     monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, out, *more)])
     config, store = evidence.study_of(evidence.parse()), Store(str(out))
     plan = Plan(config, evidence.dataset_of(store.uri, evidence.decoded(config, store)))
@@ -157,7 +157,7 @@ def plans_with_banks(data, out, monkeypatch, *more):
 
 
 def test_ablated_students_have_keys_of_what_was_changed(data, tmp_path, monkeypatch):
-    plans, store = plans_with_banks(data, tmp_path, monkeypatch)
+    plans, store = plans_with_logit_caches(data, tmp_path, monkeypatch)
 
     def keys():
         return {row: works[0].job.uid for row, works in evidence.ablated(plans, store).students.items()}
@@ -171,7 +171,7 @@ def test_ablated_students_have_keys_of_what_was_changed(data, tmp_path, monkeypa
 
 
 def test_the_views_are_ablated_with_the_networks_that_teach(data, tmp_path, monkeypatch):
-    plans, store = plans_with_banks(data, tmp_path, monkeypatch)
+    plans, store = plans_with_logit_caches(data, tmp_path, monkeypatch)
     names = {n for wave in evidence.waves(evidence.networks(plans, store)) for n in wave}
     assert names == {f"{name}{mark}" for name in ("teacher", "ta8", "ta6", "ta4") for mark in ("", ", clean images")}
     first, second = evidence.waves(evidence.networks(plans, store))
@@ -182,7 +182,7 @@ def test_the_views_are_ablated_with_the_networks_that_teach(data, tmp_path, monk
     assert (ours.job.seed, ours.job.recipe) == (clean.job.seed, clean.job.recipe), "paired"
     assert not set(ours.teachers) & set(clean.teachers)
     assert set(clean.teachers) <= {node.key for node in plans[", clean images"].nodes}
-    plans, _ = plans_with_banks(data, tmp_path, monkeypatch, "--set=views.num=1", "--set=views.flip=false")
+    plans, _ = plans_with_logit_caches(data, tmp_path, monkeypatch, "--set=views.num=1", "--set=views.flip=false")
     assert plans.keys() == {""}, "nothing to take away"
 
 

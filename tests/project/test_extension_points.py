@@ -99,7 +99,7 @@ class TestStrategy(StrategyContract):
 
 def test_a_network_is_trained_with_the_loss_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = _imported(monkeypatch, "loss", tmp_path, "losses_of_mine")
-    targets = Targets((tiny.bank(tiny.dataset()),), (1.0,))
+    targets = Targets((tiny.made_logits(tiny.dataset()),), (1.0,))
     losses = {}
     for loss in load_study_file("loss.yaml").study.sweep["student.distillation.loss"].grid or ():
         distillation = DistillationConfig(loss=loss, alpha=0.9, temperature=2.0)

@@ -1,4 +1,4 @@
-"""A bank larger than the object store: Ray spills what does not fit; the students are the same to the last digit."""
+"""A logit cache larger than the object store: Ray spills what does not fit; the students are the same."""
 
 import json
 import subprocess
@@ -44,8 +44,8 @@ if __name__ == "__main__":
     ray.init(address="local", num_cpus=2, object_store_memory=store_bytes, log_to_driver=False)
     study = Study(config)
     result = study.run()
-    bank_bytes = forecast(Plan(config, load_data(config, QuietReporter())), study.store).bank_bytes
-    print(json.dumps({"bank_bytes": bank_bytes, "exit_code": result.exit_code}))
+    cache_bytes = forecast(Plan(config, load_data(config, QuietReporter())), study.store).cache_bytes
+    print(json.dumps({"cache_bytes": cache_bytes, "exit_code": result.exit_code}))
 """
 
 
@@ -70,12 +70,12 @@ def run(folder: Path, store_bytes: int) -> tuple[dict[str, int], pd.DataFrame]:
     return json.loads(told.stdout.splitlines()[-1]), table.drop(columns=["search_seconds", "train_seconds"])
 
 
-def test_a_bank_larger_than_the_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_logit_cache_larger_than_the_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     small, table = run(tmp_path / "small", STORE_BYTES)
-    assert small["bank_bytes"] > 1.2 * STORE_BYTES
+    assert small["cache_bytes"] > 1.2 * STORE_BYTES
     assert small["exit_code"] == 0
     _, ample = run(tmp_path / "ample", 8 * STORE_BYTES)
     pd.testing.assert_frame_equal(table, ample)

@@ -99,7 +99,7 @@ def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.M
 
 
 def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> pa.Table:
-    """The bank table of a file of logits.
+    """The logit cache table of a file of logits.
 
     Raises:
         UserError: a file that is missing, damaged or laid out otherwise, logits that are missing or no finite numbers.

@@ -1,6 +1,6 @@
-"""The bank: what a network says about every image, computed once, kept once a node, read without a copy.
+"""The logit cache: what a network says about every image, computed once, kept once a node, read without a copy.
 
-A bank is one Arrow table a network: one row a (sample, view), in a fixed order: split `fit` view by view, then
+A logit cache is one Arrow table a network: one row a (sample, view), in a fixed order: split `fit` view by view, then
 `weigh`, `choose` and `test` in the clean view 0. Logits are float16, dense; they are addressed by sample id and view,
 never by step or batch. This file imports no Ray: a table travels through the object store, or through storage as
 Arrow IPC under the key of its network.
@@ -39,7 +39,7 @@ _CLEAN_SPLITS = ("weigh", "choose", "test")
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """Views into one bank table: float16, read-only."""
+    """Views into one logit cache table: float16, read-only."""
 
     fit_VNC: np.ndarray
     weigh_NC: np.ndarray
@@ -48,13 +48,13 @@ class Logits:
 
 
 def num_cache_rows(dataset: Dataset, num_views: int) -> int:
-    """Rows of one bank, which is also the number of forward passes it costs."""
+    """Rows of one logit cache, which is also the number of forward passes it costs."""
     clean = sum(len(getattr(dataset.splits, split)) for split in _CLEAN_SPLITS)
     return num_views * len(dataset.splits.fit) + clean
 
 
 def num_cache_bytes(dataset: Dataset, num_views: int) -> int:
-    """Bytes that one network's bank takes in the object store."""
+    """Bytes that one network's logit cache takes in the object store."""
     return num_cache_rows(dataset, num_views) * (dataset.num_classes * BYTES_PER_LOGIT + BYTES_PER_ROW)
 
 
@@ -65,7 +65,7 @@ def compute_logits(
     device: str = "cpu",
     on_step: Callable[[], None] = lambda: None,
 ) -> pa.Table:
-    """One forward pass a row: the bank table of `model`. `on_step` is called after each batch.
+    """One forward pass a row: the logit cache table of `model`. `on_step` is called after each batch.
 
     Raises FloatingPointError where a logit is not finite or leaves the range of float16: the network diverged.
     """
@@ -78,7 +78,7 @@ def compute_logits(
 
 
 def assemble_table(dataset: Dataset, num_views: int, logits_of: Callable[[np.ndarray, int], np.ndarray]) -> pa.Table:
-    """The bank table of whatever `logits_of(sample_ids, view)` (float, N x C) says; see `compute_logits`."""
+    """The logit cache table of whatever `logits_of(sample_ids, view)` (float, N x C) says; see `compute_logits`."""
     num, num_classes = num_cache_rows(dataset, num_views), dataset.num_classes
     # Filled in place: pieces that are put together in the end would take the memory twice.
     ids_R, views_R, logits_RC = (
@@ -114,7 +114,7 @@ def _row_blocks(dataset: Dataset, num_views: int) -> Iterator[tuple[np.ndarray, 
 
 
 def logits_of_table(table: pa.Table) -> Logits:
-    """The logits of a bank table, without a copy."""
+    """The logits of a logit cache table, without a copy."""
     layout = json.loads(table.schema.metadata[b"wetakd"])
     column = table.column("logits").chunk(0)
     num_classes = column.type.list_size
@@ -130,7 +130,7 @@ def logits_of_table(table: pa.Table) -> Logits:
 def largest_difference(table: pa.Table, model: nn.Module, dataset: Dataset, views: Views) -> float:
     """Largest difference between stored and recomputed logits over the first and last rows of every block.
 
-    float16 keeps 11 bits, so a sound bank stays within 0.001 x the largest logit.
+    float16 keeps 11 bits, so a sound logit cache stays within 0.001 x the largest logit.
     """
     from wetakd.training.inference import predict
 
@@ -145,7 +145,7 @@ def largest_difference(table: pa.Table, model: nn.Module, dataset: Dataset, view
 
 
 def write_cache(store: Store, key: str, table: pa.Table) -> Manifest:
-    """Persist a bank under its network's key, atomically."""
+    """Persist a logit cache under its network's key, atomically."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
@@ -153,7 +153,7 @@ def write_cache(store: Store, key: str, table: pa.Table) -> Manifest:
 
 
 def read_cache(store: Store, key: str) -> pa.Table | None:
-    """The bank of the network `key`, or None where it is missing or damaged (and so must be made again)."""
+    """The logit cache of the network `key`, or None where it is missing or damaged (and so must be made again)."""
     manifest = store.find(logit_cache_address(key))
     if manifest is None:
         return None

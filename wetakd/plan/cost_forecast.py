@@ -54,8 +54,8 @@ class Forecast:
     num_searches: int
     num_students_found: int
     """Distinct ones; those whose weights are not searched yet cannot be looked for."""
-    bank_bytes: int
-    bank_passes: int
+    cache_bytes: int
+    cache_passes: int
     naive_passes: int
     """Of a loop that asks its teachers at every step, if no two students are equal and none is stopped early."""
     hints: tuple[str, ...]
@@ -74,8 +74,8 @@ class Forecast:
             "",
             f"  networks  {sum(n.num_total - n.num_found for n in self.networks)} to train, "
             f"{sum(n.num_found for n in self.networks)} found on storage",
-            f"  bank      {format_bytes(self.bank_bytes)} in the object store, "
-            f"{self.bank_passes:,} forward passes, once",
+            f"  logits    {format_bytes(self.cache_bytes)} in the object store, "
+            f"{self.cache_passes:,} forward passes, once",
             f"  weights   at most {self.num_searches:,} searches",
             f"  students  {self.num_trials:,} trials of {self.num_arms:,} recipes; equal students train once; "
             f"{self.num_students_found:,} found",
@@ -116,8 +116,8 @@ def forecast(plan: Plan, store: Store) -> Forecast:
         declared=config.study.declared,
         num_searches=sum(trial.arm.is_searched for trial in plan.trials),
         num_students_found=_num_students_found(plan, store),
-        bank_bytes=len(plan.nodes) * logit_cache.num_cache_bytes(dataset, num_views),
-        bank_passes=sum(node.config.logits is None for node in plan.nodes)
+        cache_bytes=len(plan.nodes) * logit_cache.num_cache_bytes(dataset, num_views),
+        cache_passes=sum(node.config.logits is None for node in plan.nodes)
         * logit_cache.num_cache_rows(dataset, num_views),
         hints=tuple(_hints(plan)),
         naive_passes=sum(_num_teacher_epochs(plan, trial) for trial in plan.trials) * len(dataset.splits.fit),

@@ -123,13 +123,13 @@ class Plan:
 
     def search(self, trial: Trial) -> Search:
         """The search that gives a trial its weights; the trial's seed goes with it."""
-        bank_keys = [self.node_of[trial.replicate, name].key for name in trial.arm.assistants]
+        cache_keys = [self.node_of[trial.replicate, name].key for name in trial.arm.assistants]
         weights = self.config.weights.model_dump(mode="json")
         seed = seed_of("search", trial.replicate, trial.seed)
         payload = {
             "kind": "search",
             "version": SEARCH_VERSION,
-            "banks": bank_keys,
+            "banks": cache_keys,
             "strategy": trial.arm.strategy,
             "weights": weights,
             "seed": seed,
@@ -140,9 +140,9 @@ class Plan:
 
     def contributions_key(self, replicate: int) -> str:
         """Address of what each network of the pool adds to the ensemble."""
-        banks = [self.node_of[replicate, name].key for name in self.config.pool]
+        cache_keys = [self.node_of[replicate, name].key for name in self.config.pool]
         mixture = {"mixture": self.config.weights.mixture, "temperature": self.config.weights.temperature}
-        return key_of({"kind": "contributions", "version": SEARCH_VERSION, "banks": banks, **mixture})
+        return key_of({"kind": "contributions", "version": SEARCH_VERSION, "banks": cache_keys, **mixture})
 
     def student(self, trial: Trial, weights_K: Iterable[float]) -> Student:
         """The student of a trial, once its weights are known. Networks of weight 0 do not teach, so are left out."""

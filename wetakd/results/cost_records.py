@@ -20,14 +20,14 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class StudyCost:
-    """What a study took: training and searching (however often it was resumed), and what its bank saved."""
+    """What a study took: training and searching (however often it was resumed), and what its logit cache saved."""
 
     network_core_seconds: float
     """CPUs that were asked for, times seconds of training."""
     search_core_seconds: float
     student_core_seconds: float
     bank_passes: int
-    """Images through teachers and assistants for the bank, each once."""
+    """Images through teachers and assistants for the logit cache, each once."""
     usual_passes: int
     """The same for the same students in a loop that asks the networks anew at every step."""
     network_gpu_seconds: float | None = None

@@ -26,7 +26,7 @@ _MIXED_AT_ONCE = 2**22
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the bank gives a pupil.
+    """What the logit cache gives a pupil.
 
     `logits`: K arrays (V, N, C), float16, rows in the order of `dataset.splits.fit`; only read.
     `weights_K`: on the simplex.

@@ -280,7 +280,7 @@ def torn_backward(student_BC: Tensor, target_BC: Tensor, labels_B: Tensor, tempe
 
 
 def test_a_loss_of_ones_own_is_what_is_minimised() -> None:
-    data, logits_VNC = tiny.dataset(), tiny.bank(tiny.dataset())
+    data, logits_VNC = tiny.dataset(), tiny.made_logits(tiny.dataset())
     targets = Targets((logits_VNC,), (1.0,))
 
     def losses(**block: Any) -> list[float]:

@@ -1,4 +1,4 @@
-"""The bank: right pixels, right rows, no copies, and nothing damaged is ever read."""
+"""The logit cache: right pixels, right rows, no copies, and nothing damaged is ever read."""
 
 import tracemalloc
 from dataclasses import replace
@@ -101,7 +101,7 @@ def test_views_of_a_table_share_its_memory_and_are_read_only(table):
     assert buffer.address < start < buffer.address + buffer.size
 
 
-def test_a_stored_bank_reads_back_equal_and_without_a_copy(table, tmp_path):
+def test_a_stored_logit_cache_reads_back_equal_and_without_a_copy(table, tmp_path):
     store = Store(str(tmp_path))
     assert logit_cache.read_cache(store, "key") is None
     logit_cache.write_cache(store, "key", table)
@@ -123,7 +123,7 @@ def test_a_flipped_bit_or_a_missing_end_is_noticed(table, tmp_path):
         assert logit_cache.read_cache(store, "key") is None
 
 
-def test_verify_tells_a_sound_bank_from_one_of_other_pixels(data, network, table):
+def test_verify_tells_a_sound_logit_cache_from_one_of_other_pixels(data, network, table):
     sound = logit_cache.largest_difference(table, network, data, VIEWS)
     assert sound <= 1e-3 * np.abs(logit_cache.logits_of_table(table).fit_VNC).max()
     other_views = Views(num=3, flip=True, crop_padding=1, seed=5)
@@ -131,7 +131,7 @@ def test_verify_tells_a_sound_bank_from_one_of_other_pixels(data, network, table
     assert logit_cache.largest_difference(table, tiny.network(seed=9), data, VIEWS) > 10 * max(sound, 1e-3)
 
 
-def test_a_bank_is_filled_in_place_slice_by_slice(data, monkeypatch):
+def test_a_logit_cache_is_filled_in_place_slice_by_slice(data, monkeypatch):
     wide = replace(data, class_names=tuple(map(str, range(2000))))
     rows = np.random.default_rng(0).normal(0, 2, (len(data.labels_N), 2000)).astype(np.float32)
     monkeypatch.setattr(logit_cache, "_SLICE_BYTES", 8 * 4 * 2000)

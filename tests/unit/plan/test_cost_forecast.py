@@ -22,26 +22,26 @@ def plan(*overrides: str) -> Plan:
     return Plan(load_study_file(None, overrides), dataset())
 
 
-def test_the_forecast_of_the_bank_is_what_a_bank_takes(tmp_path: Path) -> None:
+def test_the_forecast_of_the_logit_cache_is_what_a_logit_cache_takes(tmp_path: Path) -> None:
     study = plan()
     data = dataset()
     views = Views.of(ViewsConfig(num=4, crop_padding=1))
     table = logit_cache.compute_logits(new_model(study.config.student.model, data, 0), data, views)
     found = forecast(study, Store(str(tmp_path)))
-    assert found.bank_passes == 4 * table.num_rows
-    assert found.bank_bytes == 4 * table.nbytes
+    assert found.cache_passes == 4 * table.num_rows
+    assert found.cache_bytes == 4 * table.nbytes
 
 
-def test_bank_and_trials_grow_as_the_cost_model_says(tmp_path: Path) -> None:
+def test_logit_cache_and_trials_grow_as_the_cost_model_says(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     one, two = forecast(plan(), store), forecast(plan("study.replicates=2", "study.seeds=6"), store)
-    assert two.bank_bytes == 2 * one.bank_bytes
+    assert two.cache_bytes == 2 * one.cache_bytes
     assert two.num_trials == 4 * one.num_trials
     assert two.naive_passes == 4 * one.naive_passes
     fewer_views = forecast(plan("views.num=1", "views.crop_padding=0"), store)
     clean = sum(one.num_images[split] for split in ("weigh", "choose", "test"))
-    assert one.bank_passes - fewer_views.bank_passes == 4 * 3 * one.num_images["fit"]
-    assert fewer_views.bank_passes == 4 * (one.num_images["fit"] + clean)
+    assert one.cache_passes - fewer_views.cache_passes == 4 * 3 * one.num_images["fit"]
+    assert fewer_views.cache_passes == 4 * (one.num_images["fit"] + clean)
 
 
 def test_every_swept_number_of_epochs_counts_for_itself(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_one_that_stops_after_its_last_epoch_is_finished(tmp_path):
 
 
 @pytest.mark.parametrize("mixture", ["probabilities", "logits"])
-def test_pupils_learn_from_banks(tmp_path, mixture):
+def test_pupils_learn_from_logit_caches(tmp_path, mixture):
     data = tiny.dataset()
     tables = [logit_cache.compute_logits(tiny.network(seed), data, VIEWS) for seed in (1, 2)]
     taught = {"distillation": tiny.KD, "weights_K": (0.25, 0.75), "mixture": mixture}

@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 V, N, C = 2, 12, 3
 
 
-def bank(seed):
+def made_logits(seed):
     logits_VNC = np.random.default_rng(seed).normal(0, 3, (V, N, C)).astype(np.float16)
     logits_VNC.flags.writeable = False
     return logits_VNC
@@ -27,20 +27,22 @@ def objective(targets, **fields):
 def test_logits_are_addressed_by_view_and_position(monkeypatch, mixture, mixed_at_once):
     """Whatever the order of training is, and however many steps are mixed at a time."""
     monkeypatch.setattr(wetakd.training.objective, "_MIXED_AT_ONCE", mixed_at_once)
-    banks = (bank(0), bank(1), bank(2))
+    logits = (made_logits(0), made_logits(1), made_logits(2))
     weights_K = (0.5, 0.2, 0.3)
     positions_SB = torch.randperm(N, generator=torch.Generator().manual_seed(3)).view(4, 3)
     for view in range(V):
-        steps = objective(Targets(banks, weights_K, mixture)).targets_of(view, positions_SB, CPU)
+        steps = objective(Targets(logits, weights_K, mixture)).targets_of(view, positions_SB, CPU)
         for positions_B, target_BC in zip(positions_SB, steps, strict=True):
-            rows = [torch.tensor(b[view][positions_B.numpy()]).float() for b in banks]
+            rows = [torch.tensor(b[view][positions_B.numpy()]).float() for b in logits]
             assert target_BC.dtype == torch.float32
             torch.testing.assert_close(target_BC, mix(rows, weights_K, 4.0, mixture))
 
 
 def test_one_teacher_of_weight_one_gives_its_stored_logits():
-    steps = objective(Targets((bank(0), bank(1)), (1.0, 0.0))).targets_of(1, torch.arange(N).view(1, N), CPU)
-    np.testing.assert_array_equal(next(steps).numpy(), bank(0)[1].astype(np.float32))
+    steps = objective(Targets((made_logits(0), made_logits(1)), (1.0, 0.0))).targets_of(
+        1, torch.arange(N).view(1, N), CPU
+    )
+    np.testing.assert_array_equal(next(steps).numpy(), made_logits(0)[1].astype(np.float32))
 
 
 def test_without_teachers_there_are_no_targets():
@@ -68,8 +70,8 @@ def test_labels_are_smoothed():
 
 
 @pytest.mark.parametrize(
-    ("num_banks", "weights_K"), [(0, ()), (2, (1.0,)), (2, (0.7, 0.7)), (2, (1.5, -0.5)), (1, (float("nan"),))]
+    ("num_teachers", "weights_K"), [(0, ()), (2, (1.0,)), (2, (0.7, 0.7)), (2, (1.5, -0.5)), (1, (float("nan"),))]
 )
-def test_weights_off_the_simplex_are_our_own_mistake(num_banks, weights_K):
+def test_weights_off_the_simplex_are_our_own_mistake(num_teachers, weights_K):
     with pytest.raises(ValueError, match="weights"):
-        Targets((bank(0),) * num_banks, weights_K)
+        Targets((made_logits(0),) * num_teachers, weights_K)

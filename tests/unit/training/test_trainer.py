@@ -12,7 +12,7 @@ import torch.multiprocessing
 from torch import nn
 
 from tests.unit import tiny
-from tests.unit.tiny import CLEAN, RECIPE, bank, every_step, run, timeless, with_dropout
+from tests.unit.tiny import CLEAN, RECIPE, every_step, made_logits, run, timeless, with_dropout
 from wetakd.common.errors import UserError
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.views import Views
@@ -126,7 +126,7 @@ def test_more_workers_than_images_are_refused(num_fit, batch_size):
 
 
 def test_the_order_of_training_depends_on_the_seed_alone():
-    with_kd = run(distillation=DistillationConfig(alpha=0.0), targets=Targets((bank(tiny.dataset()),), (1.0,)))
+    with_kd = run(distillation=DistillationConfig(alpha=0.0), targets=Targets((made_logits(tiny.dataset()),), (1.0,)))
     assert state_bytes(with_kd[0]) == state_bytes(run()[0])
     assert state_bytes(run(seed=1)[0]) != state_bytes(run()[0])
 

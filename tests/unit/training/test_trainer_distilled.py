@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.unit import tiny
-from tests.unit.tiny import KD, bank, run, timeless
+from tests.unit.tiny import KD, made_logits, run, timeless
 from wetakd.config import DistillationConfig, RecipeConfig
 from wetakd.data.views import Views
 from wetakd.training.inference import predict
@@ -30,7 +30,7 @@ def test_the_pupil_learns_what_its_teacher_says_of_each_image():
 @pytest.mark.parametrize("mixture", ["probabilities", "logits"])
 def test_one_assistant_of_weight_one_is_plain_distillation_to_the_last_bit(mixture):
     data = tiny.dataset()
-    one, other = bank(data), bank(data, seed=1)
+    one, other = made_logits(data), made_logits(data, seed=1)
     alone = run(distillation=KD, targets=Targets((one,), (1.0,)))
     in_pool = run(distillation=KD, targets=Targets((other, one), (0.0, 1.0), mixture))
     assert state_bytes(in_pool[0]) == state_bytes(alone[0])
@@ -39,7 +39,7 @@ def test_one_assistant_of_weight_one_is_plain_distillation_to_the_last_bit(mixtu
 
 @pytest.mark.parametrize("mixture", ["probabilities", "logits"])
 def test_the_loss_does_not_grow_with_the_number_of_assistants(mixture):
-    one = bank(tiny.dataset())
+    one = made_logits(tiny.dataset())
     losses = [
         run(distillation=KD, targets=Targets((one,) * k, (1 / k,) * k, mixture))[1][-1].loss for k in (1, 2, 4, 8)
     ]
@@ -59,13 +59,13 @@ def test_the_loss_does_not_grow_with_the_number_of_assistants(mixture):
     ids=lambda changes: next(iter(changes)),
 )
 def test_every_field_of_distillation_changes_the_pupil(changes):
-    targets = Targets((bank(tiny.dataset()),), (1.0,))
+    targets = Targets((made_logits(tiny.dataset()),), (1.0,))
     base = run(distillation=KD, targets=targets)[0]
     other = run(distillation=KD.model_copy(update=changes), targets=targets)[0]
     assert state_bytes(other) != state_bytes(base)
 
 
 def test_logits_of_another_split_are_our_own_mistake():
-    targets = Targets((bank(tiny.dataset(num_fit=41)),), (1.0,))
+    targets = Targets((made_logits(tiny.dataset(num_fit=41)),), (1.0,))
     with pytest.raises(ValueError, match=r"shape \(1, 41, 3\), not \(1, 40, 3\)"):
         run(distillation=KD, targets=targets)

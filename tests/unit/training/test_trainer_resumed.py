@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from tests.unit import tiny
-from tests.unit.tiny import CLEAN, KD, RECIPE, Memory, bank, every_step, run, timeless, with_dropout
+from tests.unit.tiny import CLEAN, KD, RECIPE, Memory, every_step, made_logits, run, timeless, with_dropout
 from wetakd.config import ModelConfig, RecipeConfig
 from wetakd.data.views import Views
 from wetakd.models.registry import build_model
@@ -24,7 +24,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_resumed_training_equals_an_uninterrupted_one(optimizer, num_done):
     recipe = RecipeConfig(**{"epochs": 4, "batch_size": 8, "lr": 0.05, "warmup_epochs": 1, **OPTIMIZERS[optimizer]})
-    views, targets = Views(3, True, 1, 0), Targets((bank(tiny.dataset(), num_views=3),), (1.0,))
+    views, targets = Views(3, True, 1, 0), Targets((made_logits(tiny.dataset(), num_views=3),), (1.0,))
     options = {"views": views, "recipe": recipe, "distillation": KD, "targets": targets}
     model, epochs = run(with_dropout(), **options)
     checkpoints = Memory()

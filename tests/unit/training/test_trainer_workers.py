@@ -7,7 +7,7 @@ import torch.multiprocessing
 from torch import nn
 
 from tests.unit import tiny
-from tests.unit.tiny import KD, RECIPE, bank, run
+from tests.unit.tiny import KD, RECIPE, made_logits, run
 from wetakd.config import ModelConfig
 from wetakd.data.views import Views
 from wetakd.models.registry import build_model
@@ -29,7 +29,7 @@ def without_statistics():
 
 def shared_targets():
     data = tiny.dataset()
-    return Targets((bank(data, 2), bank(data, 2, seed=1)), (0.5, 0.5))
+    return Targets((made_logits(data, 2), made_logits(data, 2, seed=1)), (0.5, 0.5))
 
 
 class File:
