@@ -27,6 +27,8 @@ MAX_FILES, MAX_CALLS = 5, 9
 PACKAGE = str(Path(wetakd.__file__).parent)
 Call = tuple[str, str]
 """A file of the package, and a function in it."""
+_hooks: list[Any] = []
+"""One for each network of this process that was built to fail: a job builds one to measure its cost, and another."""
 
 
 def failing_in_its_step(num_classes: int, in_channels: int, calls_file: str) -> nn.Module:
@@ -34,13 +36,14 @@ def failing_in_its_step(num_classes: int, in_channels: int, calls_file: str) -> 
     network = nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, num_classes))
 
     def fail(*_: Any) -> None:
-        handle.remove()  # the hook is one of all optimizers of the process
+        while _hooks:  # they are hooks of all optimizers of the process
+            _hooks.pop().remove()
         stack = traceback.extract_stack()
         Path(calls_file).write_text(json.dumps([[frame.filename, frame.name] for frame in stack]))
         raise RuntimeError("the optimizer step failed")
 
     if is_worker():
-        handle = register_optimizer_step_pre_hook(fail)
+        _hooks.append(register_optimizer_step_pre_hook(fail))
     return network
 
 

@@ -82,8 +82,9 @@ def train_networks(study: StudyContext) -> dict[tuple[int, str], TrainedNetwork]
                     done, waiting = wait(waiting, timeout=_FUTURES_POLL_S, return_when=FIRST_EXCEPTION)
                     for uid, epoch in monitor.poll():
                         _report_epoch(study, counter, nodes[uid], Epoch.from_dict(epoch))
-                    for network in [future.result() for future in running.values() if future in done]:
-                        _report_end(counter, network)
+                    for future in running.values():
+                        if future in done:
+                            _report_end(counter, future.result())
         except BaseException:
             runner.stop()
             raise
@@ -138,7 +139,10 @@ class _NetworkRunner:
 
     async def finish(self, node: NetworkNode, teachers: Sequence[Future[TrainedNetwork]]) -> TrainedNetwork:
         """Wait for the teachers, then do what is missing."""
-        taught_by = [await asyncio.wrap_future(teacher) for teacher in teachers]
+        results = await asyncio.gather(*map(asyncio.wrap_future, teachers), return_exceptions=True)
+        taught_by = [result for result in results if isinstance(result, TrainedNetwork)]
+        if len(taught_by) < len(teachers):
+            raise asyncio.CancelledError  # the error of a teacher ends the study
         failed = [teacher.node.name for teacher in taught_by if teacher.error]
         if failed:
             return TrainedNetwork(node, error=f"its teacher {failed[0]} failed")
