@@ -3,6 +3,7 @@
 `run_job` builds the network, trains it from the logit caches of its teachers and commits it under its address. Running
 a finished job again only reads what is there, so retries and second drivers cost nothing. Both modes of Ray Train run
 `train_loop`. It owns its checkpoints and commits the network under its key, so Train keeps nothing.
+Only they need Ray, and import it: `run_job` and `load_model` work without.
 """
 
 from __future__ import annotations
@@ -11,18 +12,14 @@ import platform
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 import torch
 import torch.distributed as dist
-from ray.train import ScalingConfig, get_context, report
-from ray.train.torch import TorchTrainer, get_device
 from torch import nn
 
-from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress
 from wetakd.common.errors import UserError, first_line
 from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
@@ -42,12 +39,13 @@ from wetakd.training.objective import Targets
 from wetakd.training.train_state import load_state, state_bytes
 from wetakd.training.trainer import Diverged, Trainer
 
+if TYPE_CHECKING:
+    import ray
+
+    from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress
+
 NON_RETRYABLE = (*RECORDED, MemoryError, torch.OutOfMemoryError, UserError)
 """Errors of one network that another try would meet again: its result is an error row, not a retry."""
-
-# Their annotations are still those of the first version of Ray Train.
-UntypedTrainer: Any = TorchTrainer
-UntypedScaling: Any = ScalingConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +62,13 @@ class NetworkInputs:
 
 def train_in_task(_: Heartbeat, inputs: NetworkInputs) -> Exception | None:
     """`workers: 0`: Ray Train's local mode in this task, which costs milliseconds on a warm worker."""
-    trainer = UntypedTrainer(
-        train_loop, train_loop_config={"inputs": inputs}, scaling_config=UntypedScaling(num_workers=0)
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    trainer_class: Any = TorchTrainer  # its annotations are still those of the first version of Ray Train
+    scaling_class: Any = ScalingConfig
+    trainer = trainer_class(
+        train_loop, train_loop_config={"inputs": inputs}, scaling_config=scaling_class(num_workers=0)
     )
     error: Exception | None = trainer.fit().return_value
     return error
@@ -73,6 +76,11 @@ def train_in_task(_: Heartbeat, inputs: NetworkInputs) -> Exception | None:
 
 def train_loop(config: dict[str, NetworkInputs]) -> Exception | None:
     """What Ray Train runs on every worker; returns the error that another try would meet again."""
+    import ray
+    from ray.train import get_context, report
+
+    from wetakd.cluster.heartbeat import Heartbeat
+
     inputs = config["inputs"]
     heartbeat, context = Heartbeat(inputs.heartbeat_address), get_context()
     world = World(context.get_world_rank(), context.get_world_size())
@@ -100,6 +108,8 @@ def on_own_device(job: TrainingJob) -> TrainingJob:
     """
     if torch.device(job.device).type != "cuda":
         return job
+    from ray.train.torch import get_device
+
     device = get_device()
     torch.cuda.set_device(device)
     return replace(job, device=str(device))

@@ -12,15 +12,20 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
-from ray.train import FailureConfig, RunConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
 
 from wetakd.cluster.capacity import worker_resources
 from wetakd.cluster.heartbeat import Process
 from wetakd.cluster.worker_group_slots import Slots
 from wetakd.config import NetworkConfig
-from wetakd.stages.training_run import NetworkInputs, UntypedScaling, UntypedTrainer, train_loop
+from wetakd.stages.training_run import NetworkInputs, train_loop
 from wetakd.storage.addresses import WORKER_GROUPS
 from wetakd.storage.atomic_store import Store
+
+# Their annotations are still those of the first version of Ray Train.
+_Trainer: Any = TorchTrainer
+_Scaling: Any = ScalingConfig
 
 
 class Stopped(Exception):
@@ -43,7 +48,7 @@ def train_in_group(
     with slots.take(config, stopped):
         while not stopped.is_set():
             name = f"{inputs.job.address.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
-            trainer = UntypedTrainer(
+            trainer = _Trainer(
                 train_loop,
                 train_loop_config={"inputs": inputs},
                 scaling_config=_scaling(config),
@@ -68,7 +73,7 @@ def train_in_group(
 
 def _scaling(config: NetworkConfig) -> Any:
     placement = config.placement
-    return UntypedScaling(
+    return _Scaling(
         num_workers=config.workers,
         use_gpu=placement.gpus > 0,
         resources_per_worker=worker_resources(placement),

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import ray
+import ray.train.torch
 import torch
 import torch.distributed
 import torch.multiprocessing
@@ -225,7 +226,7 @@ def test_a_rank_trains_on_the_gpu_that_ray_gave_it(
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     # Ray's own mapping, which it refuses to give outside of a Train worker.
     manager = get_torch_device_manager_by_device_type("cuda")
-    monkeypatch.setattr(training_run, "get_device", lambda: manager.get_devices()[0])
+    monkeypatch.setattr(ray.train.torch, "get_device", lambda: manager.get_devices()[0])
     assert on_own_device(GPU_JOB) == dataclasses.replace(GPU_JOB, device=expected)
     assert current == [torch.device(expected)]
 
