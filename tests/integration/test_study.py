@@ -233,8 +233,8 @@ def test_a_network_that_diverges_costs_its_arms_and_nothing_else(ray_cluster: No
     assert "networks" in stages.titles
     pd.testing.assert_frame_equal(results(retried.table), results(result.table))
     # And where no student is left at all.
-    hopeless = study(tmp_path, **blocks | {"student": wild}, mlflow={"enabled": False})
-    result = Study(hopeless, revise=True).run()
+    diverging = study(tmp_path, **blocks | {"student": wild}, mlflow={"enabled": False})
+    result = Study(diverging, revise=True).run()
     assert result.exit_code == 1
     assert result.table["error"].notna().all()
     assert result.num_students_failed == result.table["student_key"].nunique() > 0

@@ -159,7 +159,7 @@ def test_pupils_learn_from_logit_caches(tmp_path, mixture):
     assert not equal(weights(tmp_path / "taught"), weights(tmp_path / "alone"))
 
 
-def test_divergence_is_hopeless_and_leaves_nothing_behind_as_finished(tmp_path):
+def test_divergence_is_not_retryable_and_leaves_nothing_behind_as_finished(tmp_path):
     wild = tiny.RECIPE.model_copy(update={"lr": 1e30})
     with pytest.raises(Diverged) as caught:
         list(run_job(make_job(tmp_path, recipe=wild), tiny.dataset()))
