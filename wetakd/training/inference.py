@@ -14,6 +14,7 @@ from wetakd.data.dataset import Dataset
 from wetakd.data.transform import Transform
 from wetakd.data.views import Views, as_tensor
 from wetakd.models.evaluation_mode import evaluating
+from wetakd.training.threads import pinned_threads
 
 _INFERENCE_BATCH = 256
 _CLEAN = Views(num=1, flip=False, crop_padding=0, seed=0)
@@ -57,16 +58,19 @@ def predict(
     views: Views | None = None,
     view: int = 0,
     device: str = "cpu",
+    num_threads: int = 1,
     on_step: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Logits (float32, N x C) of view `view` of the samples `sample_ids` (int64, N), in their order.
 
     In evaluation and inference mode and in float32, on `device`, where the model stays. Every layer gets back the
-    mode that it had; running statistics do not change. `on_step` is called after each batch.
+    mode that it had; running statistics do not change. `on_step` is called after each batch. torch computes with
+    `num_threads` CPU threads, on which rounding depends, and then with as many as before.
     """
     ids_N = torch.from_numpy(np.array(sample_ids, dtype=np.int64))
     pixels = Pixels.of(dataset, views, torch.device(device))
-    return logits(model.to(device), pixels, ids_N.to(device), view, dataset.num_classes, on_step).cpu().numpy()
+    with pinned_threads(num_threads):
+        return logits(model.to(device), pixels, ids_N.to(device), view, dataset.num_classes, on_step).cpu().numpy()
 
 
 def logits(
