@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from wetakd.common.errors import UserError, first_line
-from wetakd.common.redact import redact_line, redact_uris, redacted
+from wetakd.common.redact import has_credentials, redact
 from wetakd.config.study_file import load_study_file
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -85,9 +85,9 @@ class Cluster:
             try:
                 return JobSubmissionClient(self._address)
             except (RuntimeError, KeyError, TypeError, ValueError) as error:
-                reason = redact_line(f"{type(error).__name__}: {error}", self._address)
+                reason = redact(f"{type(error).__name__}: {error}", self._address)
                 raise UserError(
-                    f"--address: {redacted(self._address)!r} does not answer as Ray's dashboard ({reason})"
+                    f"--address: {redact(self._address)!r} does not answer as Ray's dashboard ({reason})"
                 ) from error
 
     def submit(self, file: str, overrides: Sequence[str] = (), *, working_dir: str | None = None) -> str:
@@ -166,12 +166,12 @@ class Cluster:
         except AuthenticationError as error:
             reason = first_line(error).rstrip(".: ")
             raise UserError(
-                f"--address: {redacted(self._address)!r} wants another token ({reason}); set RAY_AUTH_MODE=token, and "
+                f"--address: {redact(self._address)!r} wants another token ({reason}); set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN_PATH to the cluster's token file"
             ) from None
         except (ConnectionError, requests.RequestException, aiohttp.ClientError):
             raise UserError(
-                f"--address: {redacted(self._address)!r} does not answer as Ray's dashboard; start the cluster, or "
+                f"--address: {redact(self._address)!r} does not answer as Ray's dashboard; start the cluster, or "
                 "open the tunnel to it"
             ) from None
         except RuntimeError as error:
@@ -191,7 +191,7 @@ def refuse_secrets(texts: Mapping[str, str]) -> None:
     A job's command and environment stand in the cluster's dashboard for all to read.
     """
     for name, text in texts.items():
-        if redact_uris(text) != text:
+        if has_credentials(text):
             raise UserError(
                 f"{name}: has credentials in it, and the cluster shows a job's command and environment to all; give "
                 "them to the cluster's nodes, such as by AWS_ACCESS_KEY_ID or MLFLOW_TRACKING_PASSWORD"

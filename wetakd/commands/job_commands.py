@@ -9,7 +9,7 @@ import click
 
 from wetakd.cluster.job_submission import DEFAULT_ADDRESS, Cluster, JobState
 from wetakd.commands.options import ADDRESS_OPTION, EXIT_CODES, JSON_OPTION, OVERRIDES_OPTION
-from wetakd.common.redact import redacted
+from wetakd.common.redact import redact
 
 
 @click.command(short_help="Run a study as a job of a Ray cluster.", epilog=EXIT_CODES)
@@ -36,7 +36,7 @@ def submit(file: str, overrides: tuple[str, ...], address: str, working_dir: str
     try:
         return _print_state(cluster.follow(job, lambda text: click.echo(text, nl=False)))
     except KeyboardInterrupt:
-        which = job if address == DEFAULT_ADDRESS else f"{job} --address {redacted(address)}"
+        which = job if address == DEFAULT_ADDRESS else f"{job} --address {redact(address)}"
         hint = f"look at it with `wetakd status {which}`, end it with `wetakd stop {which}`"
         click.echo(f"wetakd: the job goes on; {hint}", err=True)
         return 130

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from wetakd.common.redact import redacted
+from wetakd.common.redact import redact
 from wetakd.data.source_detection import ImageSummary
 
 _FEW_IMAGES = 5000
@@ -17,7 +17,7 @@ _FEW_IMAGES = 5000
 
 def study_name(place: str) -> str:
     """A name for a study of what lies at `place`."""
-    last = re.split(r"[/:]", redacted(place).partition("?")[0].rstrip("/").removesuffix(".parquet"))[-1]
+    last = re.split(r"[/:]", redact(place).partition("?")[0].rstrip("/").removesuffix(".parquet"))[-1]
     return re.sub(r"[^A-Za-z0-9_-]+", "-", last).strip("-_")[:62] or "mine"
 
 

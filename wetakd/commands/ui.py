@@ -23,7 +23,7 @@ from wetakd.commands.options import (
     storage_at,
 )
 from wetakd.common.errors import UserError
-from wetakd.common.redact import redacted
+from wetakd.common.redact import redact
 from wetakd.tracking.mlflow_client import connect
 from wetakd.tracking.run_identity import QUESTION_TAG, STUDY_ID_TAG
 from wetakd.tracking.tracking_uri import check_tracking_uri, innermost_reason, unreachable
@@ -55,7 +55,7 @@ def show(
     check_tracking_uri(tracking_uri)
     identity = _experiment_id(tracking_uri, experiment)
     if tracking_uri.startswith(("http://", "https://")):
-        print_line(link(redacted(tracking_uri), identity, study_id, question))
+        print_line(link(redact(tracking_uri), identity, study_id, question))
         return
     base = f"http://{HOST}:{port}"
     with socket.socket() as probe:

@@ -11,14 +11,12 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from wetakd.common.canonical_json import key_of
-from wetakd.common.redact import redact_uris
+from wetakd.common.leaves import leaves, texts_in
 from wetakd.config.data_config import DataConfig, SplitsConfig, TransformConfig, ViewsConfig
 from wetakd.config.field_types import Model, Name, Text
 from wetakd.config.network_config import TORCHVISION, NetworkConfig, StudentConfig
 from wetakd.config.study_block import MOST_VALUES, LimitsConfig, MlflowConfig, StudyBlock, WeightsConfig
 from wetakd.config.sweep import check_sweep
-from wetakd.config.yaml_text import read_yaml as read_yaml
-from wetakd.config.yaml_text import write_yaml as write_yaml
 
 TEACHER = "teacher"
 STUDENT = "student"
@@ -147,11 +145,12 @@ class StudyConfig(Model):
         return sorted(set(found) | {pool}, key=lambda subset: (len(subset), [pool.index(name) for name in subset]))
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """Fields in which another file (what `to_yaml` wrote, read again) asks another question, in dotted form.
+        """Fields whose values give other results than those of another file, in dotted form.
 
-        Where things run and are shown (placement, storage, mlflow, limits, max_concurrent) makes no difference.
+        `other`: plain data of the other file with its defaults. Where things run and are shown makes no difference:
+        `placement` of a network, `storage`, `mlflow`, `limits` and `study.max_concurrent`.
         """
-        mine, theirs = _result_fields(read_yaml(self.to_yaml())), _result_fields(other)
+        mine, theirs = _result_fields(self.model_dump(mode="json")), _result_fields(other)
         return [
             field for field in {**mine, **theirs} if key_of({"": mine.get(field)}) != key_of({"": theirs.get(field)})
         ]
@@ -159,18 +158,14 @@ class StudyConfig(Model):
     @property
     def question(self) -> str:
         """8 hex digits, the same for two files exactly if there are no `differences` between them."""
-        return key_of(_result_fields(read_yaml(self.to_yaml())))[:8]
+        return key_of(_result_fields(self.model_dump(mode="json")))[:8]
 
     @property
     def functions(self) -> dict[str, str]:
         """What the file names in the form `package.module:function`, by field: running the file may run it."""
-        leaves = _leaves(self.model_dump(mode="json", exclude={"storage", "mlflow"}))
-        texts = ((field, text) for field, value in leaves.items() for text in _texts(value))
+        values = leaves(self.model_dump(mode="json", exclude={"storage", "mlflow"}))
+        texts = ((field, text) for field, value in values.items() for text in texts_in(value))
         return {field: text for field, text in texts if _is_function(field, text)}
-
-    def to_yaml(self) -> str:
-        """The whole file, defaults written out, for the record: URIs without their credentials."""
-        return redact_uris(write_yaml(self.model_dump(mode="json")))
 
 
 def _is_function(field: str, text: str) -> bool:
@@ -180,26 +175,16 @@ def _is_function(field: str, text: str) -> bool:
     return _FUNCTION.fullmatch(text) is not None
 
 
-def _result_fields(tree: Any) -> dict[str, Any]:
-    """What of a file decides its results, by dotted path; a field that says nothing is as good as none."""
-    elsewhere = ("storage", "mlflow", "limits", "study.max_concurrent")
-    return {
-        field: value
-        for field, value in _leaves(tree).items()
-        if value is not None and not field.startswith(elsewhere) and ".placement" not in field
-    }
+def _result_fields(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a file decides its results, by dotted path; a field that is null is as good as none."""
+    return {field: value for field, value in leaves(tree).items() if value is not None and not _is_elsewhere(field)}
 
 
-def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
-    """Every leaf of a tree of dicts by its dotted path."""
-    if not isinstance(tree, dict):
-        return {path: tree}
-    below = (_leaves(child, f"{path}.{key}".strip(".")) for key, child in tree.items())
-    return {leaf: value for leaves in below for leaf, value in leaves.items()}
-
-
-def _texts(value: Any) -> list[str]:
-    """Every text in a leaf, which may be a list."""
-    if isinstance(value, list):
-        return [text for part in value for text in _texts(list(part.values()) if isinstance(part, dict) else part)]
-    return [value] if isinstance(value, str) else []
+def _is_elsewhere(field: str) -> bool:
+    """Whether a field says where things run or are shown. Decided by its place: an option may have any name."""
+    block, _, rest = field.partition(".")
+    if block == "assistants":
+        rest = rest.partition(".")[2]
+    if block in ("teacher", "assistants", STUDENT):
+        return rest.partition(".")[0] == "placement"
+    return block in ("storage", "mlflow", "limits") or field == "study.max_concurrent"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from wetakd.common.errors import UserError
-from wetakd.common.redact import redact_uris
+from wetakd.common.redact import redact
 from wetakd.config import StudyConfig
+from wetakd.config.study_record import ENVIRONMENT, check_credentials
 from wetakd.config.validation_messages import error_message, is_about_type
 from wetakd.config.yaml_text import read_yaml as read_yaml
 
@@ -37,17 +37,17 @@ def load_study_file(path: str | Path | None, overrides: Sequence[str] = ()) -> S
     Raises UserError with one line that names the field, the value and what would be right.
     """
     tree = _parse(path)
-    for variable, field in (("WETAKD_STORAGE", "storage"), ("MLFLOW_TRACKING_URI", "mlflow.tracking_uri")):
+    for field, variable in ENVIRONMENT.items():
         if os.environ.get(variable):
             _set_field(tree, field, os.environ[variable])
     for override in overrides:
         field, equals, text = override.partition("=")
         if not equals or not field:
-            raise UserError(
-                f"--set {redact_uris(override)!r}: must read field=value, such as --set student.recipe.epochs=5"
-            )
+            raise UserError(f"--set {redact(override)!r}: must read field=value, such as --set student.recipe.epochs=5")
         _set_field(tree, field, _yaml(text, f"--set {field}"))
-    return config_from_tree(tree)
+    config = config_from_tree(tree)
+    check_credentials(config)
+    return config
 
 
 def config_from_text(text: str, where: str) -> StudyConfig:
@@ -61,27 +61,6 @@ def config_from_tree(tree: Any) -> StudyConfig:
         return StudyConfig.model_validate(tree)
     except ValidationError as error:
         raise UserError(_first_error_message(error, tree)) from None
-
-
-def text_with_digest(text: str) -> bytes:
-    """A study file for the record, with its own digest in a comment."""
-    return f"# sha256 {_text_digest(text)}\n{text}".encode()
-
-
-def parse_text_with_digest(raw: bytes | None) -> dict[str, Any] | None:
-    """What stands in the file that `text_with_digest` made, or None where there is none or it is no longer whole."""
-    stamp, _, text = (raw or b"").decode(errors="replace").partition("\n")
-    if stamp != f"# sha256 {_text_digest(text)}":
-        return None
-    try:
-        tree = _yaml(text, "recorded study file")
-    except UserError:
-        return None
-    return tree if isinstance(tree, dict) else None
-
-
-def _text_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _parse(path: str | Path | None) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
-from wetakd.common.errors import UserError
-from wetakd.common.redact import redact_line, redacted
+from wetakd.common.errors import UserError, first_line
+from wetakd.common.redact import redact
 from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.manifest import check_relative_path
 from wetakd.storage.temporary_folders import temporary_folder
@@ -52,7 +52,7 @@ class MlflowSender:
     def __init__(self, journal: EventJournal, store: Store, study: str, tracking_uri: str, experiment: str) -> None:
         self._journal, self._study, self._uri, self._experiment = journal, study, tracking_uri, experiment
         self._store = store
-        self._destination = hashlib.sha256(f"{redacted(tracking_uri)}\n{experiment}".encode()).hexdigest()[:16]
+        self._destination = hashlib.sha256(f"{redact(tracking_uri)}\n{experiment}".encode()).hexdigest()[:16]
         self._client: MlflowClient | None = None
         self.sent = self.sent_before = journal.acknowledged(self._destination)
         self.experiment_id: str | None = None
@@ -91,7 +91,7 @@ class MlflowSender:
                 delay_s = _POLL_S
             except Exception as error:  # whatever MLflow raises, the study goes on and the journal keeps
                 self._client = None
-                self._set_problem(redact_line(innermost_reason(error), self._uri))
+                self._set_problem(redact(innermost_reason(error), self._uri))
                 delay_s = min(2 * delay_s, _LONGEST_WAIT_S)
             self._wake.wait(delay_s)
             self._wake.clear()
@@ -99,9 +99,9 @@ class MlflowSender:
     def _set_problem(self, problem: str | None) -> None:
         """Say a change once, and wake who waits for the end."""
         if problem and not self.problem:
-            log.warning("MLflow at %s cannot be written, retrying: %s", redacted(self._uri), problem)
+            log.warning("MLflow at %s cannot be written, retrying: %s", redact(self._uri), problem)
         elif self.problem and not problem:
-            log.warning("MLflow at %s answers again", redacted(self._uri))
+            log.warning("MLflow at %s answers again", redact(self._uri))
         with self._progress:
             self.problem, self._is_well = problem, problem is None
             self._progress.notify_all()
@@ -199,7 +199,7 @@ class MlflowSender:
             if uid not in self._refused:
                 self._refused.add(uid)
                 log.warning(
-                    "MLflow refuses part of run %s: %s", split_run_key(uid)[0], redact_line(str(error), self._uri)
+                    "MLflow refuses part of run %s: %s", split_run_key(uid)[0], redact(first_line(error), self._uri)
                 )
 
     @property

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wetakd.common.redact import redact_line, redact_uris
+from wetakd.common.errors import first_line
+from wetakd.common.redact import redact
 from wetakd.config import StudyConfig
 from wetakd.storage.atomic_store import Store
 from wetakd.tracking.event_journal import EventJournal
@@ -93,7 +94,7 @@ class MlflowTracker:
     def log_dataset(self, uid: str, *, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
         """The data set that a run uses, shown as its input."""
         short = digest[:_LONGEST_DIGEST]
-        data = {"name": name, "digest": short, "source": redact_uris(source), "profile": dict(profile)}
+        data = {"name": name, "digest": short, "source": redact(source), "profile": dict(profile)}
         self._append_once("dataset", uid, data)
 
     def log_artifact(self, uid: str, path: str, data: bytes) -> None:
@@ -134,7 +135,7 @@ class MlflowTracker:
         try:
             self._journal.flush()
         except OSError as error:
-            log.warning("the journal cannot be written: %s", redact_line(str(error), self._storage_uri))
+            log.warning("the journal cannot be written: %s", redact(first_line(error), self._storage_uri))
             return False
         return self._sender.wait(self._journal.last, timeout_s)
 
@@ -162,7 +163,7 @@ class MlflowTracker:
         try:
             self._journal.close()
         except OSError as error:
-            log.warning("the journal cannot be written: %s", redact_line(str(error), self._storage_uri))
+            log.warning("the journal cannot be written: %s", redact(first_line(error), self._storage_uri))
         self._sender.stop()
 
     def _key(self, uid: str) -> str:
@@ -215,4 +216,4 @@ def _changed(tags: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str
 
 
 def _short_text(value: Any, longest: int) -> str:
-    return redact_uris(str(value))[:longest]
+    return redact(str(value))[:longest]

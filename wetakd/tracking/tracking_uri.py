@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from wetakd.common.errors import UserError, one_line
-from wetakd.common.redact import redact_line, redacted
+from wetakd.common.redact import redact
 from wetakd.storage.atomic_store import Store
 
 _FIELD = "mlflow.tracking_uri"
@@ -53,13 +53,11 @@ def check_tracking_uri(tracking_uri: str) -> None:
         _check_database(tracking_uri)
     elif scheme == "file":
         raise UserError(
-            f"{_FIELD}: {redacted(tracking_uri)!r} is a folder of files, which MLflow no longer writes; "
+            f"{_FIELD}: {redact(tracking_uri)!r} is a folder of files, which MLflow no longer writes; "
             f"use a database instead, such as {_SQLITE}runs/mlflow.db"
         )
     else:
-        raise UserError(
-            f"{_FIELD}: {redacted(tracking_uri)!r} must be http(s)://host:port, {_SQLITE}file or a database"
-        )
+        raise UserError(f"{_FIELD}: {redact(tracking_uri)!r} must be http(s)://host:port, {_SQLITE}file or a database")
 
 
 def innermost_reason(error: BaseException) -> str:
@@ -92,7 +90,7 @@ def _check_server(tracking_uri: str) -> None:
         raise unreachable(tracking_uri, innermost_reason(error)) from None
     if answer.status_code in (401, 403):
         raise UserError(
-            f"{_FIELD}: {redacted(tracking_uri)!r} refuses us ({answer.status_code} {one_line(answer.text, 80)}); set "
+            f"{_FIELD}: {redact(tracking_uri)!r} refuses us ({answer.status_code} {one_line(answer.text, 80)}); set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the server's --allowed-hosts"
         )
     if answer.status_code != 200 or not answer.text.lstrip().startswith("{"):
@@ -134,6 +132,6 @@ def _check_database(tracking_uri: str) -> None:
 def unreachable(tracking_uri: str, reason: str) -> UserError:
     """What to raise where there is no MLflow, with the `reason` that somebody gave, credentials and all."""
     return UserError(
-        f"{_FIELD}: {redacted(tracking_uri)!r} does not answer as MLflow ({redact_line(reason, tracking_uri)}); start "
+        f"{_FIELD}: {redact(tracking_uri)!r} does not answer as MLflow ({redact(reason, tracking_uri)}); start "
         "it, correct the URI, or set mlflow.enabled: false"
     )

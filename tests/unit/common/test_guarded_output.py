@@ -12,11 +12,13 @@ import pytest
 from tests.unit.simulated_results import simulated
 from wetakd.common.guarded_output import READER_LEFT, GuardedStream, optional_stream
 from wetakd.common.progress import LineReporter, TerminalReporter
-from wetakd.config.study_file import embedded_study, text_with_digest
+from wetakd.config.study_file import load_study_file
+from wetakd.config.study_record import dump_record
 from wetakd.plan.study_references import STUDY_FILE
 from wetakd.report.report import build_report
 from wetakd.results.stored_results import Results
 from wetakd.storage.atomic_store import Store
+from wetakd.storage.format_number import write_format
 
 
 def pipe_without_reader() -> io.TextIOWrapper:
@@ -63,8 +65,9 @@ def test_a_full_disk_is_an_error_only_where_the_output_is_asked_for() -> None:
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     store = Store(str(tmp_path / "runs"))
+    write_format(store)
     simulated(num_seeds=2, study="digits").write(store)
-    store.write(f"studies/digits/{STUDY_FILE}", text_with_digest(embedded_study()))
+    store.write(f"studies/digits/{STUDY_FILE}", dump_record(load_study_file(None)))
     return tmp_path
 
 

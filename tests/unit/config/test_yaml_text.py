@@ -19,9 +19,8 @@ from wetakd.config.study_file import (
     config_from_tree,
     embedded_study,
     load_study_file,
-    parse_text_with_digest,
-    text_with_digest,
 )
+from wetakd.config.study_record import dump_record, load_record, recorded_tree
 from wetakd.config.yaml_text import read_yaml, write_yaml
 
 NUMBERS: dict[str, float] = {
@@ -107,10 +106,10 @@ def test_names_that_yaml_1_1_would_take_for_something_else_are_names() -> None:
     assistants = "{no: {model: {name: plain}}, on: {model: {name: plain}}, 2024-01-01: {model: {name: plain}}}"
     config = load_study_file(None, [f"assistants={assistants}", "study.name=off"])
     assert list(config.assistants) == ["no", "on", "2024-01-01"]
-    again = config_from_tree(parse_text_with_digest(text_with_digest(config.to_yaml())))
+    again = config_from_tree(load_record(dump_record(config)))
     assert again == config
     assert again.question == config.question
-    assert config.differences(yaml.safe_load(config.to_yaml())) == []
+    assert config.differences(recorded_tree(config)) == []
 
 
 @pytest.mark.parametrize("text", ["!!bool on", "!!bool maybe", "!!int x", "!!float x", "!!timestamp x"])
@@ -141,6 +140,6 @@ def test_what_is_written_is_read_again_and_by_other_readers_too(tree: Any) -> No
 
 def test_a_recorded_study_keeps_its_numbers_and_its_text() -> None:
     config = load_study_file(None, ["student.model.options={a: 1e-3, b: '1e-3', c: '010', d: 'no', e: '1_000'}"])
-    again: StudyConfig = config_from_tree(parse_text_with_digest(text_with_digest(config.to_yaml())))
+    again: StudyConfig = config_from_tree(load_record(dump_record(config)))
     options = again.student.model.options
     assert options == {"a": 0.001, "b": "1e-3", "c": "010", "d": "no", "e": "1_000"}

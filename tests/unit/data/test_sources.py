@@ -224,7 +224,7 @@ def test_an_empty_file_and_a_shared_file_are_refused(tmp_path: Path, train: str)
     "uri",
     [
         "nonsense://user:hush@host/a.parquet",
-        "s3://AKIA:hush@bucket/x?no_such_option=hush",
+        "s3://AKIA:hush@bucket/x?secret_key=hush",
         "https://user:hush@h/a.parquet",
     ],
 )

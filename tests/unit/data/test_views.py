@@ -54,7 +54,7 @@ def test_hash_is_splitmix64() -> None:
 
 
 def test_pixels_never_change_between_versions() -> None:
-    """A change here makes every stored logit cache wrong: raise RECIPE_VERSION with it."""
+    """A change here makes every stored logit cache wrong: raise the versions in `plan/key_payloads.py` with it."""
     assert digest(VIEWS) == "4294654497cf361f"
     assert digest(Views(num=3, flip=True, crop_padding=0, seed=0)) == "b918296d2da80ef1"
 

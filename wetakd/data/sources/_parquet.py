@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from wetakd.common.errors import UserError
-from wetakd.common.redact import redact_line, redacted, split_uri
+from wetakd.common.errors import UserError, first_line
+from wetakd.common.redact import redact
 from wetakd.config import ParquetData
 from wetakd.data.sources._labelled_images import ImageSource, LabelledImages
 
@@ -35,11 +35,11 @@ class _File:
     @property
     def display_name(self) -> str:
         """The path or URI without credentials."""
-        scheme, _, _, _ = split_uri(self.given)
-        return f"{scheme}://{self.path}" if scheme else self.path
+        scheme, found, _ = self.given.partition("://")
+        return f"{scheme}://{self.path}" if found else self.path
 
     def error(self, reason: Exception | str) -> UserError:
-        return UserError(f"{self.field}: {self.display_name!r} {redact_line(str(reason), self.given)}")
+        return UserError(f"{self.field}: {self.display_name!r} {redact(first_line(reason), self.given)}")
 
     def open(self) -> pq.ParquetFile:
         try:
@@ -151,9 +151,9 @@ def _expand(field: str, path: str) -> list[_File]:
         kind = filesystem.get_file_info(base).type
         names = [base] if kind == fs.FileType.File else _glob(filesystem, base, kind == fs.FileType.Directory)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{field}: {redacted(path)!r} cannot be opened: {redact_line(str(error), path)}") from None
+        raise UserError(f"{field}: {redact(path)!r} cannot be opened: {redact(first_line(error), path)}") from None
     if not names:
-        raise UserError(f"{field}: {redacted(path)!r}: no such file")
+        raise UserError(f"{field}: {redact(path)!r}: no such file")
     return [_File(field, path, filesystem, name) for name in sorted(names)]
 
 
