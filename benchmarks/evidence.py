@@ -45,6 +45,9 @@ try:
     from wetakd.data.dataset import Dataset, Splits, load_dataset
     from wetakd.data.transform import Transform
     from wetakd.logits import logit_cache
+    from wetakd.plan.key_payloads import cache_payload
+    from wetakd.plan.resolved_precision import resolve_precisions_here
+    from wetakd.plan.result_keys import ResultKeys
     from wetakd.plan.study_plan import Plan, control_weights
     from wetakd.plan.trials import Trial, device_of
     from wetakd.report.estimate_format import difference, mean_and_width
@@ -52,10 +55,10 @@ try:
     from wetakd.stages import training_run
     from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
     from wetakd.stages.training_job import TrainingJob, network_job, student_job
+    from wetakd.storage.addresses import network_address
     from wetakd.storage.atomic_store import Store
     from wetakd.storage.manifest import Manifest
     from wetakd.training.inference import predict
-    from wetakd.training.precision import resolve_precision
     from wetakd.weights import Problem
 except ModuleNotFoundError:
     modules = {"PIL": "pillow", "yaml": "pyyaml"}
@@ -83,9 +86,9 @@ class Work:
 
     job: TrainingJob
     teachers: tuple[str, ...]
-    """Keys of the logit caches that it learns from."""
-    cache_key: str | None = None
-    """Where its own logit cache goes; None for a student."""
+    """Keys of the networks that it learns from."""
+    network_key: str | None = None
+    """Its own key; None for a student."""
 
 
 class Clock:
@@ -122,7 +125,7 @@ def run(arguments: argparse.Namespace) -> str | None:
     Path(arguments.out).mkdir(parents=True, exist_ok=True)
     clock = Clock(Path(arguments.out) / f"minutes-{command}.json", arguments.minutes)
     images = decoded(config, store)
-    plans = {"": Plan(config, dataset_of(store.uri, images))}
+    plans = {"": Plan(config, dataset_of(store.uri, images), resolve_precisions_here(config))}
     if arguments.ablation:
         plans |= without_views(plans[""])
     late = None
@@ -209,7 +212,11 @@ def dataset_of(store_uri: str, address: str) -> Dataset:
 def networks(plans: Mapping[str, Plan], store: Store) -> dict[str, Work]:
     """What teaches, by name and plan."""
     return {
-        node.name + mark: Work(network_job(node, plan.config, store.uri), node.teacher_keys, node.key)
+        node.name + mark: Work(
+            network_job(node, plan.config, store.uri),
+            tuple(plan.node_of[node.replicate, teacher].key for teacher in node.teachers),
+            node.key,
+        )
         for mark, plan in plans.items()
         for node in plan.nodes
     }
@@ -220,7 +227,7 @@ def waves(works: Mapping[str, Work]) -> Iterable[dict[str, Work]]:
     left, known = dict(works), set[str | None]()
     while left:
         wave = {name: work for name, work in left.items() if known.issuperset(work.teachers)}
-        known |= {work.cache_key for work in wave.values()}
+        known |= {work.network_key for work in wave.values()}
         left = {name: work for name, work in left.items() if name not in wave}
         yield wave
 
@@ -248,12 +255,17 @@ def train(work: Work, images: str, until: float) -> float | None:
     if manifest is None:
         return None
     model = training_run.load_model(store, manifest, job.model, dataset).to(job.device)
-    if work.cache_key and logit_cache.read_cache(store, work.cache_key) is None:
-        logit_cache.write_cache(
-            store, work.cache_key, logit_cache.compute_logits(model, dataset, job.views, job.device)
-        )
-    logits_NC = predict(model, dataset, dataset.splits.test, device=job.device)
+    if work.network_key and stored_cache(store, work.network_key) is None:
+        table = logit_cache.compute_logits(model, dataset, job.views, job.device, job.recipe.threads)
+        logit_cache.write_cache(store, cache_payload(work.network_key, manifest), table)
+    logits_NC = predict(model, dataset, dataset.splits.test, device=job.device, num_threads=job.recipe.threads)
     return float(np.mean(logits_NC.argmax(axis=1) == dataset.labels_N[dataset.splits.test]))
+
+
+def stored_cache(store: Store, network_key: str) -> logit_cache.StoredCache | None:
+    """The logit cache of a finished network."""
+    manifest = store.find(network_address(network_key))
+    return logit_cache.read_cache(store, key_of(cache_payload(network_key, manifest))) if manifest else None
 
 
 def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifest | None:
@@ -261,7 +273,7 @@ def trained(work: Work, dataset: Dataset, store: Store, until: float) -> Manifes
     manifest = store.find_intact(work.job.address)
     if manifest is not None or time.time() > until:
         return manifest
-    caches = [table for key in work.teachers if (table := logit_cache.read_cache(store, key)) is not None]
+    caches = [cache.table for key in work.teachers if (cache := stored_cache(store, key)) is not None]
     assert len(caches) == len(work.teachers), "teachers come first"
     with closing(training_run.run_job(work.job, dataset, caches)) as epochs:
         for _ in epochs:
@@ -321,7 +333,7 @@ def without_views(plan: Plan) -> dict[str, Plan]:
     views = ViewsConfig(num=1, flip=False, crop_padding=0, seed=plan.config.views.seed)
     if plan.config.views.num == 1:
         return {}
-    return {CLEAN: Plan(plan.config.model_copy(update={"views": views}), plan.dataset)}
+    return {CLEAN: Plan(plan.config.model_copy(update={"views": views}), plan.dataset, plan.precisions)}
 
 
 def ablated(plans: Mapping[str, Plan], store: Store) -> Comparison:
@@ -345,22 +357,26 @@ def ablated(plans: Mapping[str, Plan], store: Store) -> Comparison:
 
 def works_of(plan: Plan, store: Store, trials: Iterable[Trial]) -> dict[str, dict[int, Work]]:
     """The students of some trials by arm and seed, each under the key that the study itself would give it."""
-    tables = [logit_cache.read_cache(store, plan.node_of[0, name].key) for name in plan.config.pool]
-    logits = [logit_cache.logits_of_table(table) for table in tables if table is not None]
+    found = {place: stored_cache(store, node.key) for place, node in plan.node_of.items()}
+    caches = {place: cache for place, cache in found.items() if cache is not None}
+    keys = ResultKeys(plan, {place: cache.digest for place, cache in caches.items()})
+    network_of = {cache.digest: plan.node_of[place].key for place, cache in caches.items()}
+    logits = [logit_cache.logits_of_table(caches[0, name].table) for name in plan.config.pool]
     problem = ensemble_problem(logits, plan.dataset.split_labels, plan.config.weights, "weigh")
     rows: dict[str, dict[int, Work]] = {}
     for trial in trials:
-        student = plan.student(trial, weights_of(plan, trial, problem))
+        student = keys.student(trial, weights_of(plan, keys, trial, problem))
         job = student_job(student, plan.config, store.uri)
-        rows.setdefault(trial.arm.label, {})[trial.seed] = Work(job, student.teacher_keys)
+        teachers = tuple(network_of[digest] for digest in student.cache_digests)
+        rows.setdefault(trial.arm.label, {})[trial.seed] = Work(job, teachers)
     return rows
 
 
-def weights_of(plan: Plan, trial: Trial, problem: Problem) -> tuple[float, ...]:
+def weights_of(plan: Plan, keys: ResultKeys, trial: Trial, problem: Problem) -> tuple[float, ...]:
     """As the study would find them: on `weigh`, with the trial's seed."""
     if not trial.arm.is_searched:
         return control_weights(trial)
-    result = run_search(problem, plan.search(trial), plan.config.weights)
+    result = run_search(problem, keys.search(trial), plan.config.weights)
     if isinstance(result, SearchFailure):
         raise UserError(result.reason)
     return tuple(result.weights.tolist())
@@ -369,7 +385,8 @@ def weights_of(plan: Plan, trial: Trial, problem: Problem) -> tuple[float, ...]:
 def device_name(config: StudyConfig) -> str:
     if device_of(config.student.placement) == "cuda":
         return torch.cuda.get_device_name()
-    precision = resolve_precision(config.student.recipe.precision, "cpu")
+    precisions = resolve_precisions_here(config)
+    precision = precisions["student"].precision if "student" in precisions else config.student.recipe.precision
     return f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}, {precision}"
 
 

@@ -23,8 +23,14 @@ from wetakd.common.errors import UserError
 from wetakd.common.process_state import restored
 from wetakd.common.progress import QuietReporter, Reporter
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import parse_text_with_digest, text_with_digest
+from wetakd.config.study_record import check_credentials, dump_record, load_record
 from wetakd.plan import checks_before_training, completeness, study_references
+from wetakd.plan.resolved_precision import (
+    Precisions,
+    read_precisions,
+    unmeasured_precisions,
+    write_precisions,
+)
 from wetakd.plan.study_plan import Plan
 from wetakd.report.report import Report, build_report
 from wetakd.results.stored_results import SUMMARY, Results
@@ -32,16 +38,21 @@ from wetakd.results.winner import Winner, choose_winner
 from wetakd.stages.data_loading import load_data
 from wetakd.stages.evaluation import evaluate_on_test
 from wetakd.stages.networks import train_networks
+from wetakd.stages.precision import resolve_precisions
 from wetakd.stages.publish import TRACKING_S, publish
+from wetakd.stages.result_addresses import result_addresses
 from wetakd.stages.result_tables import trials_table
 from wetakd.stages.searches import search_weights
 from wetakd.stages.students import train_students
 from wetakd.stages.study_context import StudyContext
 from wetakd.storage.addresses import lease_path, student_address, study_path
 from wetakd.storage.atomic_store import Store
+from wetakd.storage.format_number import write_format
 from wetakd.storage.lease import Lease
 from wetakd.storage.temporary_folders import remove_temporary_folders
+from wetakd.tracking.event_journal import ensure_study_id
 from wetakd.tracking.mlflow_tracker import open_tracker
+from wetakd.tracking.session_record import recorded_session
 from wetakd.tracking.study_logger import STUDY_RUN, StudyLogger
 from wetakd.tracking.system_metrics import log_system_metrics
 from wetakd.tracking.tracker import Tracker
@@ -124,19 +135,32 @@ class Study:
         afterwards as they were.
         """
         started = time.monotonic()
-        with restored(), self._claimed() as lease, open_tracker(self.config, self.store) as tracker:
+        with (
+            restored(),
+            self._claimed() as lease,
+            open_tracker(self.config, self.store) as tracker,
+            recorded_session(self.store, self.config.study.name) as session,
+            ExitStack() as cluster,
+        ):
             dataset = load_data(self.config, self._reporter)
-            plan = Plan(self.config, dataset)
+            precisions = self._recorded_precisions()
+            is_measured = precisions is None
+            if precisions is None:
+                # What is wrong with a network is said before a cluster starts.
+                self._check_models(Plan(self.config, dataset, unmeasured_precisions(self.config)))
+                precisions = self._measured_precisions(cluster)
+            plan = Plan(self.config, dataset, precisions)
             if self._retry_failed:
                 study_references.forget_failures(self.store, plan)
             if not self._revised and tracker.has_ended(STUDY_RUN) and completeness.is_complete(self.store, plan):
                 self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(TRACKING_S)
-                return StudyResult(results, build_report(results), tracked, time.monotonic() - started)
-            with self._reporter.stage("models", 1.0) as stage:
-                stage.step(0, "each network is built and tried for one step")
-                checks_before_training.check_models(self.config, dataset, plan, self.store)
+                result = StudyResult(results, build_report(results), tracked, time.monotonic() - started)
+                session.exit_status = result.exit_code
+                return result
+            if not is_measured:
+                self._check_models(plan)
             with self._running(plan, tracker, lease) as study:
                 networks = train_networks(study)
                 trial_weights = search_weights(study, networks)
@@ -144,22 +168,48 @@ class Study:
                 table = trials_table(plan.trials, trial_weights, students, networks)
                 winner = choose_winner(table)
                 results = evaluate_on_test(study, table, winner, networks, trial_weights, students)
-                results, report, tracked = publish(study, networks, results)
-        return StudyResult(
-            results,
-            report,
-            tracked,
-            time.monotonic() - started,
-            num_networks_trained=sum(network.trained for network in networks.values()),
-            num_students_trained=len({s.student.key for s in students.values() if s.trained and s.manifest}),
-        )
+                addresses = result_addresses(networks, trial_weights.searches, students.values(), dataset)
+                results, report, tracked = publish(study, networks, results, addresses)
+            result = StudyResult(
+                results,
+                report,
+                tracked,
+                time.monotonic() - started,
+                num_networks_trained=sum(network.trained for network in networks.values()),
+                num_students_trained=len({s.student.key for s in students.values() if s.trained and s.manifest}),
+            )
+            session.exit_status = result.exit_code
+            return result
+
+    def _check_models(self, plan: Plan) -> None:
+        with self._reporter.stage("models", 1.0) as stage:
+            stage.step(0, "each network is built and tried for one step")
+            checks_before_training.check_models(self.config, plan.dataset, plan, self.store)
+
+    def _recorded_precisions(self) -> Precisions | None:
+        """What `precision: auto` stands for in this study; None where that is to be measured."""
+        recorded = read_precisions(self.store, self.config)
+        return None if self._revise and recorded else recorded
+
+    def _measured_precisions(self, cluster: ExitStack) -> Precisions:
+        """What `precision: auto` stands for, measured on the cluster, which is joined for it, and recorded."""
+        recorded = read_precisions(self.store, self.config)
+        with self._reporter.stage("cluster", 1.0) as stage:
+            stage.step(0, "float32 and bfloat16 are compared")
+            cluster.enter_context(joined(self.config))
+            precisions = resolve_precisions(self.config)
+        self._revised = self._revised or (recorded is not None and recorded != precisions)
+        write_precisions(self.store, self.config, precisions)
+        return precisions
 
     @contextmanager
     def _claimed(self) -> Iterator[Lease]:
         """The storage, writable and ours alone, with this very question or none under the study's name."""
+        check_credentials(self.config)
         checks_before_training.check_storage(self.config)
         checks_before_training.check_placements(self.config)
         self.store.check_writable()
+        write_format(self.store)
         with Lease(self.store, lease_path(self.config.study.name)) as lease:
             remove_temporary_folders(self.store, self.config.study.name)
             self._check_same_file()
@@ -179,6 +229,7 @@ class Study:
                 self.store.delete(self._path(SUMMARY))
             study_references.record_references(self.store, plan, replace=self._revised)
             self._record()
+            ensure_study_id(self.store, self.config.study.name)
             study_logger = StudyLogger(tracker, self.config)
             stack.push(lambda kind, *_: study_logger.end_killed_runs() if kind else None)
             study_logger.log_study(plan.dataset)
@@ -198,7 +249,7 @@ class Study:
             )
 
     def _record(self) -> None:
-        self.store.write(self._path(study_references.STUDY_FILE), text_with_digest(self.config.to_yaml()))
+        self.store.write(self._path(study_references.STUDY_FILE), dump_record(self.config))
 
     def _path(self, name: str) -> str:
         return study_path(self.config.study.name, name)
@@ -206,7 +257,7 @@ class Study:
     def _check_same_file(self) -> None:
         """One study name means one question: a changed file needs a new name, or `--revise`."""
         raw = self.store.read_file(self._path(study_references.STUDY_FILE))
-        before = parse_text_with_digest(raw)
+        before = load_record(raw)
         if raw is not None and before is None:  # damaged
             self._record()
         changed = self.config.differences(before) if before is not None else []

@@ -13,10 +13,10 @@ from pathlib import Path
 # Kinds of finished work -> the folder that holds one sub-folder for each piece of it.
 _FOLDERS = {
     "networks": "networks",
-    "caches": "bank",
+    "caches": "caches",
     "searches": "searches",
     "students": "students",
-    "evaluations": "judgements",
+    "evaluations": "evaluations",
 }
 _MANIFEST = "manifest.json"
 

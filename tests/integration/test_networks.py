@@ -16,6 +16,7 @@ from tests.integration.tiny_studies import HANGING, LONG_EPOCH, NET, PLAIN, RECI
 from wetakd.common.errors import UserError
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
+from wetakd.plan.result_keys import cache_key
 from wetakd.stages import training_run
 from wetakd.stages.networks import _user_error, train_networks
 from wetakd.storage import failure_records
@@ -103,7 +104,8 @@ def test_damaged_weights_and_logit_caches_are_made_again(tmp_path):
     key = before["first"].node.key
     sound = tiny_studies.weights(store, before["first"].node, made.dataset)
     damage(next((tmp_path / network_address(key)).glob("weights-*")))
-    damage(next((tmp_path / logit_cache_address(before["teacher"].node.key)).glob("logits-*")))
+    cache = cache_key(before["teacher"].node, before["teacher"].manifest)
+    damage(next((tmp_path / logit_cache_address(cache)).glob("logits-*")))
     after = train(made, store)
     assert after["first"].trained
     assert not after["teacher"].trained
@@ -111,6 +113,7 @@ def test_damaged_weights_and_logit_caches_are_made_again(tmp_path):
     assert all(torch.equal(sound[name], again[name]) for name in sound)
     for name in before:
         assert ray.get(before[name].ref).equals(ray.get(after[name].ref))
+        assert before[name].cache_digest == after[name].cache_digest
 
 
 def test_storage_that_the_driver_does_not_share_with_its_workers_is_said_and_not_tried_for_ever(tmp_path, monkeypatch):

@@ -13,6 +13,9 @@ from wetakd import Study, StudyConfig
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.data.dataset import Dataset
+from wetakd.logits import logit_cache
+from wetakd.plan.key_payloads import cache_payload
+from wetakd.plan.result_keys import cache_key
 from wetakd.plan.study_plan import Plan
 from wetakd.stages.data_loading import load_data
 from wetakd.storage.addresses import logit_cache_address, network_address
@@ -49,13 +52,14 @@ def test_a_finished_network_needs_no_device_and_a_missing_one_does(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize("kind", ["networks", "bank"])
+@pytest.mark.parametrize("kind", ["networks", "caches"])
 def test_a_network_whose_weights_or_logits_are_lost_needs_its_device_again(kind: str, tmp_path: Path) -> None:
     config = config_at(tmp_path)
     data = dataset_of(config)
-    plant_networks(config, data, ["teacher"])
-    key = Plan(config, data).node_of[0, "teacher"].key
-    Store(config.storage).delete(logit_cache_address(key) if kind == "bank" else network_address(key))
+    teacher = plant_networks(config, data, ["teacher"])[0, "teacher"]
+    assert teacher.manifest is not None
+    cache = logit_cache_address(cache_key(teacher.node, teacher.manifest))
+    Store(config.storage).delete(cache if kind == "caches" else network_address(teacher.node.key))
     with pytest.raises(UserError, match=r"^teacher\.placement: "):
         Study(config).run()
 
@@ -75,11 +79,12 @@ def test_float16_needs_a_gpu_only_for_what_is_still_to_train(tmp_path: Path) -> 
 
 def _plant_under_the_key_of(config: StudyConfig, trained: StudyConfig, data: Dataset) -> None:
     """Weights of float32 stand for those of float16, which no CPU trains."""
-    plant_networks(trained, data, ["teacher"])
+    teacher = plant_networks(trained, data, ["teacher"])[0, "teacher"]
+    assert teacher.manifest is not None
     source, store = Store(trained.storage), Store(config.storage)
-    old, new = (Plan(each, data).node_of[0, "teacher"].key for each in (trained, config))
-    for kind in ("networks", "bank"):
-        manifest = source.find(f"{kind}/{old}")
-        assert manifest is not None
-        blobs = {name: source.read(manifest, name).to_pybytes() for name in manifest.blobs}
-        store.commit(f"{kind}/{new}", blobs, manifest.facts)
+    node = Plan(config, data).node_of[0, "teacher"]
+    blobs = {name: source.read(teacher.manifest, name).to_pybytes() for name in teacher.manifest.blobs}
+    network = store.commit(network_address(node.key), blobs, teacher.manifest.facts, node.payload)
+    cache = logit_cache.read_cache(source, cache_key(teacher.node, teacher.manifest))
+    assert cache is not None
+    logit_cache.write_cache(store, cache_payload(node.key, network), cache.table)

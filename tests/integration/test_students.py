@@ -15,8 +15,10 @@ from tests.integration import tiny_studies
 from tests.integration.tiny_studies import HANGING, LONG_EPOCH, NET, RECIPE, plan
 from tests.unit import tiny
 from wetakd.logits import logit_cache
+from wetakd.plan.outcomes import cache_digests
+from wetakd.plan.result_keys import ResultKeys
 from wetakd.plan.study_plan import control_weights
-from wetakd.plan.trials import Student
+from wetakd.plan.trials import Student, Trial
 from wetakd.stages import training_job, training_run
 from wetakd.stages.ensemble_search import ensemble_problem
 from wetakd.stages.evaluation import evaluate_ensembles
@@ -55,16 +57,25 @@ def trained(ray_cluster, tmp_path_factory, large):
     return dataset_ref, train_networks(tiny_studies.context(made, store, dataset_ref=dataset_ref))
 
 
-def students_of(made) -> dict[str, Student]:
-    students = [made.student(trial, control_weights(trial)) for trial in made.trials]
-    return {student.key: student for student in students}
+def students_by_trial(made, trained) -> dict[Trial, Student]:
+    keys = ResultKeys(made, cache_digests(trained[1]))
+    return {trial: keys.student(trial, control_weights(trial)) for trial in made.trials}
+
+
+def students_of(made, trained) -> dict[str, Student]:
+    return {student.key: student for student in students_by_trial(made, trained).values()}
+
+
+def refs_by_digest(trained):
+    """The logit caches by their SHA-256."""
+    return {network.cache_digest: network.ref for network in trained[1].values()}
 
 
 def run(made, trained, store, until=None, on_epoch=lambda *_: None, students=None):
     dataset_ref, networks = trained
     study = tiny_studies.context(made, store, dataset_ref=dataset_ref)
     runner = StudentRunner(study, networks, on_epoch, on_end=lambda _: None)
-    return runner.train(students or students_of(made), until or {})
+    return runner.train(students or students_of(made, trained), until or {})
 
 
 def weights(store, student, data):
@@ -74,10 +85,11 @@ def weights(store, student, data):
 
 def expected(made, trained, student, folder):
     """Weights of the same student, trained in this process."""
-    networks = {network.node.key: network for network in trained[1].values()}
+    refs = refs_by_digest(trained)
     job = training_job.TrainingJob(
         uid="here",
         address=student_address(student.key),
+        payload=student.payload,
         model=student.config.model,
         recipe=student.config.recipe,
         precision=student.precision,
@@ -86,10 +98,10 @@ def expected(made, trained, student, folder):
         device="cpu",
         store_uri=str(folder),
         checkpoint_s=1000.0,
-        distillation=student.config.distillation if student.teacher_keys else None,
+        distillation=student.config.distillation if student.cache_digests else None,
         weights_K=student.weights_K,
     )
-    list(training_run.run_job(job, made.dataset, [ray.get(networks[key].ref) for key in student.teacher_keys]))
+    list(training_run.run_job(job, made.dataset, [ray.get(refs[digest]) for digest in student.cache_digests]))
     return weights(Store(str(folder)), student, made.dataset)
 
 
@@ -107,7 +119,7 @@ def test_students_share_actors_and_one_copy_of_the_data(tmp_path, trained, large
     made, store = plan(
         tmp_path / "store", large, study={"name": "tiny", "seeds": 3, "strategies": ["uniform"]}, student=NET
     )
-    students = students_of(made)
+    students = students_of(made, trained)
     assert len(students) == 12
     reported = []
     where = set()
@@ -141,13 +153,12 @@ def test_no_trial_copies_the_pixels(tmp_path, trained, large):
 
 def test_an_actor_copies_the_pixels_to_its_device_once(tmp_path, trained, large):
     made, store = plan(tmp_path, large, study=FEW | {"seeds": 2}, student=NET)
-    some = list(students_of(made).values())[:3]
-    dataset_ref, networks = trained
+    some = list(students_of(made, trained).values())[:3]
     inputs = StudentInputs(
-        dataset_ref,
-        {network.node.key: network.ref for network in networks.values()},
+        trained[0],
+        refs_by_digest(trained),
         [student_job(student, made.config, store.uri) for student in some],
-        [student.teacher_keys for student in some],
+        [student.cache_digests for student in some],
     )
     with tiny.counted_copies() as copies:
         for index in range(len(some)):
@@ -204,7 +215,7 @@ def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_aga
     for error, tries in (("bug", 1), ("memory", 2)):
         marker = tmp_path / error
         made, store = plan(tmp_path / "store", large, study=study, student=tiny_studies.failing_network(marker, error))
-        none = {key: student for key, student in students_of(made).items() if not student.teacher_keys}
+        none = {key: student for key, student in students_of(made, trained).items() if not student.cache_digests}
         first, second = run(made, trained, store, students=none), run(made, trained, store, students=none)
         assert [outcome.error for outcome in first.values()] == [outcome.error for outcome in second.values()]
         assert len(marker.read_text().split()) == tries
@@ -213,7 +224,7 @@ def test_an_error_of_a_users_model_is_recorded_and_a_lack_of_memory_is_tried_aga
 def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_path, trained, large):
     """What a halved study finds does not depend on a failure that another study has recorded."""
     made, store = plan(tmp_path, large, study=FEW)
-    key, student = next(iter(students_of(made).items()))
+    key, student = next(iter(students_of(made, trained).items()))
     epochs = [Epoch(number, 1.0, 0.1, number / 10, 1.0, 0.1) for number in (1, 2)]
     failure_records.record_failure(
         store, student_address(key), Failure("diverged", [epoch.to_dict() for epoch in epochs])
@@ -221,6 +232,7 @@ def test_a_student_that_is_recorded_as_failed_later_stops_where_its_rung_is(tmp_
     for until, stopped_at, error in ((1, epochs[0], None), (2, epochs[1], None), (3, None, "diverged")):
         outcome = run(made, trained, store, {key: until}, students={key: student})[key]
         assert (outcome.stopped_at, outcome.error) == (stopped_at, error)
+        assert outcome.stopped_epochs == tuple(epochs[:until] if error is None else ())
     assert run(made, trained, store, students={key: student})[key].error == "diverged"
 
 
@@ -278,7 +290,7 @@ def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, t
         "halving": {"min_epochs": 2, "factor": 2},
     }
     made, store = plan(tmp_path / "store", large, study=study, student=NET | {"recipe": RECIPE | {"epochs": 6}})
-    students = {trial: made.student(trial, control_weights(trial)) for trial in made.trials}
+    students = students_by_trial(made, trained)
     reported = []
 
     def train(some, until):
@@ -293,7 +305,7 @@ def test_rungs_stop_students_and_the_survivors_go_on_where_they_were(tmp_path, t
                 weights(store, outcome.student, large), expected(made, trained, outcome.student, tmp_path / "alone")
             )
         else:
-            assert outcome.stopped_at.epoch == 2
+            assert [epoch.epoch for epoch in outcome.stopped_epochs] == [1, 2]
             assert store.find(student_address(outcome.student.key)) is None
     assert len(outcomes) == 4
 
@@ -307,5 +319,5 @@ def test_an_interrupt_ends_the_trials_at_once_and_the_next_run_goes_on(tmp_path,
     with pytest.raises(KeyboardInterrupt):
         run(made, trained, store, on_epoch=interrupt)
     tiny_studies.wait_for_cpus(2)
-    outcomes = run(made, trained, store, dict.fromkeys(students_of(made), 1))
+    outcomes = run(made, trained, store, dict.fromkeys(students_of(made, trained), 1))
     assert all(outcome.stopped_at.epoch == 1 for outcome in outcomes.values())

@@ -144,8 +144,8 @@ def test_a_second_run_does_nothing_and_doubles_nothing(finished: tuple[Path, Any
 
 def test_what_was_tampered_with_after_the_end_is_made_again(finished: tuple[Path, Any]) -> None:
     folder, result = finished
-    kinds = {"students": "weights-*", "judgements": "correct-*", "bank": "logits-*"}
-    record = folder / "runs/studies/small/study.yaml"
+    kinds = {"students": "weights-*", "evaluations": "correct-*", "caches": "logits-*"}
+    record = folder / "runs/studies/small/study.json"
     recorded = record.read_bytes()
     blobs = [next((folder / "runs" / kind).glob(f"*/{name}")) for kind, name in kinds.items()]
     sound = [blob.read_bytes() for blob in blobs]

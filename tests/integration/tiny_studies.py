@@ -272,6 +272,7 @@ def trained_here(made: Plan, store: Store, node: NetworkNode, teacher_tables: An
     job = training_job.TrainingJob(
         uid="here",
         address=network_address(node.key),
+        payload=node.payload,
         model=node.config.model,
         recipe=node.config.recipe,
         precision=node.precision,

@@ -22,22 +22,29 @@ from tests.bad_input.wrong_input import WrongInput, attempt, call
 from tests.unit import simulated_results, tiny
 from tests.unit.stages.made_jobs import make_job
 from wetakd.commands import main
+from wetakd.common.canonical_json import dump_with_digest, key_of
 from wetakd.common.errors import UserError
-from wetakd.config.study_file import config_from_tree, text_with_digest
+from wetakd.config.study_file import config_from_tree, load_study_file
+from wetakd.config.study_record import ENVIRONMENT, dump_record
 from wetakd.logits import logit_cache
 from wetakd.logits.array_files import read_labels, read_scores
 from wetakd.plan import orphans, stored_studies
+from wetakd.plan.resolved_precision import read_precisions
 from wetakd.results import stored_results
 from wetakd.stages import training_run
-from wetakd.storage.addresses import RESULT_FOLDERS
+from wetakd.storage.addresses import RESULT_FOLDERS, logit_cache_address
 from wetakd.storage.atomic_store import DamagedBlob, Store
+from wetakd.storage.format_number import check_format, write_format
 from wetakd.storage.lease import Lease
 from wetakd.storage.manifest import check_relative_path
+from wetakd.storage.stopped_students import read_stopped_epochs, write_stopped_epochs
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
 from wetakd.tracking.event_journal import EventJournal
+from wetakd.tracking.session_record import recorded_session
 from wetakd.training.train_state import TrainState
 
 ADDRESS = "networks/first"
+CACHE = {"kind": "cache", "network": "first"}
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 
@@ -58,15 +65,19 @@ def store(tmp_path: Path) -> Store:
     """A storage with something of every kind that is ever read back."""
     store = Store(str(tmp_path / "runs"))
     list(training_run.run_job(make_job(tmp_path / "runs"), tiny.dataset()))
-    logit_cache.write_cache(store, "first", logit_cache.compute_logits(tiny.network(), tiny.dataset(), tiny.CLEAN))
+    logit_cache.write_cache(store, CACHE, logit_cache.compute_logits(tiny.network(), tiny.dataset(), tiny.CLEAN))
     StoredCheckpoints.at(store, "students/half").save(b"state")
     store.commit("searches/s", {}, {"weights": [1.0]})
-    store.commit("judgements/j", {"correct.bits": b"\1"}, {})
+    store.commit("evaluations/e", {"correct.bits": b"\1"}, {})
+    write_format(store)
+    write_stopped_epochs(store, "s", "half", [])
+    with recorded_session(store, "s"):
+        pass
     journal = EventJournal(store, "s")
     journal.append("open", "study", {"name": "s", "blob": journal.put_blob(b"file")})
     journal.acknowledge("mlflow", 1)
     journal.close()
-    for name in ("study.yaml", "addresses.json", "summary.json", "lease.json", "report.txt"):
+    for name in ("study.json", "addresses.json", "precision.json", "summary.json", "lease.json", "report.txt"):
         store.write(f"studies/s/{name}", b"{}")
     for name in ("trials", "networks", "curves", "contributions"):
         store.write(f"studies/s/{name}.parquet", b"PAR1")
@@ -94,13 +105,17 @@ def _read_everything(store: Store) -> None:
                 journal.blob(event.data["blob"])
 
     readers = [
-        *(lambda address=address: finished(address) for address in ("searches/s", "judgements/j")),
+        *(lambda address=address: finished(address) for address in ("searches/s", "evaluations/e")),
         weights,
         blobs,
-        lambda: logit_cache.read_cache(store, "first"),
+        lambda: logit_cache.read_cache(store, key_of(CACHE)),
         lambda: StoredCheckpoints.at(store, "students/half").load(),
         lambda: stored_results.Results.read(store, "s"),
         lambda: stored_studies.find_studies(store),
+        lambda: stored_studies.read_study_config(store, "s"),
+        lambda: check_format(store),
+        lambda: read_stopped_epochs(store, "s", "half"),
+        lambda: read_precisions(store, load_study_file(None, ["study.name=s", "teacher.recipe.precision=auto"])),
         lambda: list(orphans.find_orphans(store)),
         lambda: Lease(store, "studies/s/lease.json").__enter__().__exit__(None, None, None),
         lambda: call("report", "s", "--storage", folder),
@@ -114,7 +129,7 @@ def _read_everything(store: Store) -> None:
 
 def test_a_pickle_planted_at_any_path_is_never_loaded(store: Store, bomb: bytes, tmp_path: Path) -> None:
     paths = store.list()
-    assert {path.split("/")[0] for path in paths} == {*RESULT_FOLDERS, "studies"}
+    assert {path.split("/")[0] for path in paths} == {*RESULT_FOLDERS, "studies", "format.json"}
     assert len(paths) >= 20
     whole = {path: store.read_file(path) for path in paths}
     for path in paths:
@@ -129,8 +144,10 @@ def test_a_pickle_planted_at_any_path_is_never_loaded(store: Store, bomb: bytes,
 
 
 def test_a_pickle_with_a_valid_manifest_is_not_loaded_either(store: Store, bomb: bytes, tmp_path: Path) -> None:
-    for name, address in (("weights.safetensors", ADDRESS), ("logits.arrow", "bank/first")):
-        store.commit(address, {name: bomb}, {"epochs": []})
+    for name, address in (("weights.safetensors", ADDRESS), ("logits.arrow", logit_cache_address(key_of(CACHE)))):
+        store.delete(address)
+        manifest = store.commit(address, {name: bomb}, {"epochs": []})
+        assert store.read(manifest, name).to_pybytes() == bomb
     StoredCheckpoints.at(store, "students/half").save(bomb)
     _read_everything(store)
     model = tiny.network()
@@ -155,14 +172,18 @@ def _scaler() -> Any:
 def test_an_arrow_table_cannot_smuggle_a_pickled_type_in(store: Store, bomb: bytes, tmp_path: Path) -> None:
     metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": bomb}
     field = pa.field("logits", pa.binary(), metadata=metadata)
-    logit_cache.write_cache(store, "first", pa.table([pa.array([b"x"])], schema=pa.schema([field])))
+    store.delete(logit_cache_address(key_of(CACHE)))
+    logit_cache.write_cache(store, CACHE, pa.table([pa.array([b"x"])], schema=pa.schema([field])))
     _read_everything(store)
     assert not (tmp_path / "exploded").exists()
 
 
 def test_a_recorded_study_file_makes_no_objects(store: Store, tmp_path: Path) -> None:
     touch = f"study: !!python/object/apply:os.mkdir ['{tmp_path}/exploded']"
-    store.write("studies/s/study.yaml", touch.encode())
+    store.write("studies/s/study.json", touch.encode())
+    _read_everything(store)
+    assert not (tmp_path / "exploded").exists()
+    store.write("studies/s/study.json", dump_with_digest({"study": touch}))
     _read_everything(store)
     assert not (tmp_path / "exploded").exists()
 
@@ -206,7 +227,7 @@ def test_the_source_calls_nothing_that_executes_what_it_reads() -> None:
 # ------------------------------------------------------------------------------------------------- credentials
 
 
-@pytest.mark.parametrize(
+_WITH_CREDENTIALS = pytest.mark.parametrize(
     ("field", "uri"),
     [
         ("storage", f"s3://AKIASECRET:{SECRET}@/nowhere"),
@@ -221,26 +242,54 @@ def test_the_source_calls_nothing_that_executes_what_it_reads() -> None:
         ("data.train", f"s3://AKIASECRET:{SECRET}@/"),
     ],
 )
-def test_an_error_names_the_uri_without_its_credentials(field: str, uri: str) -> None:
+
+
+@_WITH_CREDENTIALS
+def test_credentials_in_a_study_file_are_refused_and_not_shown(field: str, uri: str) -> None:
     tree = BASE | {"data": {"source": "parquet", "train": "nowhere.parquet"}, "mlflow": {"enabled": True}}
-    study = yaml.safe_dump(tree).encode()
-    words = ("run", "study.yaml", "--quiet", "--set", f"{field}={uri}")
-    outcome = attempt(WrongInput("security", field, words, {"study.yaml": study}))
+    block, _, name = field.partition(".")
+    in_file = tree | {block: {**tree.get(block, {}), name: uri} if name else uri}
+    for written, more in ((tree, ("--set", f"{field}={uri}")), (in_file, ())):
+        words = ("run", "study.yaml", "--quiet", *more)
+        outcome = attempt(WrongInput("security", field, words, {"study.yaml": yaml.safe_dump(written).encode()}))
+        assert outcome.fault is None
+        assert outcome.err.startswith(f"wetakd: {field}: has credentials in it, which would be recorded; ")
+        _assert_hidden(outcome.err)
+
+
+_IN_ENVIRONMENT = [mark for mark in _WITH_CREDENTIALS.args[1] if mark[0] in ENVIRONMENT]
+
+
+@pytest.mark.parametrize(("field", "uri"), _IN_ENVIRONMENT)
+def test_an_error_names_the_uri_of_the_environment_without_its_credentials(
+    field: str, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT[field], uri)
+    study = yaml.safe_dump(BASE | {"mlflow": {"enabled": True}}).encode()
+    outcome = attempt(WrongInput("security", field, ("run", "study.yaml", "--quiet"), {"study.yaml": study}))
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"wetakd: {field.partition('.')[0]}")
-    for secret in (SECRET, "AKIASECRET"):
-        assert secret not in outcome.err
+    assert "has credentials in it" not in outcome.err
+    _assert_hidden(outcome.err)
 
 
-def test_no_file_of_a_storage_and_no_description_of_a_job_holds_credentials(tmp_path: Path) -> None:
+def test_no_file_of_a_storage_and_no_description_of_a_job_holds_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uri = f"s3://AKIASECRET:{SECRET}@bucket/x?region=us-east-1"
     # What Ray and its dashboard are told of a job is its description.
-    assert SECRET not in repr(make_job(tmp_path, store_uri=uri))
-    from wetakd.config.study_file import config_from_tree
+    _assert_hidden(repr(make_job(tmp_path, store_uri=uri)))
+    monkeypatch.setenv("WETAKD_STORAGE", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://AKIASECRET:{SECRET}@host")
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(BASE))
+    config = load_study_file(tmp_path / "study.yaml")
+    assert config.storage == uri
+    _assert_hidden(dump_record(config).decode())
 
-    config = config_from_tree(BASE | {"storage": uri, "mlflow": {"tracking_uri": f"http://u:{SECRET}@host"}})
-    assert SECRET not in config.to_yaml()
-    assert "AKIASECRET" not in config.to_yaml()
+
+def _assert_hidden(text: str) -> None:
+    for secret in (SECRET, "AKIASECRET"):
+        assert secret not in text
 
 
 # ------------------------------------------------------------------------------------------------------- names
@@ -282,7 +331,8 @@ def test_export_runs_no_function_that_a_forged_record_names_unless_told_to(tmp_p
         "study": {"name": found.study},
         "data": {"source": "callable", "callable": "torch.hub:load", "options": options},
     }
-    store.write(f"studies/{found.study}/study.yaml", text_with_digest(config_from_tree(BASE | named).to_yaml()))
+    write_format(store)
+    store.write(f"studies/{found.study}/study.json", dump_record(config_from_tree(BASE | named)))
     found.write(store)
     words = ("export", found.study, "--storage", store.uri, "--to", str(tmp_path / "to"))
     code, _, complaint = call(*words)

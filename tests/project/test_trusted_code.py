@@ -21,13 +21,16 @@ from wetakd.commands.export import export_winner
 from wetakd.common.errors import UserError
 from wetakd.common.progress import QuietReporter
 from wetakd.config import ModelConfig
-from wetakd.config.study_file import config_from_tree, text_with_digest
+from wetakd.config.study_file import config_from_tree
+from wetakd.config.study_record import dump_record
 from wetakd.export import load_student
 from wetakd.export.shipped_student import DESCRIPTION_FILE, save_mlflow_model, save_student
 from wetakd.export.student_files import Formats
 from wetakd.models.cost import InputShape
 from wetakd.models.registry import build_model
+from wetakd.plan.stored_studies import read_study_config
 from wetakd.storage.atomic_store import Store
+from wetakd.storage.format_number import write_format
 from wetakd.tracking.mlflow_tracker import open_tracker
 
 _MODULE = """
@@ -163,7 +166,8 @@ def _recorded(tmp_path: Path, blocks: dict[str, Any]) -> tuple[Store, str]:
     """A storage with a finished study whose record on storage has other `blocks`."""
     found, store = simulated_results.simulated(), Store(str(tmp_path / "runs"))
     config = config_from_tree(BASE | {"study": {"name": found.study}} | blocks)
-    store.write(f"studies/{found.study}/study.yaml", text_with_digest(config.to_yaml()))
+    write_format(store)
+    store.write(f"studies/{found.study}/study.json", dump_record(config))
     found.write(store)
     return store, found.study
 
@@ -184,7 +188,7 @@ def test_export_refuses_a_function_in_any_field_of_the_record(
     assert "--trust-code" in complaint
     with pytest.raises(UserError, match="pass --trust-code"):
         export_winner(
-            config_from_tree(yaml.safe_load(store.read_file(f"studies/{study}/study.yaml") or b"")),
+            read_study_config(store, study),
             store,
             tmp_path / "to",
             Formats(),

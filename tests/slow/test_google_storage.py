@@ -50,7 +50,7 @@ def test_everything_lies_in_the_bucket_and_gives_the_table_of_a_folder(bucket: s
     assert result.exit_code == 0
     assert result.num_networks_trained == 4
     files = Store(bucket).list()
-    for part in ("networks/", "bank/", "students/", "studies/digits/trials.parquet"):
+    for part in ("networks/", "caches/", "students/", "studies/digits/trials.parquet"):
         assert any(path.startswith(part) for path in files), part
 
     again = study(bucket).run()

@@ -200,6 +200,11 @@ def _fits(nodes: Sequence[Mapping[str, Any]], request: Request) -> bool:
     return places >= request.workers
 
 
+def suits(node: Mapping[str, Any], placement: PlacementConfig) -> bool:
+    """Whether a node of `ray.nodes()`, were it empty, can run one worker with this placement."""
+    return _fits([node], Request("", placement, 1))
+
+
 def matches(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
     """Whether a node with `labels` suits Ray's `selector`: values as `a`, `!a`, `in(a, b)` or `!in(a, b)`."""
     return all(_matches(labels.get(name), wanted) for name, wanted in selector.items())

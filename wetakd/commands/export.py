@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wetakd.config import ModelConfig, StudyConfig
     from wetakd.data.dataset import Dataset
     from wetakd.export.student_files import Formats
+    from wetakd.results.stored_results import Results
     from wetakd.storage.atomic_store import Store
 
 CARD = "README.md"
@@ -116,7 +117,7 @@ def export_winner(
             f"study {results.study!r}: its results on {store.redacted_uri} answer another file; run it again"
         )
     block = plan.student_config(results.winner.point)
-    student = _load_winner(store, results.winner.student_key, block.model, dataset, trust_code)
+    student = _load_winner(store, results, block.model, dataset, trust_code)
     folder.mkdir(parents=True, exist_ok=True)
     with reporter.stage("export", 1.0):
         measured = write_student_files(student, block.model, dataset, folder, formats)
@@ -125,11 +126,15 @@ def export_winner(
     return sorted(folder.iterdir())
 
 
-def _load_winner(store: Store, key: str, model: ModelConfig, dataset: Dataset, trust_code: bool) -> nn.Module:
+def _load_winner(store: Store, results: Results, model: ModelConfig, dataset: Dataset, trust_code: bool) -> nn.Module:
+    from wetakd.results import columns
     from wetakd.stages import training_run
-    from wetakd.storage.addresses import student_address
+    from wetakd.storage.addresses import WEIGHTS_BLOB, student_address
     from wetakd.storage.training_facts import TrainingFacts
 
+    assert results.winner is not None
+    key = results.winner.student_key
+    row = results.trials[results.trials[columns.STUDENT_KEY] == key].iloc[0]
     manifest = store.find_intact(student_address(key))
     if manifest is None:
         raise UserError(
@@ -137,4 +142,9 @@ def _load_winner(store: Store, key: str, model: ModelConfig, dataset: Dataset, t
         )
     if TrainingFacts.from_manifest(manifest).data != dataset.fingerprint:
         raise UserError("data: is not what the winner was trained on; give the same images back, or run the study anew")
+    if manifest.blobs[WEIGHTS_BLOB].sha256 != row[columns.STUDENT_DIGEST]:
+        raise UserError(
+            f"student {key}: was trained again, on a device that is not deterministic, since the study's table was "
+            "written; run the study again, which evaluates the new weights"
+        )
     return training_run.load_model(store, manifest, model, dataset, trust_code=trust_code)

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 from wetakd.cluster.job_submission import DEFAULT_ADDRESS
 from wetakd.storage.addresses import STUDIES, study_of
 from wetakd.storage.atomic_store import Store
+from wetakd.storage.format_number import check_format
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 work that failed or our own fault, 2 a mistake of yours, 130 interrupted, 141 the reader "
@@ -24,9 +25,10 @@ def storage_uri(given: str | None) -> str:
 
 
 def storage_at(given: str | None) -> Store:
-    """The storage of `storage_uri`; raises UserError where it cannot be read."""
+    """The storage of `storage_uri`; raises UserError where it cannot be read, or has another format."""
     store = Store(storage_uri(given))
     store.check_readable()
+    check_format(store)
     return store
 
 

@@ -14,10 +14,10 @@ from wetakd.commands.options import (
     JSON_OPTION,
     OVERRIDES_OPTION,
     search_working_directory,
+    storage_at,
 )
-from wetakd.common.redact import redact_uris
+from wetakd.common.redact import redact
 from wetakd.config.study_file import load_study_file
-from wetakd.storage.atomic_store import Store
 
 if TYPE_CHECKING:
     pass
@@ -42,16 +42,17 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.common.progress import make_reporter
     from wetakd.plan import checks_before_training
     from wetakd.plan.cost_forecast import forecast
+    from wetakd.plan.resolved_precision import read_precisions, resolve_precisions_here
     from wetakd.plan.study_plan import Plan
     from wetakd.stages.data_loading import load_data
 
     search_working_directory()
     config = load_study_file(file, overrides)
     checks_before_training.check_placements(config)
-    store = Store(config.storage)
-    store.check_readable()
+    store = storage_at(config.storage)
     dataset = load_data(config, make_reporter(quiet=as_json))
-    whole = Plan(config, dataset)
+    precisions = read_precisions(store, config)
+    whole = Plan(config, dataset, resolve_precisions_here(config) if precisions is None else precisions)
     checks_before_training.check_models(config, dataset, whole, store)
     found = forecast(whole, store)
     if as_json:
@@ -60,6 +61,6 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     words = [
         "wetakd run",
         *([quote(file)] if file else []),
-        *(f"--set {quote(redact_uris(override))}" for override in overrides),
+        *(f"--set {quote(redact(override))}" for override in overrides),
     ]
     click.echo(f"{found.text}\n\nNext: {' '.join(words)}")

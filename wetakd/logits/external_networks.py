@@ -8,7 +8,9 @@ are only needed of the samples of the split fit. Nothing is unpickled but tensor
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +18,7 @@ from pyarrow import fs
 from torch import nn
 
 from wetakd.common.errors import UserError, one_line
-from wetakd.common.redact import redact_line, redacted
+from wetakd.common.redact import redact
 from wetakd.config import NetworkConfig, block_of
 from wetakd.data.dataset import Dataset
 from wetakd.logits import logit_cache
@@ -30,15 +32,17 @@ from wetakd.storage.training_facts import TrainingFacts
 from wetakd.training.train_state import state_bytes
 
 
-def commit_external(store: Store, address: str, network: NetworkConfig, dataset: Dataset, name: str) -> None:
+def commit_external(
+    store: Store, address: str, payload: Mapping[str, Any], network: NetworkConfig, dataset: Dataset, name: str
+) -> None:
     """Commit a network that was trained elsewhere under its address, as if it had been trained here."""
     if network.logits is not None:
-        store.commit(address, {}, TrainingFacts((), 0.0, None, None, dataset.fingerprint).to_dict())
+        store.commit(address, {}, TrainingFacts((), 0.0, None, None, dataset.fingerprint).to_dict(), payload)
         return
     model, shape = load_checkpoint(network, dataset, name), input_shape(dataset)
     size = measure_cost(model, shape)
     facts = TrainingFacts((), 0.0, size.parameters, size.macs, dataset.fingerprint)
-    store.commit(address, {WEIGHTS_BLOB: state_bytes(model)}, facts.to_dict())
+    store.commit(address, {WEIGHTS_BLOB: state_bytes(model)}, facts.to_dict(), payload)
 
 
 def check_external(network: NetworkConfig, dataset: Dataset, num_views: int, name: str) -> None:
@@ -75,8 +79,8 @@ def _read_file(path: str, field: str) -> bytes:
             data: bytes = stream.read()
         return data
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or redact_line(one_line(error), path)
-        raise UserError(f"{field}: {redacted(path)!r} cannot be read: {reason}") from None
+        reason = getattr(error, "strerror", None) or redact(one_line(error), path)
+        raise UserError(f"{field}: {redact(path)!r} cannot be read: {reason}") from None
 
 
 def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.Module:
@@ -89,12 +93,12 @@ def load_checkpoint(network: NetworkConfig, dataset: Dataset, name: str) -> nn.M
     model = build_model(
         network.model, input_shape(dataset), dataset.num_classes, seed=0, field=field.replace("checkpoint", "model")
     )
-    state = read_tensors(_read_file(path, field), f"{field}: {redacted(path)!r}")
+    state = read_tensors(_read_file(path, field), f"{field}: {redact(path)!r}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = one_line(error, 300)
-        raise UserError(f"{field}: {redacted(path)!r} holds the weights of another network: {reason}") from error
+        raise UserError(f"{field}: {redact(path)!r} holds the weights of another network: {reason}") from error
     return model
 
 
@@ -105,7 +109,7 @@ def logits_table(network: NetworkConfig, dataset: Dataset, num_views: int, name:
         UserError: a file that is missing, damaged or laid out otherwise, logits that are missing or no finite numbers.
     """
     path, field = _file_and_field(network, name)
-    where = f"{field}: {redacted(path)!r}"
+    where = f"{field}: {redact(path)!r}"
     ids_R, views_R, logits_RC = read_logits(path, _read_file(path, field), where)
     num, num_classes = len(dataset.labels_N), dataset.num_classes
     if logits_RC.ndim != 2 or logits_RC.shape[1] != num_classes or len(ids_R) != len(logits_RC):

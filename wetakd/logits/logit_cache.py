@@ -11,13 +11,14 @@ Shapes: V views, N samples of a split, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from wetakd.common.canonical_json import key_of
 from wetakd.storage.addresses import logit_cache_address
 from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.manifest import Manifest
@@ -63,6 +64,7 @@ def compute_logits(
     dataset: Dataset,
     views: Views,
     device: str = "cpu",
+    num_threads: int = 1,
     on_step: Callable[[], None] = lambda: None,
 ) -> pa.Table:
     """One forward pass a row: the logit cache table of `model`. `on_step` is called after each batch.
@@ -72,7 +74,9 @@ def compute_logits(
     from wetakd.training.inference import predict
 
     def logits_of(sample_ids: np.ndarray, view: int) -> np.ndarray:
-        return predict(model, dataset, sample_ids, views=views, view=view, device=device, on_step=on_step)
+        return predict(
+            model, dataset, sample_ids, views=views, view=view, device=device, num_threads=num_threads, on_step=on_step
+        )
 
     return assemble_table(dataset, views.num, logits_of)
 
@@ -144,20 +148,37 @@ def largest_difference(table: pa.Table, model: nn.Module, dataset: Dataset, view
     return worst
 
 
-def write_cache(store: Store, key: str, table: pa.Table) -> Manifest:
-    """Persist a logit cache under its network's key, atomically."""
+@dataclass(frozen=True, eq=False)
+class StoredCache:
+    """A logit cache as it is stored."""
+
+    table: pa.Table
+    digest: str
+    """SHA-256 of its content; keys of what is computed from the logits contain it."""
+
+
+def write_cache(store: Store, payload: Mapping[str, Any], table: pa.Table) -> Manifest:
+    """Commit a logit cache under the key of `payload`."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    return store.commit(logit_cache_address(key), {_LOGITS_BLOB: sink.getvalue()}, {"rows": table.num_rows})
+    address = logit_cache_address(key_of(payload))
+    return store.commit(address, {_LOGITS_BLOB: sink.getvalue()}, {"rows": table.num_rows}, payload)
 
 
-def read_cache(store: Store, key: str) -> pa.Table | None:
-    """The logit cache of the network `key`, or None where it is missing or damaged (and so must be made again)."""
+def read_cache(store: Store, key: str) -> StoredCache | None:
+    """The logit cache `key`; None where it is missing or damaged, and so must be computed again."""
     manifest = store.find(logit_cache_address(key))
     if manifest is None:
         return None
     try:
-        return pa.ipc.open_file(store.read(manifest, _LOGITS_BLOB)).read_all().combine_chunks()
+        table = pa.ipc.open_file(store.read(manifest, _LOGITS_BLOB)).read_all().combine_chunks()
     except (DamagedBlob, pa.ArrowInvalid):
+        store.delete(manifest.address)
         return None
+    return StoredCache(table, cache_digest(manifest))
+
+
+def cache_digest(cache: Manifest) -> str:
+    """SHA-256 of the content of a stored logit cache."""
+    return cache.blobs[_LOGITS_BLOB].sha256

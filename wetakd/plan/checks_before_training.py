@@ -19,6 +19,7 @@ from wetakd.models.cost import InputShape, measure_cost
 from wetakd.models.registry import build_model, input_shape
 from wetakd.models.training_check import check_training
 from wetakd.plan import completeness
+from wetakd.plan.resolved_precision import auto_placements
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import device_of
 from wetakd.storage.atomic_store import Store
@@ -66,6 +67,7 @@ def check_models(config: StudyConfig, dataset: Dataset, plan: Plan, store: Store
         _check_model(network.model, shape, dataset.num_classes, f"{path}.model")
         _check_batch(network, f"{path}.recipe.batch_size")
         _check_precision(network, name, plan, store)
+    _check_devices(config, plan, store)
     _check_model(config.student.model, shape, dataset.num_classes, f"{STUDENT}.model")
     for point in plan.points:
         student = plan.student_config(point)
@@ -87,6 +89,25 @@ def _check_precision(network: NetworkConfig, name: str, plan: Plan, store: Store
     except UserError:
         if not completeness.has_network(store, plan, name):
             raise
+
+
+def _check_devices(config: StudyConfig, plan: Plan, store: Store) -> None:
+    """Refuse another kind of device than `precision: auto` was resolved for, where something is left to train."""
+    for name, placement in auto_placements(config).items():
+        resolved = plan.precisions[name]
+        if device_of(placement) == resolved.device:
+            continue
+        if name == STUDENT:
+            is_finished = completeness.has_students(store, plan)
+        else:
+            is_finished = completeness.has_network(store, plan, name)
+        if not is_finished:
+            block = STUDENT if name == STUDENT else block_of(name)
+            needed = "a GPU" if resolved.device == "cuda" else "no GPU"
+            raise UserError(
+                f"{block}.placement: gpus is {placement.gpus:g}, but {block}.recipe.precision: auto was resolved to "
+                f"{resolved.precision} for {resolved.device} when this study began; give it {needed}, or pass --revise"
+            )
 
 
 def _check_batch(network: NetworkConfig, field: str) -> None:

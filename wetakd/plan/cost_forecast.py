@@ -13,7 +13,7 @@ from wetakd.config import STUDENT, NetworkConfig, PlacementConfig, StudentConfig
 from wetakd.logits import logit_cache
 from wetakd.models.cost import measure_cost
 from wetakd.models.registry import input_shape, new_model
-from wetakd.plan.student_keys import student_key
+from wetakd.plan.result_keys import ResultKeys
 from wetakd.plan.study_plan import Plan
 from wetakd.plan.trials import Trial
 from wetakd.storage.addresses import network_address, student_address
@@ -129,8 +129,9 @@ def _num_teacher_epochs(plan: Plan, trial: Trial) -> int:
 
 
 def _num_students_found(plan: Plan, store: Store) -> int:
-    keys = {student_key(store, plan, trial) for trial in plan.trials}
-    return sum(store.find(student_address(key)) is not None for key in keys if key)
+    keys = ResultKeys.stored(store, plan)
+    students = {student.key for trial in plan.trials if (student := keys.stored_student(store, trial)) is not None}
+    return sum(store.find(student_address(key)) is not None for key in students)
 
 
 def _hints(plan: Plan) -> Iterator[str]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from wetakd.plan.result_keys import cache_key
 from wetakd.plan.trials import NetworkNode, Student
+from wetakd.storage.addresses import logit_cache_address
 from wetakd.storage.manifest import Manifest
 from wetakd.storage.training_facts import TrainingFacts
 from wetakd.training.epoch import Epoch
@@ -26,6 +28,8 @@ class TrainedNetwork:
     trained: bool = False
     manifest: Manifest | None = None
     cache_ref: ray.ObjectRef[pa.Table] | None = None
+    cache_digest: str | None = None
+    """SHA-256 of its logit cache as it is stored."""
     error: str | None = None
 
     @cached_property
@@ -44,6 +48,17 @@ Networks = Mapping[tuple[int, str], TrainedNetwork]
 """Teachers and assistants by (replicate, name)."""
 
 
+def cache_digests(networks: Networks) -> dict[tuple[int, str], str]:
+    """SHA-256 of the logit caches of the networks that did not fail, by (replicate, name)."""
+    return {place: network.cache_digest for place, network in networks.items() if network.cache_digest is not None}
+
+
+def cache_addresses(networks: Networks) -> set[str]:
+    """Of the logit caches of the networks that did not fail."""
+    manifests = ((network.node, network.manifest) for network in networks.values())
+    return {logit_cache_address(cache_key(node, manifest)) for node, manifest in manifests if manifest is not None}
+
+
 @dataclass(frozen=True)
 class TrainedStudent:
     """A student that is done, stopped early, or failed."""
@@ -51,8 +66,14 @@ class TrainedStudent:
     student: Student
     trained: bool = False
     manifest: Manifest | None = None
-    stopped_at: Epoch | None = None
+    stopped_epochs: tuple[Epoch, ...] = ()
+    """The epochs of a student that was stopped before its last one."""
     error: str | None = None
+
+    @property
+    def stopped_at(self) -> Epoch | None:
+        """The epoch at which it was stopped; None where it was not."""
+        return self.stopped_epochs[-1] if self.stopped_epochs else None
 
     @cached_property
     def facts(self) -> TrainingFacts | None:

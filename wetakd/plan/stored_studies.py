@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from wetakd.common.errors import UserError
 from wetakd.config import StudyConfig
-from wetakd.config.study_file import config_from_tree, parse_text_with_digest
+from wetakd.config.study_file import config_from_tree
+from wetakd.config.study_record import load_record
 from wetakd.plan.study_references import (
     STUDY_FILE,
 )
@@ -45,10 +46,10 @@ def read_study_config(store: Store, study: str) -> StudyConfig:
         raise UserError(
             f"study {study!r}: is not on {store.redacted_uri}, which has {there}; run it, or name its --storage"
         )
-    tree = parse_text_with_digest(store.read_file(study_path(study, STUDY_FILE)))
+    tree = load_record(store.read_file(study_path(study, STUDY_FILE)))
     if tree is None:
         raise UserError(f"study {study!r}: its file on {store.redacted_uri} is missing or damaged; run the study again")
-    config = config_from_tree(tree)
+    config = config_from_tree(tree | {"storage": store.uri})
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         config = config.model_copy(update={"mlflow": config.mlflow.model_copy(update={"tracking_uri": uri})})
     return config

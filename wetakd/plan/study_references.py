@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from wetakd.common.canonical_json import dump_with_digest, load_with_digest
 from wetakd.common.errors import UserError
-from wetakd.plan.student_keys import student_key
+from wetakd.plan.result_keys import ResultKeys, cache_key, evaluation_key
 from wetakd.plan.study_plan import Plan
 from wetakd.results.stored_results import SUMMARY
 from wetakd.storage import failure_records
@@ -25,36 +25,40 @@ from wetakd.storage.atomic_store import Store
 _REFERENCES = "addresses.json"
 
 
-STUDY_FILE = "study.yaml"
+STUDY_FILE = "study.json"
 """The study file that a study was run with, in its folder."""
 
 
-def record_references(store: Store, plan: Plan, student_keys: Iterable[str] = (), *, replace: bool = False) -> None:
-    """Record what a study refers to, so that `find_orphans` leaves it alone. Its students are known once weights are.
+def record_references(store: Store, plan: Plan, addresses: Iterable[str] = (), *, replace: bool = False) -> None:
+    """Record that a study refers to its networks and to `addresses`, so that `find_orphans` leaves them alone.
 
-    It is added to what is recorded already, which an interrupted study needs when it goes on.
+    They are added to what is recorded already, which an interrupted study needs when it goes on.
 
     replace: forget what is recorded; for a revised study, and for one that has ended.
     """
-    name, student_keys = plan.config.study.name, set(student_keys)
+    name = plan.config.study.name
     before = None if replace else _recorded_references(store, name)
+    found = {*addresses, *(network_address(node.key) for node in plan.nodes), *(before or ())}
     if not replace and before is None and _has_begun(store, name):  # the record was lost
-        student_keys |= {key for trial in plan.trials if (key := student_key(store, plan, trial)) is not None}
-    addresses = {
-        *(address(node.key) for node in plan.nodes for address in (network_address, logit_cache_address)),
-        *_search_addresses(plan),
-        *(
-            contributions_address(plan.contributions_key(replicate))
-            for replicate in range(plan.config.study.replicates)
-        ),
-        *(address(key) for key in student_keys for address in (student_address, evaluation_address)),
-        *(before or ()),
-    }
-    store.write(study_path(name, _REFERENCES), dump_with_digest({"addresses": sorted(addresses)}))
+        found |= _stored_addresses(store, plan)
+    store.write(study_path(name, _REFERENCES), dump_with_digest({"addresses": sorted(found)}))
 
 
-def _search_addresses(plan: Plan) -> set[str]:
-    return {search_address(plan.search(trial).key) for trial in plan.trials if trial.arm.is_searched}
+def _stored_addresses(store: Store, plan: Plan) -> set[str]:
+    """Where everything of a plan is or belongs, as far as storage knows: a later key depends on earlier results."""
+    keys = ResultKeys.stored(store, plan)
+    caches = {cache_key(node, network) for node in plan.nodes if (network := store.find(network_address(node.key)))}
+    found = {logit_cache_address(key) for key in caches}
+    found |= {contributions_address(c.key) for c in keys.all_contributions()}
+    for trial in plan.trials:
+        if trial.arm.is_searched and keys.has_caches(trial):
+            found.add(search_address(keys.search(trial).key))
+        if (student := keys.stored_student(store, trial)) is not None:
+            address = student_address(student.key)
+            found.add(address)
+            if (manifest := store.find(address)) is not None:
+                found.add(evaluation_address(evaluation_key(student.key, manifest, plan.dataset)))
+    return found
 
 
 def _has_begun(store: Store, study: str) -> bool:
@@ -63,12 +67,9 @@ def _has_begun(store: Store, study: str) -> bool:
 
 def forget_failures(store: Store, plan: Plan) -> None:
     """Remove the recorded failures of a study, so that what failed is tried again."""
-    keys = {student_key(store, plan, trial) for trial in plan.trials}
-    addresses = {network_address(node.key) for node in plan.nodes} | {student_address(key) for key in keys if key}
-    addresses |= _search_addresses(plan)
-    failure_records.forget_failures_at(
-        store, sorted(addresses | set(_recorded_references(store, plan.config.study.name) or ()))
-    )
+    addresses = {network_address(node.key) for node in plan.nodes} | _stored_addresses(store, plan)
+    addresses |= set(_recorded_references(store, plan.config.study.name) or ())
+    failure_records.forget_failures_at(store, sorted(addresses))
 
 
 def _recorded_references(store: Store, study: str) -> list[str] | None:

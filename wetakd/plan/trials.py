@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from wetakd.common.canonical_json import seed_of
 from wetakd.config import (
@@ -23,7 +25,7 @@ def device_of(placement: PlacementConfig) -> str:
 
 @dataclass(frozen=True)
 class NetworkNode:
-    """One network of one replicate: a node of the graph, with its address and the addresses of its teachers."""
+    """One network of one replicate: a node of the graph. Imported networks have no precision (an empty text)."""
 
     name: str
     replicate: int
@@ -32,7 +34,8 @@ class NetworkNode:
     precision: str
     key: str
     teachers: tuple[str, ...]
-    teacher_keys: tuple[str, ...]
+    payload: Mapping[str, Any] = field(repr=False, compare=False)
+    """What `key` is the hash of."""
 
     @property
     def uid(self) -> str:
@@ -93,6 +96,18 @@ class Search:
     replicate: int
     seed: int
     key: str
+    payload: Mapping[str, Any] = field(repr=False, compare=False)
+    """What `key` is the hash of."""
+
+
+@dataclass(frozen=True)
+class PoolContributions:
+    """One computation of what each network of the pool adds to the ensemble."""
+
+    replicate: int
+    key: str
+    payload: Mapping[str, Any] = field(repr=False, compare=False)
+    """What `key` is the hash of."""
 
 
 @dataclass(frozen=True)
@@ -103,5 +118,8 @@ class Student:
     config: StudentConfig
     precision: str
     seed: int
-    teacher_keys: tuple[str, ...]
+    cache_digests: tuple[str, ...]
+    """SHA-256 of the logit caches of its K teachers."""
     weights_K: tuple[float, ...]
+    payload: Mapping[str, Any] = field(repr=False, compare=False)
+    """What `key` is the hash of."""

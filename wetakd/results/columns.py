@@ -25,6 +25,8 @@ ENSEMBLE_CHOOSE_NLL = "ensemble_choose_nll"
 ENSEMBLE_TEST_ACCURACY = "ensemble_test_accuracy"
 ENSEMBLE_TEST_NLL = "ensemble_test_nll"
 STUDENT_KEY = "student_key"
+STUDENT_DIGEST = "student_digest"
+"""SHA-256 of the file of the weights that the row describes."""
 STUDENT_CHOOSE_ACCURACY = "student_choose_accuracy"
 STUDENT_TEST_ACCURACY = "student_test_accuracy"
 STUDENT_TEST_MACRO_ACCURACY = "student_test_macro_accuracy"
@@ -80,6 +82,7 @@ TRIALS_SCHEMA = pa.schema(
         (ENSEMBLE_TEST_ACCURACY, _FLOAT),
         (ENSEMBLE_TEST_NLL, _FLOAT),
         (STUDENT_KEY, _TEXT),
+        (STUDENT_DIGEST, _TEXT),
         (STUDENT_CHOOSE_ACCURACY, _FLOAT),
         (STUDENT_TEST_ACCURACY, _FLOAT),
         (STUDENT_TEST_MACRO_ACCURACY, _FLOAT),

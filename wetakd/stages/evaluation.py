@@ -7,6 +7,7 @@ correctness of every single test image.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ import ray
 from wetakd.cluster import heartbeat
 from wetakd.cluster.heartbeat import Heartbeat, HeartbeatAddress
 from wetakd.cluster.task_options import ensemble_placement, task_options
+from wetakd.common.canonical_json import key_of
 from wetakd.config import ModelConfig, StudentConfig, StudyConfig, WeightsConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.splits import SplitLabels
@@ -25,7 +27,9 @@ from wetakd.logits import logit_cache
 from wetakd.models.cost import measure_cost
 from wetakd.models.latency import latency_ms
 from wetakd.models.registry import input_shape, new_model
+from wetakd.plan.key_payloads import evaluation_payload
 from wetakd.plan.outcomes import Networks, TrainedStudent
+from wetakd.plan.study_references import record_references
 from wetakd.plan.trials import Trial, device_of
 from wetakd.results.classification_scores import classification_scores
 from wetakd.results.cost_records import NetworkCost
@@ -34,6 +38,7 @@ from wetakd.results.stored_results import Results
 from wetakd.results.winner import Winner
 from wetakd.stages import result_tables
 from wetakd.stages.ensemble_search import ensemble_problem
+from wetakd.stages.result_addresses import student_addresses
 from wetakd.stages.searches import Pool, TrialWeights
 from wetakd.stages.study_context import StudyContext
 from wetakd.stages.training_run import load_model
@@ -57,6 +62,7 @@ def evaluate_on_test(
 ) -> Results:
     """Open the test set, once, for all; the winner is known already."""
     distinct = {outcome.student.key: outcome for outcome in outcomes.values()}
+    record_references(study.store, study.plan, student_addresses(distinct.values(), study.dataset))
     with study.stage("test", 1.0) as stage:
         student_scores = evaluate_students(
             distinct.values(),
@@ -104,7 +110,11 @@ def evaluate_students(
     on_progress: Callable[[int, int], None],
 ) -> dict[str, EvaluationFacts]:
     """Test scores of every finished student by its key. `on_progress(done, total)` counts students."""
-    finished = [(s.student.key, s.manifest, s.student.config.model) for s in students if s.manifest is not None]
+    finished = [
+        _FinishedStudent(s.student.key, s.manifest, s.student.config.model, s.student.config.recipe.threads)
+        for s in students
+        if s.manifest is not None
+    ]
     chunks = [finished[i : i + _STUDENTS_A_TASK] for i in range(0, len(finished), _STUDENTS_A_TASK)]
     placement = config.student.placement
 
@@ -123,37 +133,37 @@ def evaluate_students(
     return scores
 
 
+@dataclass(frozen=True)
+class _FinishedStudent:
+    key: str
+    manifest: Manifest
+    model: ModelConfig
+    num_threads: int
+
+
 def _evaluate_chunk(
-    heartbeat: Heartbeat,
-    store_uri: str,
-    students: Sequence[tuple[str, Manifest, ModelConfig]],
-    dataset: Dataset,
-    device: str,
+    heartbeat: Heartbeat, store_uri: str, students: Sequence[_FinishedStudent], dataset: Dataset, device: str
 ) -> dict[str, EvaluationFacts]:
-    store, scores = Store(store_uri), {}
-    for key, manifest, model in students:
-        scores[key] = _evaluate_student(store, key, manifest, model, dataset, device, heartbeat.beat)
-    return scores
+    store = Store(store_uri)
+    return {student.key: _evaluate_student(store, student, dataset, device, heartbeat.beat) for student in students}
 
 
 def _evaluate_student(
-    store: Store,
-    key: str,
-    manifest: Manifest,
-    model: ModelConfig,
-    dataset: Dataset,
-    device: str,
-    on_step: Callable[[], None],
+    store: Store, student: _FinishedStudent, dataset: Dataset, device: str, on_step: Callable[[], None]
 ) -> EvaluationFacts:
-    found = store.find_intact(evaluation_address(key))
+    payload = evaluation_payload(student.key, student.manifest, data=dataset.fingerprint)
+    address = evaluation_address(key_of(payload))
+    found = store.find_intact(address)
     if found is not None:
         return EvaluationFacts.from_manifest(found)
-    network = load_model(store, manifest, model, dataset)
-    logits_NC = predict(network, dataset, dataset.splits.test, device=device, on_step=on_step)
+    network = load_model(store, student.manifest, student.model, dataset)
+    logits_NC = predict(
+        network, dataset, dataset.splits.test, device=device, num_threads=student.num_threads, on_step=on_step
+    )
     labels_N = dataset.labels_N[dataset.splits.test]
     facts = EvaluationFacts.of(classification_scores(logits_NC, labels_N))
     correct_N = logits_NC.argmax(axis=1) == labels_N
-    store.commit(evaluation_address(key), {_CORRECT_BLOB: np.packbits(correct_N).tobytes()}, facts.to_dict())
+    store.commit(address, {_CORRECT_BLOB: np.packbits(correct_N).tobytes()}, facts.to_dict(), payload)
     return facts
 
 

@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -30,7 +30,9 @@ from wetakd.config import ModelConfig
 from wetakd.data.dataset import Dataset
 from wetakd.data.views import Views
 from wetakd.logits import external_networks, logit_cache
+from wetakd.plan.key_payloads import cache_payload
 from wetakd.plan.outcomes import TrainedNetwork
+from wetakd.plan.result_keys import cache_key
 from wetakd.plan.trials import NetworkNode, device_of
 from wetakd.stages.background_loop import background_event_loop
 from wetakd.stages.epoch_progress import EpochCounter
@@ -39,7 +41,7 @@ from wetakd.stages.training_job import network_job
 from wetakd.stages.training_run import NON_RETRYABLE, NetworkInputs, load_model, memory_errors, train_in_task
 from wetakd.stages.worker_groups import end_groups, train_in_group
 from wetakd.storage import failure_records
-from wetakd.storage.addresses import logit_cache_address, network_address
+from wetakd.storage.addresses import network_address
 from wetakd.storage.atomic_store import DamagedBlob, Store
 from wetakd.storage.failure_records import Failure
 from wetakd.storage.manifest import Manifest
@@ -156,8 +158,6 @@ class _NetworkRunner:
                     if manifest is not None:
                         await self._fill_cache(node, manifest)
                         continue
-                    # A cache belongs to the very weights that it was computed from.
-                    await self._on_storage(self._store.delete, logit_cache_address(node.key))
                     if node.config.is_imported:
                         await self._on_storage(self._commit_external, node)
                         continue
@@ -182,11 +182,13 @@ class _NetworkRunner:
     def _stored(self, node: NetworkNode) -> tuple[Manifest | None, TrainedNetwork | None]:
         """What storage has of a node: its manifest, and the network if it is finished or failed before. In a thread."""
         manifest = self._store.find_intact(network_address(node.key))
-        table = logit_cache.read_cache(self._store, node.key) if manifest is not None else None
-        if table is not None:
+        cache = logit_cache.read_cache(self._store, cache_key(node, manifest)) if manifest is not None else None
+        if cache is not None:
             # The driver owns what students read, so no worker's or node's death can take it away, and no node that
             # trained an assistant is kept alive for its sake.
-            return manifest, TrainedNetwork(node, manifest=manifest, cache_ref=ray.put(table))
+            return manifest, TrainedNetwork(
+                node, manifest=manifest, cache_ref=ray.put(cache.table), cache_digest=cache.digest
+            )
         known = failure_records.find_failure(self._store, network_address(node.key))
         return manifest, TrainedNetwork(node, error=known.reason) if known else None
 
@@ -221,24 +223,31 @@ class _NetworkRunner:
 
     def _commit_external(self, node: NetworkNode) -> None:
         external_networks.commit_external(
-            self._store, network_address(node.key), node.config, ray.get(self._dataset_ref), node.name
+            self._store, network_address(node.key), node.payload, node.config, ray.get(self._dataset_ref), node.name
         )
 
     async def _fill_cache(self, node: NetworkNode, manifest: Manifest) -> None:
         if node.config.logits is not None:
-            await self._on_storage(self._copy_logits, node)
+            await self._on_storage(self._copy_logits, node, manifest)
             return
-        views, device = Views.of(self._config.views), device_of(node.config.placement)
-        arguments = (self._store.uri, node.key, manifest, node.config.model, self._dataset_ref, views, device)
+        inputs = _CacheInputs(
+            store_uri=self._store.uri,
+            payload=cache_payload(node.key, manifest),
+            network=manifest,
+            model=node.config.model,
+            views=Views.of(self._config.views),
+            device=device_of(node.config.placement),
+            num_threads=1 if node.config.is_imported else node.config.recipe.threads,
+        )
         try:
-            await self._start_task(node, _fill_cache, *arguments)
+            await self._start_task(node, _fill_cache, inputs, self._dataset_ref)
         except DamagedBlob:
             await self._on_storage(self._store.delete, network_address(node.key))
 
-    def _copy_logits(self, node: NetworkNode) -> None:
+    def _copy_logits(self, node: NetworkNode, manifest: Manifest) -> None:
         dataset = ray.get(self._dataset_ref)
         table = external_networks.logits_table(node.config, dataset, self._config.views.num, node.name)
-        logit_cache.write_cache(self._store, node.key, table)
+        logit_cache.write_cache(self._store, cache_payload(node.key, manifest), table)
 
     def _inputs(self, node: NetworkNode, cache_refs: Sequence[ray.ObjectRef[pa.Table]]) -> NetworkInputs:
         job = network_job(node, self._config, self._store.uri)
@@ -261,22 +270,28 @@ class _NetworkRunner:
         return asyncio.get_running_loop().run_in_executor(self._storage_pool, function, *arguments)
 
 
-def _fill_cache(
-    heartbeat: Heartbeat,
-    store_uri: str,
-    key: str,
-    manifest: Manifest,
-    model: ModelConfig,
-    dataset: Dataset,
-    views: Views,
-    device: str,
-) -> None:
-    store = Store(store_uri)
+@dataclass(frozen=True)
+class _CacheInputs:
+    """What the task that fills a logit cache needs beside the data."""
+
+    store_uri: str = field(repr=False)  # may hold credentials
+    payload: Mapping[str, Any]
+    network: Manifest
+    model: ModelConfig
+    views: Views
+    device: str
+    num_threads: int
+
+
+def _fill_cache(heartbeat: Heartbeat, inputs: _CacheInputs, dataset: Dataset) -> None:
+    store = Store(inputs.store_uri)
     with memory_errors():
-        network = load_model(store, manifest, model, dataset)
-        with errors_of(user_function(model.name)):
-            table = logit_cache.compute_logits(network, dataset, views, device, heartbeat.beat)
-        logit_cache.write_cache(store, key, table)
+        network = load_model(store, inputs.network, inputs.model, dataset)
+        with errors_of(user_function(inputs.model.name)):
+            table = logit_cache.compute_logits(
+                network, dataset, inputs.views, inputs.device, inputs.num_threads, heartbeat.beat
+            )
+        logit_cache.write_cache(store, inputs.payload, table)
 
 
 def _user_error(error: Exception) -> UserFunctionError | None:

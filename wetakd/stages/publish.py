@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -27,8 +28,13 @@ TRACKING_S = 120.0
 """MLflow may be this far behind when a study ends; what is not sent by then, `wetakd sync` sends."""
 
 
-def publish(study: StudyContext, networks: Networks, results: Results) -> tuple[Results, Report, bool]:
-    """Report, figures and winner: to storage and to MLflow. Returns whether MLflow has all of it."""
+def publish(
+    study: StudyContext, networks: Networks, results: Results, addresses: Collection[str]
+) -> tuple[Results, Report, bool]:
+    """Report, figures and winner: to storage and to MLflow. Returns whether MLflow has all of it.
+
+    `addresses`: what the study refers to, beside its networks.
+    """
     with study.stage("report", 1.0):
         report = build_report(results)
         files = report.files()
@@ -45,8 +51,7 @@ def publish(study: StudyContext, networks: Networks, results: Results) -> tuple[
         run_ids = [study.tracker.run_id(trial.uid) for trial in study.plan.trials]
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
         study.lease.check()
-        ended = results.trials[results.trials[columns.STOPPED_AT_EPOCH].isna()][columns.STUDENT_KEY].dropna()
-        record_references(study.store, study.plan, ended, replace=True)  # not what pruned students left
+        record_references(study.store, study.plan, addresses, replace=True)  # not what pruned students left
         write_report(study.store, results.study, files)
         # The summary comes last: where it is, everything is.
         results.write(study.store)
@@ -80,6 +85,7 @@ def _ship(study: StudyContext, results: Results) -> None:
     text = student_description(study.config, block, study.dataset, results)
     with temporary_folder(study.store, results.study, session=session_folder()) as folder:
         save_mlflow_model(student, study.dataset, folder / MODEL_NAME)
+        _store_model(study.store, results.study, folder / MODEL_NAME)
         study.tracker.log_model(
             STUDY_RUN,
             str(folder / MODEL_NAME),
@@ -87,3 +93,11 @@ def _ship(study: StudyContext, results: Results) -> None:
             description=text,
             register_as=study.config.mlflow.register_as,
         )
+
+
+def _store_model(store: Store, study: str, folder: Path) -> None:
+    """Keep the winner's MLflow model in the study's folder, too: MLflow's copy may be lost or elsewhere."""
+    target = study_path(study, MODEL_NAME)
+    store.delete(target)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        store.write(f"{target}/{path.relative_to(folder).as_posix()}", path.read_bytes())

@@ -21,6 +21,7 @@ from wetakd.results.columns import CONTRIBUTIONS_SCHEMA, CURVES_SCHEMA, NETWORKS
 from wetakd.results.cost_records import StudyCost
 from wetakd.results.evaluation_facts import EvaluationFacts
 from wetakd.stages.searches import Searches, TrialWeights
+from wetakd.storage.addresses import WEIGHTS_BLOB
 from wetakd.weights import SearchResult
 
 
@@ -71,8 +72,9 @@ def _search_columns(weights_K: tuple[float, ...] | None, result: SearchResult | 
 
 def _student_columns(outcome: TrainedStudent) -> dict[str, Any]:
     cells: dict[str, Any] = {columns.STUDENT_KEY: outcome.student.key, columns.ERROR: outcome.error}
-    if outcome.facts is not None:
+    if outcome.manifest is not None and outcome.facts is not None:
         cells |= {
+            columns.STUDENT_DIGEST: outcome.manifest.blobs[WEIGHTS_BLOB].sha256,
             columns.STUDENT_CHOOSE_ACCURACY: outcome.facts.epochs[-1].choose_accuracy,
             columns.TRAIN_SECONDS: outcome.facts.train_seconds,
         }

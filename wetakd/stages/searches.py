@@ -7,7 +7,7 @@ under its key.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,9 +21,11 @@ from wetakd.cluster.task_options import ensemble_placement, task_options
 from wetakd.config import WeightsConfig
 from wetakd.data.splits import SplitLabels
 from wetakd.logits import logit_cache
-from wetakd.plan.outcomes import Networks
+from wetakd.plan.outcomes import Networks, cache_addresses, cache_digests
+from wetakd.plan.result_keys import ResultKeys
 from wetakd.plan.study_plan import control_weights
-from wetakd.plan.trials import Search, Trial
+from wetakd.plan.study_references import record_references
+from wetakd.plan.trials import PoolContributions, Search, Trial
 from wetakd.stages.ensemble_search import SearchFailure, ensemble_problem, run_search
 from wetakd.stages.study_context import StudyContext
 from wetakd.storage import failure_records
@@ -42,6 +44,8 @@ class Searches:
     results: Mapping[str, SearchResult]
     errors: Mapping[str, str]
     contributions: Mapping[int, Contributions]
+    """By replicate."""
+    contribution_keys: Collection[str]
     num_new: int
 
 
@@ -63,14 +67,17 @@ def search_weights(study: StudyContext, networks: Networks) -> TrialWeights:
         if failed:
             errors[trial] = f"network {failed[0]} failed: {networks[trial.replicate, failed[0]].error}"
     trials = [trial for trial in study.plan.trials if trial not in errors]
+    keys = ResultKeys(study.plan, cache_digests(networks))
+    record_references(study.store, study.plan, _addresses(keys, trials, networks))
     with study.stage("weights", 1.0) as stage:
         searches = _search(
             study,
             trials,
+            keys,
             networks,
             lambda done, total: stage.step(done / max(total, 1), f"{done} of {total} sets of networks"),
         )
-    key_of = {trial: study.plan.search(trial).key for trial in trials if trial.arm.is_searched}
+    key_of = {trial: keys.search(trial).key for trial in trials if trial.arm.is_searched}
     errors |= {trial: searches.errors[key] for trial, key in key_of.items() if key in searches.errors}
     results = {trial: searches.results[key] for trial, key in key_of.items() if trial not in errors}
     weights = {
@@ -81,19 +88,30 @@ def search_weights(study: StudyContext, networks: Networks) -> TrialWeights:
     return TrialWeights(weights, results, searches, errors)
 
 
+def _addresses(keys: ResultKeys, trials: Sequence[Trial], networks: Networks) -> set[str]:
+    """Of the logit caches, and of the searches to come."""
+    found = {search_address(keys.search(trial).key) for trial in trials if trial.arm.is_searched}
+    found |= {contributions_address(contributions.key) for contributions in keys.all_contributions()}
+    return found | cache_addresses(networks)
+
+
 def _search(
-    study: StudyContext, trials: Sequence[Trial], networks: Networks, on_progress: Callable[[int, int], None]
+    study: StudyContext,
+    trials: Sequence[Trial],
+    keys: ResultKeys,
+    networks: Networks,
+    on_progress: Callable[[int, int], None],
 ) -> Searches:
     """Search the weights of every trial that needs them and that storage lacks.
 
     Returns results, or why there is none, by search key, and what each network of the pool adds, by replicate.
     `on_progress(done, total)` counts pools.
     """
-    config, plan = study.config, study.plan
+    config = study.config
     by_pool: dict[Pool, dict[str, Search]] = defaultdict(dict)
     for trial in trials:
         if trial.arm.is_searched:
-            search = plan.search(trial)
+            search = keys.search(trial)
             by_pool[trial.replicate, trial.arm.assistants][search.key] = search
     for replicate in range(config.study.replicates):
         if len(config.pool) > 1 and not any(networks[replicate, name].error for name in config.pool):
@@ -109,7 +127,7 @@ def _search(
             [networks[replicate, name].ref for name in names],
             study.labels_ref,
             config.weights,
-            plan.contributions_key(replicate) if names == config.pool else None,
+            keys.contributions(replicate) if names == config.pool else None,
         )
 
     results: dict[str, SearchResult] = {}
@@ -127,7 +145,8 @@ def _search(
         on_progress(done, len(by_pool))
         if contribution is not None:
             added[pool[0]] = contribution
-    return Searches(results, errors, added, num_new)
+    contribution_keys = [keys.contributions(replicate).key for replicate in added]
+    return Searches(results, errors, added, contribution_keys, num_new)
 
 
 def _search_label(pool: Pool) -> str:
@@ -142,7 +161,7 @@ def _search_pool(
     cache_refs: Sequence[ray.ObjectRef[pa.Table]],
     labels: SplitLabels,
     config: WeightsConfig,
-    contributions_key: str | None,
+    added: PoolContributions | None,
 ) -> tuple[dict[str, SearchResult], dict[str, str], int, Contributions | None]:
     store = Store(store_uri)
     problem = ensemble_problem(
@@ -165,15 +184,15 @@ def _search_pool(
                 failure_records.record_failure(store, search_address(search.key), Failure(result.reason))
             continue
         found[search.key] = result
-        store.commit(search_address(search.key), {}, result.to_dict())
+        store.commit(search_address(search.key), {}, result.to_dict(), search.payload)
         num_new += 1
-    return found, failed, num_new, _contributions(store, problem, contributions_key) if contributions_key else None
+    return found, failed, num_new, _contributions(store, problem, added) if added else None
 
 
-def _contributions(store: Store, problem: Problem, key: str) -> Contributions:
-    manifest = store.find(contributions_address(key))
+def _contributions(store: Store, problem: Problem, added: PoolContributions) -> Contributions:
+    manifest = store.find(contributions_address(added.key))
     if manifest is not None:
         return Contributions.from_dict(manifest.facts)
     result = contributions(problem)
-    store.commit(contributions_address(key), {}, result.to_dict())
+    store.commit(contributions_address(added.key), {}, result.to_dict(), added.payload)
     return result

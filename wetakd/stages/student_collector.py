@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -34,7 +35,7 @@ class StudentCollector(tune.Callback):
         self._limits = limits
         self._monitor: HeartbeatMonitor | None = None
         self._next_poll = 0.0
-        self.last: dict[str, Epoch] = {}
+        self.epochs: dict[str, list[Epoch]] = defaultdict(list)
         self.errors: dict[str, str] = {}
         self._lost: list[int] = []
 
@@ -58,8 +59,9 @@ class StudentCollector(tune.Callback):
         """Pass on every epoch once, also where a second try reports them again."""
         key = self._key(trial)
         for epoch in result["reported"]:
-            if key not in self.last or epoch.epoch > self.last[key].epoch:
-                self.last[key] = epoch
+            known = self.epochs[key]
+            if not known or epoch.epoch > known[-1].epoch:
+                known.append(epoch)
                 self._on_epoch(key, epoch)
         if result["failure"] is not None:
             self.errors[key] = result["failure"].reason

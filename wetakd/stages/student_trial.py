@@ -31,7 +31,7 @@ class StudentInputs:
     dataset_ref: ray.ObjectRef[Dataset]
     cache_refs: Mapping[str, ray.ObjectRef[pa.Table]]
     jobs: Sequence[TrainingJob]
-    teacher_keys: Sequence[tuple[str, ...]]
+    cache_digests: Sequence[tuple[str, ...]]
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -42,7 +42,7 @@ class StudentInputs:
         """Start the training of student number `index`, which goes on with each epoch that is asked for."""
         from wetakd.stages.training_run import run_job
 
-        caches = ray.get([self.cache_refs[key] for key in self.teacher_keys[index]])
+        caches = ray.get([self.cache_refs[digest] for digest in self.cache_digests[index]])
         return run_job(self.jobs[index], self.dataset, caches, on_step=on_step)
 
 

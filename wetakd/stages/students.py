@@ -18,12 +18,14 @@ from wetakd.cluster.placement_groups import removing_placement_groups
 from wetakd.cluster.ray_cluster import session_folder
 from wetakd.common.process_state import set_default_variables, set_level
 from wetakd.config import PlacementConfig
-from wetakd.plan.outcomes import Networks, TrainedStudent
+from wetakd.plan.outcomes import Networks, TrainedStudent, cache_addresses, cache_digests
+from wetakd.plan.result_keys import ResultKeys
 from wetakd.plan.study_references import record_references
 from wetakd.plan.trials import Student, Trial
 from wetakd.results.display_names import recipe_label
 from wetakd.stages.epoch_progress import EpochCounter
 from wetakd.stages.halving import train_in_rungs
+from wetakd.stages.result_addresses import search_addresses
 from wetakd.stages.searches import TrialWeights
 from wetakd.stages.student_collector import StudentCollector
 from wetakd.stages.student_trial import StudentInputs, student_trial
@@ -33,6 +35,7 @@ from wetakd.storage import failure_records
 from wetakd.storage.addresses import student_address
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.failure_records import Failure
+from wetakd.storage.stopped_students import write_stopped_epochs
 from wetakd.storage.temporary_folders import temporary_folder
 from wetakd.training.epoch import Epoch
 
@@ -48,8 +51,11 @@ _TUNE_SWITCHES = {
 
 def train_students(study: StudyContext, networks: Networks, trial_weights: TrialWeights) -> dict[Trial, TrainedStudent]:
     """The student of every trial that has weights; equal students are trained once."""
-    students = {trial: study.plan.student(trial, weights) for trial, weights in trial_weights.weights.items()}
-    record_references(study.store, study.plan, {student.key for student in students.values()})
+    keys = ResultKeys(study.plan, cache_digests(networks))
+    students = {trial: keys.student(trial, weights) for trial, weights in trial_weights.weights.items()}
+    addresses = {student_address(student.key) for student in students.values()}
+    addresses |= cache_addresses(networks) | search_addresses(trial_weights.searches)
+    record_references(study.store, study.plan, addresses)
     study.study_logger.set_students({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
     label = {
@@ -72,6 +78,8 @@ def train_students(study: StudyContext, networks: Networks, trial_weights: Trial
         outcomes = train_in_rungs(students, halving, runner.train, on_end) if halving else runner.train(by_key, {})
     for outcome in outcomes.values():
         study.study_logger.log_student_end(outcome)
+        if outcome.stopped_epochs:
+            write_stopped_epochs(study.store, study.config.study.name, outcome.student.key, outcome.stopped_epochs)
     return {trial: outcomes[student.key] for trial, student in students.items()}
 
 
@@ -92,7 +100,7 @@ class StudentRunner:
         self._study = study
         self._config = study.config
         self._store = study.store
-        self._cache_refs = {n.node.key: n.cache_ref for n in networks.values() if n.cache_ref is not None}
+        self._cache_refs = {n.cache_digest: n.ref for n in networks.values() if n.cache_digest is not None}
         self._on_epoch = on_epoch
         self._on_end = on_end
 
@@ -136,8 +144,8 @@ class StudentRunner:
 
     def _inputs(self, students: Sequence[Student], until: Mapping[str, int]) -> StudentInputs:
         jobs = [student_job(student, self._config, self._store.uri, until.get(student.key)) for student in students]
-        teacher_keys = [student.teacher_keys for student in students]
-        return StudentInputs(self._study.dataset_ref, self._cache_refs, jobs, teacher_keys)
+        digests = [student.cache_digests for student in students]
+        return StudentInputs(self._study.dataset_ref, self._cache_refs, jobs, digests)
 
     def _record_failure(self, key: str, failure: Failure) -> None:
         failure_records.record_failure(self._store, student_address(key), failure)
@@ -173,7 +181,7 @@ def _resources(placement: PlacementConfig) -> tune.PlacementGroupFactory:
 def _failed_before(student: Student, failure: Failure, until: int | None) -> TrainedStudent:
     """A recorded failure; a student that stops before it failed is as it was then, whatever storage holds."""
     if until is not None and until <= len(failure.epochs):
-        return TrainedStudent(student, stopped_at=Epoch.from_dict(failure.epochs[until - 1]))
+        return TrainedStudent(student, stopped_epochs=tuple(map(Epoch.from_dict, failure.epochs[:until])))
     return TrainedStudent(student, error=failure.reason)
 
 
@@ -181,8 +189,8 @@ def _outcome(student: Student, trained: bool, store: Store, collector: StudentCo
     manifest = store.find(student_address(student.key))
     if manifest is not None:
         return TrainedStudent(student, trained, manifest)
-    last = collector.last.get(student.key)
+    epochs = collector.epochs.get(student.key)
     error = collector.errors.get(student.key)
-    if error is None and last is not None:
-        return TrainedStudent(student, trained, stopped_at=last)
+    if error is None and epochs:
+        return TrainedStudent(student, trained, stopped_epochs=tuple(epochs))
     return TrainedStudent(student, trained, error=error or "it ended without a result")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from wetakd.config import DistillationConfig, ModelConfig, RecipeConfig, StudyConfig
 from wetakd.data.views import Views
@@ -18,6 +19,8 @@ class TrainingJob:
 
     uid: str
     address: str
+    payload: Mapping[str, Any] = field(repr=False)
+    """What the key in `address` is the hash of."""
     model: ModelConfig
     recipe: RecipeConfig
     precision: str
@@ -37,6 +40,7 @@ def network_job(node: NetworkNode, config: StudyConfig, store_uri: str) -> Train
     return TrainingJob(
         uid=node.uid,
         address=network_address(node.key),
+        payload=node.payload,
         model=node.config.model,
         recipe=node.config.recipe,
         precision=node.precision,
@@ -56,6 +60,7 @@ def student_job(student: Student, config: StudyConfig, store_uri: str, stop_afte
     return TrainingJob(
         uid=student.key,
         address=student_address(student.key),
+        payload=student.payload,
         model=student.config.model,
         recipe=student.config.recipe,
         precision=student.precision,
@@ -64,7 +69,7 @@ def student_job(student: Student, config: StudyConfig, store_uri: str, stop_afte
         device=device_of(student.config.placement),
         store_uri=store_uri,
         checkpoint_s=config.limits.checkpoint_s,
-        distillation=student.config.distillation if student.teacher_keys else None,
+        distillation=student.config.distillation if student.cache_digests else None,
         weights_K=student.weights_K,
         mixture=config.weights.mixture,
         stop_after=stop_after,

@@ -164,7 +164,8 @@ def run_job(
                 if epoch.epoch == job.stop_after and epoch.epoch < job.recipe.epochs:
                     return
     if world.rank == 0:
-        store.commit(job.address, {WEIGHTS_BLOB: state_bytes(model)}, _facts(job, size, dataset, done).to_dict())
+        facts = _facts(job, size, dataset, done)
+        store.commit(job.address, {WEIGHTS_BLOB: state_bytes(model)}, facts.to_dict(), job.payload)
         checkpoints.clear()
 
 

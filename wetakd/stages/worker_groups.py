@@ -86,9 +86,12 @@ def end_groups() -> None:
     """Kill the controllers of all worker groups that this driver has started; their workers end with them."""
     from ray.util.state import list_actors
 
-    # Best effort: the state API needs the dashboard, and the driver is about to end anyway.
+    # Best effort: the state API needs the dashboard, and the driver is about to end anyway. Without an address it gives
+    # up where several Ray clusters run on this machine.
     with suppress(Exception):
-        mine = ("job_id", "=", ray.get_runtime_context().get_job_id())
-        for actor in list_actors(filters=[("class_name", "=", "TrainController"), ("state", "=", "ALIVE"), mine]):
+        context = ray.get_runtime_context()
+        alive: list[Any] = [("class_name", "=", "TrainController"), ("state", "=", "ALIVE")]
+        alive.append(("job_id", "=", context.get_job_id()))
+        for actor in list_actors(address=context.gcs_address, filters=alive):
             if actor.pid and actor.node_id:
                 Process(actor.pid, None, actor.node_id).kill()

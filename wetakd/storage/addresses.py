@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 _NETWORKS = "networks"
-_LOGIT_CACHES = "bank"
+_LOGIT_CACHES = "caches"
 _SEARCHES = "searches"
 _STUDENTS = "students"
-_EVALUATIONS = "judgements"
+_EVALUATIONS = "evaluations"
 RESULT_FOLDERS = (_NETWORKS, _LOGIT_CACHES, _SEARCHES, _STUDENTS, _EVALUATIONS)
 """The folders of results with keys, which studies share."""
 
@@ -25,7 +25,7 @@ def network_address(key: str) -> str:
 
 
 def logit_cache_address(key: str) -> str:
-    """Where the logits of the network `key` are stored."""
+    """Where the logit cache `key` is stored."""
     return f"{_LOGIT_CACHES}/{key}"
 
 
@@ -45,7 +45,7 @@ def student_address(key: str) -> str:
 
 
 def evaluation_address(key: str) -> str:
-    """Where the evaluation of the student `key` is stored."""
+    """Where the evaluation `key` of a student is stored."""
     return f"{_EVALUATIONS}/{key}"
 
 

@@ -15,14 +15,15 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from wetakd.common.canonical_json import dump_with_digest, to_plain
-from wetakd.common.errors import UserError
-from wetakd.common.redact import redact_line, redacted
+from wetakd.common.errors import UserError, first_line
+from wetakd.common.redact import redact
 from wetakd.storage import local_files
 from wetakd.storage.manifest import MANIFEST, BlobRef, Manifest, check_relative_path, manifest_content, parse_manifest
 
@@ -46,7 +47,7 @@ class Store:
         """
         self.is_local = "://" not in uri or uri.startswith("file://")
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        self.redacted_uri = redacted(self.uri)
+        self.redacted_uri = redact(self.uri)
         self._fs, self._root = self._open()
 
     def _open(self) -> tuple[pafs.FileSystem, str]:
@@ -57,7 +58,7 @@ class Store:
         try:
             fs, root = pafs.FileSystem.from_uri(self.uri)
         except (OSError, ValueError, ImportError) as error:
-            reason = redact_line(str(error), self.uri)
+            reason = redact(first_line(error), self.uri)
             raise UserError(
                 f"storage: {self.redacted_uri!r} cannot be opened ({reason}); give a folder, s3://... or gs://..."
             ) from None
@@ -98,7 +99,7 @@ class Store:
                 raise OSError("what was written does not read back")
             self.delete(probe)
         except OSError as error:
-            reason = redact_line(str(error), self.uri)
+            reason = redact(first_line(error), self.uri)
             raise UserError(
                 f"storage: {self.redacted_uri!r} cannot be written ({reason}); give a folder or bucket that exists and "
                 "that you may write to"
@@ -109,7 +110,7 @@ class Store:
         try:
             self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
         except OSError as error:
-            reason = redact_line(str(error), self.uri)
+            reason = redact(first_line(error), self.uri)
             raise UserError(
                 f"storage: {self.redacted_uri!r} cannot be read ({reason}); give a folder or bucket that answers and "
                 "that you may read"
@@ -117,15 +118,30 @@ class Store:
 
     # -------------------------------------------------------------------------------------------------- commits
 
-    def commit(self, address: str, blobs: Mapping[str, bytes | pa.Buffer], facts: Mapping[str, Any]) -> Manifest:
-        """Write `blobs` (bare name -> content) and then the manifest; `facts` must be JSON. The last committer wins."""
-        attempt = uuid.uuid4().hex[:8]
+    def commit(
+        self,
+        address: str,
+        blobs: Mapping[str, bytes | pa.Buffer],
+        facts: Mapping[str, Any],
+        payload: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Manifest:
+        """Write `blobs` (bare name -> content) and then the manifest; returns what is committed at `address`.
+
+        A result that is there and intact stays: another driver committed it first, and may have used it.
+
+        Args:
+            facts: what the writer records, as JSON.
+            payload: what the key of the result is the hash of, as JSON.
+        """
+        if (first := self.find(address)) is not None:
+            return first
         refs = {}
         for name, content in blobs.items():
-            path = f"{PurePosixPath(name).stem}-{attempt}{PurePosixPath(name).suffix}"
+            digest = hashlib.sha256(content).hexdigest()
+            path = f"{PurePosixPath(name).stem}-{digest[:16]}{PurePosixPath(name).suffix}"
             self.write(f"{address}/{path}", content)
-            refs[name] = BlobRef(path, len(content), hashlib.sha256(content).hexdigest())
-        manifest = Manifest(address, refs, to_plain(facts))
+            refs[name] = BlobRef(path, len(content), digest)
+        manifest = Manifest(address, refs, to_plain(facts), to_plain(payload))
         self.write(f"{address}/{MANIFEST}", dump_with_digest(manifest_content(manifest)))
         return manifest
 

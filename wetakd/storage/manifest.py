@@ -24,11 +24,13 @@ class BlobRef:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One committed thing: its blobs by name, and the facts that its writer recorded."""
+    """One committed result: what its key is the hash of, its blobs by name, and the facts that its writer recorded."""
 
     address: str
     blobs: Mapping[str, BlobRef]
     facts: Mapping[str, Any]
+    payload: Mapping[str, Any]
+    """Empty for what has no key of its own, such as the record of a failure."""
 
 
 def check_relative_path(path: str) -> str:
@@ -42,7 +44,7 @@ def check_relative_path(path: str) -> str:
 def manifest_content(manifest: Manifest) -> dict[str, Any]:
     """What the file of a manifest holds, without its digest."""
     blobs = {name: vars(ref) for name, ref in manifest.blobs.items()}
-    return {"address": manifest.address, "blobs": blobs, "facts": manifest.facts}
+    return {"address": manifest.address, "blobs": blobs, "facts": manifest.facts, "payload": manifest.payload}
 
 
 def parse_manifest(address: str, raw: bytes) -> Manifest | None:
@@ -50,7 +52,7 @@ def parse_manifest(address: str, raw: bytes) -> Manifest | None:
     try:
         body = load_with_digest(raw)
         blobs = {str(name): BlobRef(**ref) for name, ref in body["blobs"].items()}
-        manifest = Manifest(address, blobs, body["facts"])
+        manifest = Manifest(address, blobs, body["facts"], body["payload"])
         paths = [check_relative_path(ref.path) for ref in blobs.values()]
         intact = manifest_content(manifest) == body and not any("/" in path for path in paths)
     except (ValueError, TypeError, KeyError, AttributeError):

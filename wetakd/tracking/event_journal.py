@@ -27,12 +27,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from wetakd.common.canonical_json import dump_with_digest, load_with_digest
-from wetakd.storage.addresses import journal_folder
+from wetakd.storage.addresses import journal_folder, study_path
 from wetakd.storage.atomic_store import DamagedBlob, Store
 
 FLUSH_S = 1.0
 _SEGMENT_BYTES = 256 * 1024
-_ID = "id"
+_ID = "id.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Event:
 def study_id(store: Store, study: str) -> str | None:
     """The id that the study's first driver made up; None where none has, or all that says so is damaged."""
     folder = journal_folder(study)
-    for path in itertools.chain([f"{folder}/{_ID}"], _acknowledgements(store, folder)):
+    for path in itertools.chain([study_path(study, _ID)], _acknowledgements(store, folder)):
         if known := _content(store, path).get("study_id"):
             return str(known)
     return None
@@ -84,15 +84,21 @@ def _content(store: Store, path: str) -> dict[str, Any]:
         return {}
 
 
+def ensure_study_id(store: Store, study: str) -> str:
+    """The id of a study, in `studies/NAME/id.json`; a study that has none gets one."""
+    known = study_id(store, study) or uuid.uuid4().hex
+    if not _content(store, study_path(study, _ID)):
+        store.write(study_path(study, _ID), dump_with_digest({"study_id": known}))
+    return known
+
+
 class EventJournal:
     """Appends return at once; a thread writes what is new every `flush_s` seconds. One process writes at a time."""
 
     def __init__(self, store: Store, study: str, flush_s: float = FLUSH_S) -> None:
         self._store, self._flush_s = store, flush_s
         self._folder = journal_folder(study)
-        self.study_id = study_id(store, study) or uuid.uuid4().hex
-        if not _content(store, f"{self._folder}/{_ID}"):
-            store.write(f"{self._folder}/{_ID}", dump_with_digest({"study_id": self.study_id}))
+        self.study_id = ensure_study_id(store, study)
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._pending: list[bytes] = []
         self._tail, self._tail_path, self._tail_first = b"", "", 0

@@ -14,6 +14,8 @@ from typing import Any
 import pandas as pd
 
 from wetakd.config import TEACHER, ModelConfig, StudyConfig
+from wetakd.config.study_record import recorded_tree
+from wetakd.config.yaml_text import write_yaml
 from wetakd.data.dataset import Dataset
 from wetakd.plan.outcomes import TrainedNetwork, TrainedStudent
 from wetakd.plan.trials import NetworkNode, Trial
@@ -64,7 +66,7 @@ class StudyLogger:
             source=config.data.source,
             profile=profile,
         )
-        self._tracker.log_artifact(STUDY_RUN, "study.yaml", config.to_yaml().encode())
+        self._tracker.log_artifact(STUDY_RUN, "study.yaml", write_yaml(recorded_tree(config)).encode())
         self._tracker.log_artifact(STUDY_RUN, "environment.json", json.dumps(environment(), indent=2).encode())
 
     def log_network_epoch(self, node: NetworkNode, epoch: Epoch) -> None:

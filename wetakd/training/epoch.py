@@ -17,6 +17,8 @@ class Epoch:
     choose_accuracy: float
     choose_nll: float
     seconds: float
+    ended_ms: int = field(default=0, compare=False)
+    """When it ended, in milliseconds since 1970 (UTC)."""
     is_stored: bool = field(default=False, compare=False)
     """Whether storage had it already when this training began. In no record."""
 

@@ -29,9 +29,6 @@ from wetakd.training.objective import Targets, TrainingObjective
 from wetakd.training.precision import DTYPES
 from wetakd.training.train_state import Checkpoints, TrainState
 
-RECIPE_VERSION = 1
-"""Part of every network's key: raise it with any change that alters what the same recipe gives."""
-
 
 class Diverged(DeterministicError):
     """The loss is no longer a finite number. Training again would end the same way."""
@@ -52,7 +49,7 @@ class Trainer:
 
     Args:
         model: on any device; moved to `device` and trained in place.
-        precision: a result of `resolve_precision`.
+        precision: `float32`, `bfloat16` or `float16`; never `auto`.
         checkpoint_s: least seconds between two checkpoints.
         user_model: name of the function that made `model`, where it is the user's.
         on_step: called after every training step and every batch of an evaluation, on every worker.
@@ -168,7 +165,7 @@ class Trainer:
         accuracy, nll = self._evaluate()
         if not math.isfinite(loss) or not math.isfinite(nll):
             raise Diverged(epoch, loss)
-        return Epoch(epoch, loss, lr, accuracy, nll, time.monotonic() - started)
+        return Epoch(epoch, loss, lr, accuracy, nll, time.monotonic() - started, round(time.time() * 1000))
 
     def _batches(self, epoch: int, view: int) -> tuple[Iterator[tuple[Tensor, Tensor, Tensor | None]], int]:
         """Sample ids, labels and target logits of each step of this worker, and the number of steps."""

@@ -19,9 +19,10 @@ from wetakd.config.study_file import config_from_tree
 from wetakd.data.views import Views
 from wetakd.export.shipped_student import load_student
 from wetakd.export.student_files import Formats
+from wetakd.results.stored_results import Results
 from wetakd.stages import training_job, training_run
 from wetakd.stages.data_loading import load_data
-from wetakd.storage.addresses import student_address
+from wetakd.storage.addresses import WEIGHTS_BLOB, student_address
 from wetakd.storage.atomic_store import Store
 from wetakd.training.inference import predict
 
@@ -43,6 +44,13 @@ def export(folder: Path, config: StudyConfig, store: Store, **formats: bool) -> 
     return export_winner(config, store, folder, Formats(**formats), QuietReporter())
 
 
+def with_digest(results: Results, digest: str) -> Results:
+    """The same results, which say that the weights of the winner have this SHA-256."""
+    assert results.winner is not None
+    won = results.trials["student_key"] == results.winner.student_key
+    return replace(results, trials=results.trials.assign(student_digest=won.map({True: digest, False: None})))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A storage with the results of a study and the one student that they say has won."""
@@ -53,6 +61,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
     job = training_job.TrainingJob(
         uid="winner",
         address=student_address(results.winner.student_key),
+        payload={"kind": "student"},
         model=CONFIG.student.model,
         recipe=CONFIG.student.recipe,
         precision="float32",
@@ -63,7 +72,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
         checkpoint_s=1000.0,
     )
     list(training_run.run_job(job, dataset))
-    results.write(store)
+    manifest = store.find(job.address)
+    assert manifest is not None
+    with_digest(results, manifest.blobs[WEIGHTS_BLOB].sha256).write(store)
     return store
 
 
@@ -138,6 +149,20 @@ def test_other_images_than_the_student_was_trained_on_are_refused(finished: Stor
     data = CONFIG.data.model_copy(update={"max_train_images": 300})
     with pytest.raises(UserError, match=r"^data: is not what the winner was trained on"):
         export(tmp_path, CONFIG.model_copy(update={"data": data}), finished)
+
+
+def test_other_weights_than_the_results_describe_are_refused(finished: Store, tmp_path: Path) -> None:
+    """The student was trained again, and a GPU gave other weights."""
+    results, store = simulated_results.simulated(), Store(str(tmp_path / "runs"))
+    assert results.winner is not None
+    trained = finished.find(student_address(results.winner.student_key))
+    assert trained is not None
+    weights = finished.read(trained, WEIGHTS_BLOB)
+    store.commit(trained.address, {WEIGHTS_BLOB: weights}, trained.facts, trained.payload)
+    with_digest(results, "0" * 64).write(store)
+    with pytest.raises(UserError, match=r"was trained again, .* run the study again"):
+        export(tmp_path / "to", CONFIG, store)
+    assert not (tmp_path / "to").exists()
 
 
 def test_a_point_that_the_study_does_not_sweep_builds_nothing(

@@ -13,14 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.unit import tiny
+from tests.unit.plan.planned_results import float32, invented_keys
 from wetakd.common.errors import UserError
 from wetakd.config import NetworkConfig, StudyConfig
 from wetakd.config.study_file import config_from_tree
+from wetakd.config.study_record import recorded_tree
 from wetakd.logits import external_networks, logit_cache
 from wetakd.models.registry import build_model
 from wetakd.plan.study_plan import Plan
@@ -69,10 +70,11 @@ def test_a_checkpoint_is_committed_with_its_very_weights(kind: str, tmp_path: Pa
     else:
         torch.save(state if kind == "state_dict" else {"epoch": 3, "state_dict": state}, path)
     store = Store(str(tmp_path / "runs"))
-    external_networks.commit_external(store, "networks/one", from_checkpoint(path), DATA, "teacher")
+    external_networks.commit_external(store, "networks/one", {"kind": "import"}, from_checkpoint(path), DATA, "teacher")
     manifest = store.find_intact("networks/one")
     assert manifest is not None
     assert manifest.facts["epochs"] == []
+    assert manifest.payload == {"kind": "import"}
     found = training_run.load_model(store, manifest, tiny.PLAIN_2, DATA).state_dict()
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], state[name]) for name in state)
@@ -220,7 +222,8 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_the_key_follows_the_content_of_the_file_and_not_its_name(tmp_path: Path) -> None:
     def key(name: str) -> str:
         teacher = {"logits": str(tmp_path / name), "trained_on": "other"}
-        return Plan(study(teacher=teacher), DATA).node_of[0, "teacher"].key
+        config = study(teacher=teacher)
+        return Plan(config, DATA, float32(config)).node_of[0, "teacher"].key
 
     np.save(tmp_path / "a.npy", logits())
     np.save(tmp_path / "b.npy", logits())
@@ -260,7 +263,7 @@ def test_the_record_of_a_study_with_networks_from_elsewhere_reads_back() -> None
         teacher={"logits": "a.npy", "trained_on": "unknown"},
         assistants={"first": NET, "second": NET | {"checkpoint": "b.pt", "trained_on": "fit"}},
     )
-    assert config_from_tree(yaml.safe_load(config.to_yaml())) == config
+    assert config_from_tree(recorded_tree(config)) == config
     assert config.teachers_of("second") == ()
     assert config.teachers_of("first") == ("teacher",)
 
@@ -311,9 +314,10 @@ def test_a_loss_that_is_none_is_told_in_one_line(loss: str, says: str) -> None:
 
 def test_a_loss_of_ones_own_stands_in_the_key_with_its_source() -> None:
     def student_key(loss: str) -> str:
-        plan = Plan(study(student=NET | {"distillation": {"loss": loss}}), DATA)
+        config = study(student=NET | {"distillation": {"loss": loss}})
+        plan = Plan(config, DATA, float32(config))
         trial = next(trial for trial in plan.trials if trial.arm.strategy == "teacher")
-        return plan.student(trial, (1.0,)).key
+        return invented_keys(plan).student(trial, (1.0,)).key
 
     keys = {student_key(loss) for loss in ("kd", "dist", f"{__name__}:halved", f"{__name__}:wrong")}
     assert len(keys) == 4

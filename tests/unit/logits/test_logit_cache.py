@@ -1,5 +1,6 @@
 """The logit cache: right pixels, right rows, no copies, and nothing damaged is ever read."""
 
+import hashlib
 import tracemalloc
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from tests.unit import tiny
+from wetakd.common.canonical_json import key_of
 from wetakd.data.views import Views
 from wetakd.logits import logit_cache
 from wetakd.storage.addresses import logit_cache_address
@@ -17,6 +19,8 @@ from wetakd.storage.atomic_store import Store
 from wetakd.training.inference import predict
 
 VIEWS = Views(num=3, flip=True, crop_padding=1, seed=4)
+PAYLOAD = {"kind": "cache", "network": "one"}
+KEY = key_of(PAYLOAD)
 
 
 @pytest.fixture(scope="module")
@@ -103,24 +107,39 @@ def test_views_of_a_table_share_its_memory_and_are_read_only(table):
 
 def test_a_stored_logit_cache_reads_back_equal_and_without_a_copy(table, tmp_path):
     store = Store(str(tmp_path))
-    assert logit_cache.read_cache(store, "key") is None
-    logit_cache.write_cache(store, "key", table)
+    assert logit_cache.read_cache(store, KEY) is None
+    manifest = logit_cache.write_cache(store, PAYLOAD, table)
+    assert (manifest.address, manifest.payload) == (logit_cache_address(KEY), PAYLOAD)
     before = pa.total_allocated_bytes()
-    found = logit_cache.read_cache(store, "key")
+    stored = logit_cache.read_cache(store, KEY)
+    found = stored.table
     assert found.equals(table)
     assert found.schema.metadata == table.schema.metadata
     assert pa.total_allocated_bytes() - before < table.nbytes / 2
     assert np.array_equal(logit_cache.logits_of_table(found).choose_NC, logit_cache.logits_of_table(table).choose_NC)
+    (path,) = (tmp_path / logit_cache_address(KEY)).glob("*.arrow")
+    assert stored.digest == logit_cache.cache_digest(manifest) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_equal_logits_have_one_digest_and_others_another(table, tmp_path):
+    store = Store(str(tmp_path))
+    other = table.set_column(1, "view", pa.array(np.ones(table.num_rows, np.int16)))
+    tables = {"one": table, "same": pa.table(table), "other": other}
+    digests = {
+        name: logit_cache.cache_digest(logit_cache.write_cache(store, {"network": name}, each))
+        for name, each in tables.items()
+    }
+    assert digests["one"] == digests["same"] != digests["other"]
 
 
 def test_a_flipped_bit_or_a_missing_end_is_noticed(table, tmp_path):
     store = Store(str(tmp_path))
     for change in (lambda raw: raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:], lambda raw: raw[:-5], lambda raw: b""):
-        manifest = logit_cache.write_cache(store, "key", table)
+        manifest = logit_cache.write_cache(store, PAYLOAD, table)
         (blob,) = manifest.blobs.values()
-        path = tmp_path / logit_cache_address("key") / blob.path
+        path = tmp_path / logit_cache_address(KEY) / blob.path
         path.write_bytes(change(path.read_bytes()))
-        assert logit_cache.read_cache(store, "key") is None
+        assert logit_cache.read_cache(store, KEY) is None
 
 
 def test_verify_tells_a_sound_logit_cache_from_one_of_other_pixels(data, network, table):

@@ -10,7 +10,9 @@ from wetakd.common.errors import UserError
 from wetakd.config.study_file import load_study_file
 from wetakd.models.registry import new_model
 from wetakd.plan.checks_before_training import check_models
+from wetakd.plan.result_keys import cache_key
 from wetakd.plan.study_plan import Plan
+from wetakd.storage.addresses import logit_cache_address, network_address
 from wetakd.storage.atomic_store import Store
 
 
@@ -49,8 +51,12 @@ def test_float16_on_a_cpu_is_refused_unless_the_network_is_stored(tmp_path):
     config = load_study_file(None, ["assistants.ta6.recipe.precision=float16", "study.replicates=2"])
     plan = Plan(config, data)
     for replicate in range(2):
-        for kind in ("networks", "bank"):
+        node = plan.node_of[replicate, "ta6"]
+        for address_of in (
+            lambda node: network_address(node.key),
+            lambda node: logit_cache_address(cache_key(node, store.find(network_address(node.key)))),
+        ):
             with pytest.raises(UserError, match=r"^assistants\.ta6\.recipe\.precision: float16 needs a GPU"):
                 check_models(config, data, plan, store)
-            store.commit(f"{kind}/{plan.node_of[replicate, 'ta6'].key}", {}, {})
+            store.commit(address_of(node), {}, {})
     check_models(config, data, plan, store)

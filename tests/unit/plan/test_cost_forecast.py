@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.unit.plan.planned_results import store_networks
 from tests.unit.tiny import dataset
 from wetakd.config import ViewsConfig
 from wetakd.config.study_file import load_study_file
@@ -71,11 +72,12 @@ def test_students_on_storage_are_found_once_their_weights_are(tmp_path: Path) ->
         for strategy in ("none", "uniform", "de")
     )
     pair = len(evolved.arm.assistants)
+    keys = store_networks(store, study)
     for trial, weights_K in ((alone, ()), (evolved, (0.25, *[0.75 / (pair - 1)] * (pair - 1)))):
-        store.commit(f"students/{study.student(trial, weights_K).key}", {}, {})
+        store.commit(f"students/{keys.student(trial, weights_K).key}", {}, {})
     assert forecast(study, store).num_students_found == 1
-    store.commit(f"searches/{study.search(evolved).key}", {}, search_facts([0.25] + [0.75 / (pair - 1)] * (pair - 1)))
-    store.commit(f"searches/{study.search(uniform).key}", {}, search_facts([1 / pair] * pair))
+    store.commit(f"searches/{keys.search(evolved).key}", {}, search_facts([0.25] + [0.75 / (pair - 1)] * (pair - 1)))
+    store.commit(f"searches/{keys.search(uniform).key}", {}, search_facts([1 / pair] * pair))
     assert forecast(study, store).num_students_found == 2
     assert "equal students train once; 2 found" in forecast(study, store).text
 

@@ -5,20 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.unit.plan.planned_results import store_networks
 from tests.unit.simulated_results import simulated
 from tests.unit.tiny import dataset
 from wetakd.common.errors import UserError
-from wetakd.config.study_file import load_study_file, text_with_digest
+from wetakd.config.study_file import load_study_file
+from wetakd.config.study_record import dump_record
 from wetakd.plan.orphans import find_orphans
+from wetakd.plan.result_keys import evaluation_key
 from wetakd.plan.stored_studies import find_studies, read_study_config
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.study_references import record_references
 from wetakd.results.findings import compute_findings
+from wetakd.storage.addresses import evaluation_address, search_address, student_address
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.lease import Lease
 from wetakd.storage.stored_checkpoints import StoredCheckpoints
+from wetakd.weights import SearchResult
 
 
 def plan(*overrides: str) -> Plan:
@@ -32,37 +38,38 @@ def test_what_a_study_refers_to_is_kept_and_the_rest_is_refuse(tmp_path: Path) -
         store.commit(f"networks/{node.key}", {"weights.safetensors": b"weights"}, {})
     store.commit("students/known", {}, {})
     store.commit("students/unknown", {}, {})
-    record_references(store, kept, ["known"])
+    record_references(store, kept, ["students/known"])
     found = {item.path for item in find_orphans(store)}
     assert found == {f"networks/{node.key}" for node in old.nodes} | {"students/unknown"}
 
 
 def test_a_start_of_an_interrupted_study_forgets_none_of_its_students(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan()
-    students = ["one", "two", "three"]
+    students = ["students/one", "students/two", "students/three"]
     record_references(store, study)
     record_references(store, study, students)
-    for key in students:
-        store.commit(f"students/{key}", {}, {})
+    for address in students:
+        store.commit(address, {}, {})
     record_references(store, study)  # the next start
     assert list(find_orphans(store)) == []
 
 
 def test_a_start_after_the_list_was_damaged_finds_the_students_whose_weights_are_known(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan()
-    store.write("studies/digits/study.yaml", b"of a study that has begun")
+    store.write("studies/digits/study.json", b"of a study that has begun")
     store.write("studies/digits/addresses.json", b"{}")
     controls = [trial for trial in study.trials if not trial.arm.is_searched]
-    keys = {study.student(trial, control_weights(trial)).key for trial in controls}
-    for key in keys:
-        store.commit(f"students/{key}", {}, {})
+    keys = store_networks(store, study)
+    for student in (keys.student(trial, control_weights(trial)) for trial in controls):
+        manifest = store.commit(student_address(student.key), {}, {})
+        store.commit(evaluation_address(evaluation_key(student.key, manifest, study.dataset)), {}, {})
     record_references(store, study)
     assert list(find_orphans(store)) == []
 
 
 def test_a_revised_study_needs_what_its_new_file_needs(tmp_path: Path) -> None:
     store, old, new = Store(str(tmp_path)), plan(), plan("teacher.recipe.lr=0.5")
-    record_references(store, old, ["old"])
+    record_references(store, old, ["students/old"])
     for node in (*old.nodes, *new.nodes):
         store.commit(f"networks/{node.key}", {}, {})
     store.commit("students/old", {}, {})
@@ -96,11 +103,11 @@ def test_temporary_folders_of_a_killed_driver_are_refuse_and_those_of_a_live_one
 
 def test_checkpoints_of_pruned_students_are_refuse_once_the_study_has_ended(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan()
-    record_references(store, study, ["done", "pruned"])
+    record_references(store, study, ["students/done", "students/pruned"])
     store.commit("students/done", {}, {})
     StoredCheckpoints.at(store, "students/pruned").save(b"state")
     assert list(find_orphans(store)) == []
-    record_references(store, study, ["done"], replace=True)  # what the results need
+    record_references(store, study, ["students/done"], replace=True)  # what the results need
     assert [item.path for item in find_orphans(store)] == ["students/pruned"]
 
 
@@ -115,10 +122,13 @@ def test_two_studies_keep_what_either_needs(tmp_path: Path) -> None:
 
 def test_searches_of_a_study_are_kept(tmp_path: Path) -> None:
     store, study = Store(str(tmp_path)), plan()
-    searches = {study.search(trial).key for trial in study.trials if trial.arm.is_searched}
-    for key in (*searches, study.contributions_key(0)):
-        store.commit(f"searches/{key}", {}, {})
-    record_references(store, study)
+    keys = store_networks(store, study)
+    searches = {keys.search(t).key: len(t.arm.assistants) for t in study.trials if t.arm.is_searched}
+    result = SearchResult(np.ones(1), "de", 0, "accuracy", 1, 0.1, 0.5, 1.0, 0.5, None, None, None)
+    for key, num in {**searches, keys.contributions(0).key: 3}.items():
+        store.commit(search_address(key), {}, {**result.to_dict(), "weights": [1 / num] * num})
+    store.write("studies/digits/study.json", b"of a study that has begun")
+    record_references(store, study)  # the record was lost
     assert list(find_orphans(store)) == []
 
 
@@ -134,7 +144,7 @@ def test_a_damaged_list_of_references_deletes_nothing(tmp_path: Path) -> None:
     record_references(store, plan())
     whole = store.read_file("studies/digits/addresses.json") or b""
     key = plan().nodes[0].key.encode()
-    store.write("studies/digits/study.yaml", b"of a study that has begun")
+    store.write("studies/digits/study.json", b"of a study that has begun")
     for damaged in (b"", b"{}", b"[1", whole.replace(key, b"0" * len(key)), None):
         if damaged is None:
             store.delete("studies/digits/addresses.json")
@@ -181,11 +191,11 @@ def test_the_list_of_studies_reads_one_summary_a_study_and_lists_storage_once(tm
 def test_the_file_of_a_study_is_found_without_a_look_into_other_folders(tmp_path: Path) -> None:
     store = Counting(str(tmp_path))
     for name in ("digits", "other"):
-        store.write(f"studies/{name}/study.yaml", text_with_digest(plan(f"study.name={name}").config.to_yaml()))
+        store.write(f"studies/{name}/study.json", dump_record(plan(f"study.name={name}").config))
     assert read_study_config(store, "digits").study.name == "digits"
     with pytest.raises(UserError, match="has digits, other"):
         read_study_config(store, "third")
-    assert store.read_paths == ["studies/digits/study.yaml"]
+    assert store.read_paths == ["studies/digits/study.json"]
     assert store.listed == []
 
 

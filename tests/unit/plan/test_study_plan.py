@@ -6,10 +6,12 @@ import pytest
 import yaml
 
 from tests.unit.plan.made_plans import make_plan
+from tests.unit.plan.planned_results import invented_keys
 from tests.unit.tiny import dataset
 from wetakd.common.canonical_json import seed_of
 from wetakd.config import StudyConfig
 from wetakd.config.study_file import config_from_tree, embedded_study, load_study_file
+from wetakd.plan.result_keys import ResultKeys
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import Arm, Trial
 
@@ -97,28 +99,37 @@ def test_the_data_stands_in_every_key() -> None:
 
     config = load_study_file(None)
     other = Plan(config, replace(dataset(), fingerprint="other"))
-    assert not {node.key for node in other.nodes} & {node.key for node in Plan(config, dataset()).nodes}
+    plan = Plan(config, dataset())
+    assert not {node.key for node in other.nodes} & {node.key for node in plan.nodes}
+    # The same logits, as imported networks may have them: the labels may differ.
+    caches = {(node.replicate, node.name): "digest" for node in plan.nodes}
+    one, two = ResultKeys(plan, caches), ResultKeys(other, caches)
+    trial = next(trial for trial in plan.trials if trial.arm.is_searched)
+    weights = control_weights(trial)
+    assert one.search(trial).key != two.search(trial).key
+    assert one.contributions(0).key != two.contributions(0).key
+    assert one.student(trial, weights).key != two.student(trial, weights).key
 
 
 def test_equal_students_have_one_key() -> None:
     study = make_plan()
     full = ("ta8", "ta6", "ta4")
-    uniform = study.student(Trial(Arm("uniform", full), 0, 0), (1 / 3, 1 / 3, 1 / 3))
-    greedy = study.student(Trial(Arm("greedy", full), 0, 0), (1 / 3, 1 / 3, 1 / 3))
+    uniform = invented_keys(study).student(Trial(Arm("uniform", full), 0, 0), (1 / 3, 1 / 3, 1 / 3))
+    greedy = invented_keys(study).student(Trial(Arm("greedy", full), 0, 0), (1 / 3, 1 / 3, 1 / 3))
     assert uniform.key == greedy.key
     # Weight on one network alone is that network's student, whatever the subset was.
-    lone = study.student(Trial(Arm("de", ("ta8", "ta6")), 0, 0), (1.0, 0.0))
+    lone = invented_keys(study).student(Trial(Arm("de", ("ta8", "ta6")), 0, 0), (1.0, 0.0))
     single = Trial(Arm("single", ("ta8",)), 0, 0)
-    assert lone.key == study.student(single, control_weights(single)).key
-    assert lone.key != study.student(Trial(Arm("single", ("ta8",)), 0, 1), (1.0,)).key
+    assert lone.key == invented_keys(study).student(single, control_weights(single)).key
+    assert lone.key != invented_keys(study).student(Trial(Arm("single", ("ta8",)), 0, 1), (1.0,)).key
 
 
 def test_a_student_without_teachers_ignores_the_distillation_block() -> None:
     trial = Trial(Arm("none", ()), 0, 0)
     hot = make_plan("student.distillation.temperature=9")
-    assert make_plan().student(trial, ()).key == hot.student(trial, ()).key
+    assert invented_keys(make_plan()).student(trial, ()).key == invented_keys(hot).student(trial, ()).key
     taught = Trial(Arm("teacher", ("teacher",)), 0, 0)
-    assert make_plan().student(taught, (1.0,)).key != hot.student(taught, (1.0,)).key
+    assert invented_keys(make_plan()).student(taught, (1.0,)).key != invented_keys(hot).student(taught, (1.0,)).key
 
 
 def swept(**sweep: Any) -> StudyConfig:
@@ -150,13 +161,16 @@ def test_another_swept_field_moves_no_draw() -> None:
 
 def test_searches_share_a_key_where_they_are_the_same_search() -> None:
     study = make_plan()
-    search = study.search(Trial(Arm("de", ("ta8", "ta6")), 0, 0))
-    assert search.key == make_plan("student.recipe.lr=0.5").search(Trial(Arm("de", ("ta8", "ta6")), 0, 0)).key
+    search = invented_keys(study).search(Trial(Arm("de", ("ta8", "ta6")), 0, 0))
+    assert (
+        search.key
+        == invented_keys(make_plan("student.recipe.lr=0.5")).search(Trial(Arm("de", ("ta8", "ta6")), 0, 0)).key
+    )
     others = [
-        study.search(Trial(Arm("de", ("ta8", "ta6")), 0, 1)),
-        study.search(Trial(Arm("greedy", ("ta8", "ta6")), 0, 0)),
-        study.search(Trial(Arm("de", ("ta8", "ta4")), 0, 0)),
-        make_plan("weights.objective=log_loss").search(Trial(Arm("de", ("ta8", "ta6")), 0, 0)),
+        invented_keys(study).search(Trial(Arm("de", ("ta8", "ta6")), 0, 1)),
+        invented_keys(study).search(Trial(Arm("greedy", ("ta8", "ta6")), 0, 0)),
+        invented_keys(study).search(Trial(Arm("de", ("ta8", "ta4")), 0, 0)),
+        invented_keys(make_plan("weights.objective=log_loss")).search(Trial(Arm("de", ("ta8", "ta6")), 0, 0)),
     ]
     assert len({search.key, *(other.key for other in others)}) == 5
 

@@ -10,6 +10,7 @@ def make_job(folder, **changes):
     made = TrainingJob(
         uid="network:0:first",
         address="networks/first",
+        payload={"kind": "network", "name": "first"},
         model=tiny.PLAIN_2,
         recipe=tiny.RECIPE,
         precision="float32",

@@ -41,7 +41,7 @@ def problem():
 
 
 def search(strategy, seed=1):
-    return Search(strategy, ("a", "b", "c"), 0, seed, "key")
+    return Search(strategy, ("a", "b", "c"), 0, seed, "key", {})
 
 
 @pytest.mark.usefixtures("careless")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.unit.plan.made_plans import make_plan
 from wetakd.config import HalvingConfig, SweepPoint
 from wetakd.plan.outcomes import TrainedStudent
+from wetakd.plan.result_keys import ResultKeys
 from wetakd.plan.study_plan import control_weights
 from wetakd.plan.trials import Arm
 from wetakd.stages.halving import rungs, survivors, train_in_rungs
@@ -51,7 +52,9 @@ def sweep():
         "study.sweep={student.recipe.lr: {grid: [0.01, 0.02, 0.03]}}",
         "student.recipe.epochs=8",
     )
-    return {trial: made.student(trial, control_weights(trial)) for trial in made.trials}
+    digests = {(node.replicate, node.name): f"digest of {node.key}" for node in made.nodes}
+    keys = ResultKeys(made, digests)
+    return {trial: keys.student(trial, control_weights(trial)) for trial in made.trials}
 
 
 def test_only_survivors_go_on_and_the_others_keep_where_they_stopped():
@@ -64,7 +67,7 @@ def test_only_survivors_go_on_and_the_others_keep_where_they_stopped():
             key: TrainedStudent(
                 student,
                 True,
-                stopped_at=Epoch(until.get(key, 8), 0.0, 0.0, student.config.recipe.lr, 0.0, 0.0),
+                stopped_epochs=(Epoch(until.get(key, 8), 0.0, 0.0, student.config.recipe.lr, 0.0, 0.0),),
             )
             for key, student in some.items()
         }
@@ -91,7 +94,7 @@ def test_a_point_whose_students_failed_is_the_first_to_go():
         return {
             key: TrainedStudent(student, error="diverged")
             if student.config.recipe.lr == 0.03
-            else TrainedStudent(student, stopped_at=Epoch(2, 0.0, 0.0, 0.1, 0.0, 0.0))
+            else TrainedStudent(student, stopped_epochs=(Epoch(2, 0.0, 0.0, 0.1, 0.0, 0.0),))
             for key, student in some.items()
         }
 

@@ -38,5 +38,5 @@ def test_no_stage_begins_after_another_driver_took_the_study_over(tmp_path: Path
         with pytest.raises(UserError, match="host node7"), context(store, lease).stage("weights", 1.0):
             pass
         with pytest.raises(UserError, match="host node7"):
-            publish(context(store, lease), {}, nothing)
+            publish(context(store, lease), {}, nothing, ())
     assert store.list() == [PATH]

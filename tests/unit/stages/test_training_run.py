@@ -48,6 +48,7 @@ def test_a_job_is_trained_once_and_its_history_is_kept(tmp_path):
     store = Store(str(tmp_path))
     manifest = store.find_intact("networks/first")
     assert list(TrainingFacts.from_manifest(manifest).epochs) == told
+    assert manifest.payload == make_job(tmp_path).payload
     assert TrainingFacts.from_manifest(manifest).parameters == sum(p.numel() for p in tiny.network().parameters())
     assert [epoch.epoch for epoch in told] == [1, 2, 3]
     files = store.list()
@@ -204,6 +205,7 @@ def test_ranks_that_see_different_things_agree_and_only_rank_0_commits(tmp_path,
 GPU_JOB = TrainingJob(
     uid="network:0:teacher",
     address="networks/abc",
+    payload={},
     model=ModelConfig(name="plain"),
     recipe=RecipeConfig(),
     precision="float32",

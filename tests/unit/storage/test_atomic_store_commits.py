@@ -61,13 +61,22 @@ def test_nothing_committed_is_none(store: Store) -> None:
     assert store.find("networks/torn") is None
 
 
-def test_the_last_commit_wins_and_both_leave_their_blobs_whole(store: Store) -> None:
-    first = store.commit("networks/k", {"x": b"first"}, {"n": 1})
+def test_the_first_commit_stays_until_it_is_damaged(store: Store) -> None:
+    first = store.commit("networks/k", {"x": b"first"}, {"n": 1}, {"kind": "network"})
+    assert store.commit("networks/k", {"x": b"second"}, {"n": 2}) == store.find("networks/k") == first
+    assert first.payload == {"kind": "network"}
+    assert store.read(first, "x").to_pybytes() == b"first"
+    store.write(f"networks/k/{first.blobs['x'].path}", b"cut")
     second = store.commit("networks/k", {"x": b"second"}, {"n": 2})
     assert store.find("networks/k") == second
-    assert store.read(first, "x").to_pybytes() == b"first"
     assert store.unnamed_files("networks/k", older_than_s=3600) == []
     assert store.unnamed_files("networks/k", older_than_s=-1) == [f"networks/k/{first.blobs['x'].path}"]
+
+
+def test_the_name_of_a_blob_depends_on_its_content_alone(store: Store) -> None:
+    one, two = (store.commit(f"networks/{key}", {"x.bin": b"same"}, {}) for key in "ab")
+    assert one.blobs == two.blobs
+    assert store.commit("networks/c", {"x.bin": b"other"}, {}).blobs["x.bin"].path != one.blobs["x.bin"].path
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +151,7 @@ def test_a_forged_manifest_cannot_point_elsewhere(store: Store, path: str) -> No
     store.write("secret", b"s")
     store.write("networks/k/sub/secret", b"s")
     reference = {"path": path, "size": 1, "sha256": hashlib.sha256(b"s").hexdigest()}
-    body = {"address": "networks/k", "blobs": {"x": reference}, "facts": {}}
+    body = {"address": "networks/k", "blobs": {"x": reference}, "facts": {}, "payload": {}}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     store.write(f"networks/k/{MANIFEST}", json.dumps({"digest": digest, **body}, sort_keys=True, indent=1).encode())
     assert store.find("networks/k") is None

@@ -34,7 +34,7 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
 def test_gc_keeps_the_failures_of_a_study_and_deletes_the_others(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     plan = Plan(load_study_file(None, ()), dataset())
-    record_references(store, plan, ["known"])
+    record_references(store, plan, ["students/known"])
     kept = [f"networks/{plan.nodes[0].key}", "students/known"]
     for address in [*kept, "networks/other", "students/other", "searches/other"]:
         failure_records.record_failure(store, address, Failure("no"))

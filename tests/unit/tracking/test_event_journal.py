@@ -57,16 +57,16 @@ def test_a_study_has_one_id_which_only_its_driver_makes(store: Store) -> None:
     first = EventJournal(store, "s", flush_s=NEVER_S).study_id
     assert first == EventJournal(store, "s", flush_s=NEVER_S).study_id == study_id(store, "s")
     assert first != EventJournal(store, "other", flush_s=NEVER_S).study_id
-    whole = store.read_file("studies/s/journal/id") or b""
+    whole = store.read_file("studies/s/id.json") or b""
     for torn in (b"", b"'", b"\xff" * 32, whole.replace(first.encode(), b"0" * 32)):
-        store.write("studies/s/journal/id", torn)
+        store.write("studies/s/id.json", torn)
         assert study_id(store, "s") is None
         assert EventJournal(store, "s", flush_s=NEVER_S).study_id == study_id(store, "s") != first
 
 
 def test_an_id_that_was_lost_stands_in_the_acknowledgements(store: Store, journal: EventJournal) -> None:
     journal.acknowledge("server", 1)
-    store.delete("studies/s/journal/id")
+    store.delete("studies/s/id.json")
     assert study_id(store, "s") == EventJournal(store, "s", flush_s=NEVER_S).study_id == journal.study_id
     store.delete("studies/s/journal/sent-server.json")
     assert study_id(store, "s") == journal.study_id, "the next driver wrote it down again"

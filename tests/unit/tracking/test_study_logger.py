@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> StudyConfig:
 
 
 def outcome(key: str, config: StudyConfig, **fields: Any) -> TrainedStudent:
-    return TrainedStudent(Student(key, config.student, "float32", 0, (), ()), trained=True, **fields)
+    return TrainedStudent(Student(key, config.student, "float32", 0, (), (), {}), trained=True, **fields)
 
 
 def test_a_trials_run_ends_with_its_student(config: StudyConfig) -> None:
@@ -47,7 +47,7 @@ def test_a_trials_run_ends_with_its_student(config: StudyConfig) -> None:
         running = dict.fromkeys(uids[2:], "RUNNING")
         assert run_statuses(config) == {STUDY_RUN: "RUNNING", uids[0]: "FINISHED", uids[1]: "FINISHED", **running}
         study_logger.log_student_end(outcome("1", config, error="its weights could not be written"))
-        study_logger.log_student_end(outcome("2", config, stopped_at=epoch(1)))
+        study_logger.log_student_end(outcome("2", config, stopped_epochs=(epoch(1),)))
         study_logger.log_student_end(outcome("3", config, error="the loss is no number"))
         ended = ["FINISHED", "FAILED", "KILLED", "FAILED"]
         table = [

@@ -21,7 +21,7 @@ from wetakd.training.epoch import Epoch
 from wetakd.training.inference import predict
 from wetakd.training.learning_rate import learning_rate
 from wetakd.training.objective import Targets
-from wetakd.training.precision import check_precision, resolve_precision
+from wetakd.training.precision import check_precision
 from wetakd.training.train_state import state_bytes
 from wetakd.training.trainer import Diverged, Trainer
 
@@ -295,12 +295,6 @@ def test_a_loss_that_is_no_number_ends_training_with_its_epoch():
     assert isinstance(again, RuntimeError)
 
 
-def test_precision_auto_is_what_the_device_has():
-    has_bfloat16 = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    assert resolve_precision("auto", "cpu") == ("bfloat16" if has_bfloat16 else "float32")
-    assert resolve_precision("bfloat16", "cpu") == "bfloat16"
-    assert resolve_precision("float16", "cuda") == "float16"
-    if not torch.cuda.is_available():
-        assert resolve_precision("auto", "cuda") == "bfloat16"
+def test_float16_is_refused_on_a_cpu():
     with pytest.raises(UserError, match=r"^teacher\.recipe\.precision: float16"):
         check_precision("float16", "cpu", field="teacher.recipe.precision")
