@@ -29,6 +29,7 @@ from wetakd.commands.sync import sync
 from wetakd.commands.ui import ui
 from wetakd.commands.validate import validate
 from wetakd.commands.weights import weights
+from wetakd.commands.why import why
 from wetakd.common.errors import UserError
 from wetakd.common.guarded_output import READER_LEFT, GuardedStream, guard_output
 
@@ -114,7 +115,7 @@ def commands() -> None:
     """
 
 
-_STUDIES = (init, plan, validate, run, report, ui, export)
+_STUDIES = (init, plan, validate, run, why, report, ui, export)
 _STORAGE = (list_studies, gc, sync)
 _JOBS = (submit, status, stop)
 for command in (*_STUDIES, *_STORAGE, *_JOBS, weights, completion):
