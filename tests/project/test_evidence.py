@@ -15,9 +15,12 @@ from packaging.utils import canonicalize_name
 
 from benchmarks import evidence
 from tests.evidence_command import command, write_images
+from tests.unit.plan.planned_results import float32
 from wetakd.common.errors import UserError
 from wetakd.logits import logit_cache
+from wetakd.plan.key_payloads import cache_payload
 from wetakd.plan.study_plan import Plan
+from wetakd.storage.addresses import network_address
 from wetakd.storage.atomic_store import Store
 
 SCRIPT = Path(evidence.__file__)
@@ -142,17 +145,16 @@ def plans_with_logit_caches(data, out, monkeypatch, *more):
     """What `--ablation` is about, every network's logit cache made up."""
     monkeypatch.setattr(sys, "argv", ["evidence.py", *command(data, out, *more)])
     config, store = evidence.study_of(evidence.parse()), Store(str(out))
-    plan = Plan(config, evidence.dataset_of(store.uri, evidence.decoded(config, store)))
+    dataset = evidence.dataset_of(store.uri, evidence.decoded(config, store))
+    plan = Plan(config, dataset, float32(config))
     plans = {"": plan} | evidence.without_views(plan)
     rng = np.random.default_rng(0)
     for each in plans.values():
         num = each.config.views.num
         for node in each.nodes:
-            logit_cache.write_cache(
-                store,
-                node.key,
-                logit_cache.assemble_table(plan.dataset, num, lambda ids, _: rng.normal(0, 2, (len(ids), 4))),
-            )
+            network = store.commit(network_address(node.key), {}, {}, node.payload)
+            table = logit_cache.assemble_table(plan.dataset, num, lambda ids, _: rng.normal(0, 2, (len(ids), 4)))
+            logit_cache.write_cache(store, cache_payload(node.key, network), table)
     return plans, store
 
 

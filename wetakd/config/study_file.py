@@ -157,7 +157,13 @@ def _field(location: tuple[int | str, ...], tree: Any, kind: str) -> str:
         is_key = isinstance(node, dict) and part in node
         if is_key or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
             node = node[part]
-            path.append(str(part))
+            path.append(_printable(part))
     if kind == "missing":
-        path.append(str(location[-1]))
+        path.append(_printable(location[-1]))
     return ".".join(path)
+
+
+def _printable(part: int | str) -> str:
+    """A part of a field's path, with signs that would break a line escaped."""
+    text = str(part)
+    return text if text.isprintable() else ascii(text)

@@ -196,3 +196,9 @@ def test_every_field_is_consumed_somewhere() -> None:
         f"{model.__name__}.{name}" for model in seen for name in model.model_fields if f".{name}" not in code
     )
     assert unused == []
+
+
+def test_a_field_whose_name_would_break_the_line_is_escaped() -> None:
+    with pytest.raises(UserError) as caught:
+        config_from_tree(tree(splits={"\x1e": None}))
+    assert str(caught.value).splitlines() == ["splits.'\\x1e': is not a known field; check its spelling and its block"]
