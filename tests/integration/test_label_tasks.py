@@ -53,7 +53,9 @@ def sizes(side: int, folder: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list
         table = logit_cache.assemble_table(
             data, made.config.views.num, lambda ids, view, index=index: logits[index][ids] + view
         )
-        networks[node.replicate, node.name] = TrainedNetwork(node, cache_ref=ray.put(table))
+        networks[node.replicate, node.name] = TrainedNetwork(
+            node, cache_ref=ray.put(table), cache_digest=f"digest of {node.name}"
+        )
     received = []
     start_task = HeartbeatAddress.start_task
 
