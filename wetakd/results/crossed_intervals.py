@@ -7,13 +7,14 @@ variance A, image effect variance B and residual variance E (interaction), the m
 
 (two-way random effects, one observation in a cell; Searle, Casella & McCulloch 1992, Variance Components, chapter 4).
 
-The interval adds the squared half-widths of its two independent sources, as in MOVER (Zou & Donner 2008, Statistics in
-Medicine 27:1693): students for fixed images, with t of S - 1 degrees of freedom, and images, with t of N - 1:
+The interval adds the squared half-widths of two independent sources, as in MOVER (Zou & Donner 2008, Statistics in
+Medicine 27:1693): what differs between students on all images, with t of S - 1 degrees of freedom, and the rest,
+with t of N - 1. It is never narrower than the ordinary t interval over seeds, which holds for these images only:
 
-    h^2 = (t_(S-1)^2 MS_seed + t_(N-1)^2 max(MS_image - MS_residual, 0)) / (S N),
+    h^2 = max(t_(S-1)^2 max(MS_seed - MS_residual, 0) + t_(N-1)^2 max(MS_image, MS_residual),
+              t_(S-1)^2 MS_seed) / (S N)
 
-and never less than over images alone, `t_(N-1)^2 max(MS_image, MS_residual) / (S N)`. docs/statistics.md says why this
-is used instead of Satterthwaite's degrees of freedom, and has the measured coverage.
+docs/statistics.md says why this is used instead of Satterthwaite's degrees of freedom, and has the measured coverage.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ FEW_ERRORS = 30
 """With fewer errors (or correct images) than this, an accuracy's interval is computed on the logit scale."""
 EXTREME_ACCURACY = 0.95
 """Also above this accuracy, and below 1 minus it."""
+# Differences between cells below this are rounding.
+_ROUNDING = 1e-12
 
 
 class Covers(StrEnum):
@@ -62,11 +65,11 @@ class CrossedInterval:
     """Independent groups of images; `num_images` where images are not grouped."""
     covers: Covers
     seed_error: float | None
-    """Standard error from students, for fixed images: `sqrt(MS_seed / (S N))`. None for `images only`."""
+    """Standard error over seeds, for these images: `sqrt(MS_seed / (S N))`. None for `images only`."""
     image_error: float
     """Standard error from images that no number of seeds removes; for `images only`, from images for these students."""
     residual_error: float | None
-    """`sqrt(MS_residual / (S N))`, the part of `seed_error` that is there without seed effects. None as above."""
+    """`sqrt(MS_residual / (S N))`: what `seed_error` is where no student is better than another. None as above."""
 
     @property
     def standard_error(self) -> float:
@@ -102,7 +105,8 @@ def accuracy_interval(
     """Interval for the mean accuracy of a recipe.
 
     Symmetric, or on the logit scale (delta method) where the accuracy is above 95 % (below 5 %) or fewer than 30 images
-    are wrong (or correct), averaged over the seeds. Wilson's score interval for one row, one image, or no variation.
+    are wrong (or correct), averaged over the seeds. Wilson's score interval, over images only, where the layout has one
+    row (a given student), equal rows, or one image.
 
     Args:
         correct_SN: One row for each seed or replicate, bool or numbers in [0, 1]; see `accuracy_cells`.
@@ -120,7 +124,7 @@ def accuracy_interval(
     cells_SG = values_SN if group_N is None else grouped_cells(values_SN, group_N)
     (S, N), G = values_SN.shape, cells_SG.shape[1]
     mean = float(values_SN.mean())
-    if S == 1 or G == 1 or values_SN.min() == values_SN.max():
+    if G == 1 or _rows_are_equal(cells_SG):
         return _wilson(mean, _effective_size(mean, cells_SG, N), level, (S, N, G))
     parts = _Parts.of(cells_SG)
     half = parts.half_width(level)
@@ -129,7 +133,7 @@ def accuracy_interval(
     else:
         center, width = float(special.logit(mean)), half / (mean * (1 - mean))
         low, high = float(special.expit(center - width)), float(special.expit(center + width))
-    return parts.interval(mean, (low, high), level, (S, N, G), images_only=_rows_are_equal(values_SN))
+    return parts.interval(mean, (low, high), level, (S, N, G), images_only=False)
 
 
 def difference_interval(
@@ -155,7 +159,7 @@ def difference_interval(
     values_SN = _checked(difference_SN, -1.0, level)
     cells_SG = values_SN if group_N is None else grouped_cells(values_SN, group_N)
     (S, N), G = values_SN.shape, cells_SG.shape[1]
-    images_only = G == 1 or _rows_are_equal(values_SN)
+    images_only = G == 1 or _rows_are_equal(cells_SG)
     if images_only:
         cells_SG = np.concatenate([cells_SG.mean(axis=0), [1.0, -1.0]])[None]
     mean, center, parts = float(values_SN.mean()), float(cells_SG.mean()), _Parts.of(cells_SG)
@@ -181,9 +185,7 @@ class _Parts:
         return cls(squares.seed / (S * N), image / (S * N), squares.residual / (S * N), S, N)
 
     def half_width(self, level: float) -> float:
-        images = t_quantile(self.num_columns - 1, level) ** 2
-        seeds = t_quantile(self.num_rows - 1, level) ** 2 if self.num_rows > 1 else 0.0
-        return math.sqrt(max(seeds * self.seed + images * self.image, images * (self.image + self.residual)))
+        return combined_half_width((self.seed, self.image, self.residual), self.num_rows, self.num_columns, level)
 
     def interval(
         self, mean: float, bounds: tuple[float, float], level: float, counts: tuple[int, int, int], *, images_only: bool
@@ -193,14 +195,31 @@ class _Parts:
         return CrossedInterval(mean, *bounds, level, *counts, covers, seed, math.sqrt(self.image), residual)
 
 
-def t_quantile(degrees: int, level: float) -> float:
-    """Two-sided critical value of Student's t with `degrees` >= 1 degrees of freedom."""
+def combined_half_width(parts: tuple[float, float, float], num_seeds: int, num_images: int, level: float) -> float:
+    """Half-width `h` of this module's interval.
+
+    Args:
+        parts: Squares of `seed_error`, `image_error` and `residual_error`.
+        num_seeds: At least 1; for 1 the first and last part do not count.
+        num_images: At least 2.
+        level: Confidence level.
+    """
+    seed, image, residual = parts
+    images = _t_quantile(num_images - 1, level) ** 2
+    if num_seeds == 1:
+        return math.sqrt(images * image)
+    seeds = _t_quantile(num_seeds - 1, level) ** 2
+    return math.sqrt(max(seeds * max(seed - residual, 0.0) + images * (image + residual), seeds * seed))
+
+
+def _t_quantile(degrees: int, level: float) -> float:
+    """Two-sided critical value of Student's t."""
     return float(special.stdtrit(degrees, 0.5 + level / 2))
 
 
 def _rows_are_equal(values_SN: FloatArray) -> bool:
     """One row, or rows that do not differ in any cell: the layout shows nothing about other seeds."""
-    return bool((values_SN == values_SN[0]).all())
+    return bool(np.ptp(values_SN, axis=0).max() <= _ROUNDING)
 
 
 def _checked(values: npt.NDArray[Any], lowest: float, level: float) -> FloatArray:
@@ -217,10 +236,10 @@ def _checked(values: npt.NDArray[Any], lowest: float, level: float) -> FloatArra
 
 def _effective_size(mean: float, cells_SG: FloatArray, num_images: int) -> float:
     """Number of independent images with the same variance; at most the number of images, at least 1."""
-    S, G = cells_SG.shape
+    G = cells_SG.shape[1]
     if num_images == G:
         return num_images
-    variance = float(cells_SG.mean(axis=0).var(ddof=1)) / G if S == 1 and G > 1 else 0.0
+    variance = float(cells_SG.mean(axis=0).var(ddof=1)) / G if G > 1 else 0.0
     return min(max(mean * (1 - mean) / variance, 1.0), num_images) if variance > 0 else G
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from wetakd.results.crossed_intervals import Covers, CrossedInterval, t_quantile
+from wetakd.results.crossed_intervals import Covers, CrossedInterval, combined_half_width
 from wetakd.results.statistics import MOST_SEEDS
 
 
@@ -22,8 +21,8 @@ class RequiredSeeds:
 def required_seeds(interval: CrossedInterval, smallest: float) -> RequiredSeeds:
     """Seeds with which the half-width of a paired difference falls below `smallest`.
 
-    The variance between students is taken from `interval`, but not below its residual. Both are estimates, from few
-    seeds rough ones. The observed difference plays no role: planning with it is circular.
+    All variances are taken from `interval`; from few seeds they are rough, and so is the number. The observed
+    difference plays no role: planning with it is circular.
 
     Args:
         interval: Interval of the paired difference (`difference_interval`), over at least two seeds.
@@ -54,8 +53,9 @@ def half_width_with(interval: CrossedInterval, num_seeds: int | None) -> float:
     """
     if interval.seed_error is None or interval.residual_error is None:
         raise ValueError("an interval over images only does not say how students vary")
-    images = (t_quantile(interval.num_groups - 1, interval.level) * interval.image_error) ** 2
+    seed, image, residual = interval.seed_error**2, interval.image_error**2, interval.residual_error**2
     if num_seeds is None:
-        return math.sqrt(images)
-    error = max(interval.seed_error, interval.residual_error) * math.sqrt(interval.num_seeds / num_seeds)
-    return math.sqrt(images + (t_quantile(num_seeds - 1, interval.level) * error) ** 2)
+        return combined_half_width((0.0, image, 0.0), 1, interval.num_groups, interval.level)
+    share = interval.num_seeds / num_seeds
+    parts = max(seed, residual) * share, image, residual * share
+    return combined_half_width(parts, num_seeds, interval.num_groups, interval.level)

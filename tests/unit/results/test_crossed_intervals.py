@@ -116,7 +116,7 @@ class TestBothIntervals:
         assert found.covers is Covers.IMAGES_ONLY
         assert found.seed_error is None
         assert found.residual_error is None
-        assert interval(values_SN[:1]).covers is Covers.IMAGES_ONLY
+        assert_same(interval(values_SN[:1]), found)
 
     @given(ANY)
     def test_groups_of_one_image_change_nothing(self, case: tuple[Interval, FloatArray]) -> None:
@@ -132,6 +132,12 @@ class TestBothIntervals:
         original = interval(values_SN)
         assert (copied.num_images, copied.num_groups) == (1500, 300)
         assert (copied.low, copied.high) == pytest.approx((original.low, original.high), rel=2e-3)
+
+    @pytest.mark.parametrize("interval", [accuracy_interval, difference_interval])
+    def test_groups_in_which_students_are_equally_good_leave_a_width(self, interval: Interval) -> None:
+        found = interval(np.array([[1, 0, 1, 0], [0, 1, 0, 1]]), group_N=np.array([0, 0, 1, 1]))
+        assert found.covers is Covers.IMAGES_ONLY
+        assert found.high - found.low > 0.5
 
     @pytest.mark.parametrize("interval", [accuracy_interval, difference_interval])
     @pytest.mark.parametrize(
@@ -159,7 +165,7 @@ class TestAccuracy:
         assert squares.seed > squares.residual
         assert squares.image > squares.residual
         seeds, images = (stats.t.ppf(0.975, degrees) ** 2 for degrees in (3, 499))
-        half = math.sqrt((seeds * squares.seed + images * (squares.image - squares.residual)) / size)
+        half = math.sqrt((seeds * (squares.seed - squares.residual) + images * squares.image) / size)
         found = accuracy_interval(values_SN)
         assert found.covers is Covers.SEEDS_AND_IMAGES
         assert (found.low, found.high) == pytest.approx((values_SN.mean() - half, values_SN.mean() + half))
@@ -250,8 +256,8 @@ class TestDifference:
             return
         squares = mean_squares(values_SN)
         seeds, images = (stats.t.ppf(0.975, degrees) ** 2 for degrees in (S - 1, N - 1))
-        both = seeds * squares.seed + images * max(squares.image - squares.residual, 0)
-        half = math.sqrt(max(both, images * max(squares.image, squares.residual)) / values_SN.size)
+        both = seeds * max(squares.seed - squares.residual, 0) + images * max(squares.image, squares.residual)
+        half = math.sqrt(max(both, seeds * squares.seed) / values_SN.size)
         assert (found.low, found.high) == pytest.approx((max(mean - half, -1), min(mean + half, 1)))
 
     @given(layouts([-1, 0, 1]))
