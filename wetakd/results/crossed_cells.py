@@ -80,7 +80,7 @@ def grouped_cells(values_SN: FloatArray, group_N: npt.NDArray[Any]) -> FloatArra
         group_N: Group of each image: integers or strings.
 
     Returns:
-        float64 [S, G], groups in sorted order. Where sizes differ, cells may lie outside the range of the values.
+        float64 [S, G], groups in sorted order. Where sizes differ, cells may be outside the range of the values.
 
     Raises:
         ValueError: if `group_N` does not have one entry for each image.

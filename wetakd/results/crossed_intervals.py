@@ -79,7 +79,7 @@ class CrossedInterval:
 
 @dataclass(frozen=True)
 class MeanSquares:
-    """Mean squares of a two-way layout with one observation in a cell; 0 where there are no degrees of freedom."""
+    """Mean squares of a two-way layout with one observation in a cell; 0 without degrees of freedom."""
 
     seed: float
     """S - 1 degrees of freedom."""

@@ -1,4 +1,4 @@
-"""How many seeds a study needs to tell the smallest interesting difference, and what its test images allow at most."""
+"""How many seeds resolve the smallest interesting difference, and the limit that the test images set."""
 
 from __future__ import annotations
 

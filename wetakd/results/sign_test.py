@@ -9,7 +9,7 @@ from scipy import special
 from wetakd.results.statistics import CONFIDENCE
 
 FEWEST_DISPUTED = 25
-"""With fewer disputed images there is no interval."""
+"""Fewer disputed images do not give an interval."""
 
 
 @dataclass(frozen=True)

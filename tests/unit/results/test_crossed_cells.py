@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -61,6 +61,7 @@ def test_students_of_different_test_sets_are_refused() -> None:
 VALUES = arrays.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 12)), elements=st.sampled_from([0, 1]))
 
 
+@settings(deadline=None)
 @given(VALUES, st.data())
 def test_groups_keep_the_mean_of_every_seed(values_SN: npt.NDArray[np.float64], data: st.DataObject) -> None:
     N = values_SN.shape[1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import special, stats
@@ -48,6 +48,7 @@ def students(num_seeds: int, num_images: int, accuracy: float = 0.8, seed: int =
 
 
 class TestMeanSquares:
+    @settings(deadline=None)
     @given(layouts([-1, 0, 0.5, 1], min_rows=2))
     def test_equal_the_textbook_sums(self, values_SN: FloatArray) -> None:
         S, N = values_SN.shape
@@ -72,6 +73,7 @@ class TestMeanSquares:
 
 
 class TestBothIntervals:
+    @settings(deadline=None)
     @given(ANY, st.sampled_from(LEVELS))
     def test_have_a_width_and_contain_the_estimate(self, case: tuple[Interval, FloatArray], level: float) -> None:
         interval, values_SN = case
@@ -83,6 +85,7 @@ class TestBothIntervals:
         assert found.high <= 1
         assert (found.num_seeds, found.num_images, found.num_groups) == (*values_SN.shape, values_SN.shape[1])
 
+    @settings(deadline=None)
     @given(ANY)
     def test_a_higher_level_is_wider(self, case: tuple[Interval, FloatArray]) -> None:
         interval, values_SN = case
@@ -90,6 +93,7 @@ class TestBothIntervals:
         assert outer.low <= inner.low + 1e-12
         assert outer.high >= inner.high - 1e-12
 
+    @settings(deadline=None)
     @given(ANY, st.randoms(use_true_random=False))
     def test_the_order_of_seeds_and_images_does_not_matter(
         self, case: tuple[Interval, FloatArray], random: Any
@@ -100,6 +104,7 @@ class TestBothIntervals:
         random.shuffle(columns)
         assert_same(interval(values_SN[rows][:, columns]), interval(values_SN))
 
+    @settings(deadline=None)
     @given(ANY)
     def test_exchanging_right_and_wrong_mirrors_the_interval(self, case: tuple[Interval, FloatArray]) -> None:
         interval, values_SN = case
@@ -109,6 +114,7 @@ class TestBothIntervals:
         assert mirrored.high == pytest.approx(top - found.low, abs=1e-9)
         assert mirrored.covers is found.covers
 
+    @settings(deadline=None)
     @given(ANY)
     def test_images_only_where_students_do_not_differ(self, case: tuple[Interval, FloatArray]) -> None:
         interval, values_SN = case
@@ -118,6 +124,7 @@ class TestBothIntervals:
         assert found.residual_error is None
         assert_same(interval(values_SN[:1]), found)
 
+    @settings(deadline=None)
     @given(ANY)
     def test_groups_of_one_image_change_nothing(self, case: tuple[Interval, FloatArray]) -> None:
         interval, values_SN = case
@@ -172,6 +179,7 @@ class TestAccuracy:
         assert found.seed_error == pytest.approx(values_SN.mean(axis=1).std(ddof=1) / 2)
         assert found.standard_error**2 == pytest.approx((squares.seed + squares.image - squares.residual) / size)
 
+    @settings(deadline=None)
     @given(layouts([0, 1], min_rows=2))
     def test_the_standard_error_truncates_negative_components(self, values_SN: FloatArray) -> None:
         found, squares = accuracy_interval(values_SN), mean_squares(values_SN)
@@ -249,6 +257,7 @@ class TestAccuracy:
 
 
 class TestDifference:
+    @settings(deadline=None)
     @given(layouts([-1, 0, 1], min_rows=2))
     def test_follows_the_formula(self, values_SN: FloatArray) -> None:
         (S, N), mean, found = values_SN.shape, values_SN.mean(), difference_interval(values_SN)
@@ -260,6 +269,7 @@ class TestDifference:
         half = math.sqrt(max(both, seeds * squares.seed) / values_SN.size)
         assert (found.low, found.high) == pytest.approx((max(mean - half, -1), min(mean + half, 1)))
 
+    @settings(deadline=None)
     @given(layouts([-1, 0, 1]))
     def test_of_two_students_is_that_of_bonett_and_price(self, values_SN: FloatArray) -> None:
         value_N, found = values_SN[0], difference_interval(values_SN[:1])

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from wetakd.results.decision import Decision, decide, decision_words
@@ -16,6 +16,7 @@ WIDTHS = st.floats(1e-4, 1)
 MARGINS = st.none() | WIDTHS
 
 
+@settings(deadline=None)
 @given(ENDS, WIDTHS, MARGINS)
 @example([0.0, 0.0], 0.01, 0.01)
 @example([-0.01, 0.01], 0.01, 0.01)
@@ -31,6 +32,7 @@ def test_every_word_follows_its_rule(ends: list[float], smallest: float, margin:
     assert (decision is Decision.NOT_DECIDED) == undecided
 
 
+@settings(deadline=None)
 @given(ENDS, WIDTHS, MARGINS)
 def test_words_do_not_contradict_each_other(ends: list[float], smallest: float, margin: float | None) -> None:
     decision = decide(*ends, smallest=smallest, margin=margin)
@@ -41,6 +43,7 @@ def test_words_do_not_contradict_each_other(ends: list[float], smallest: float, 
         assert Decision.NOT_INFERIOR in decision
 
 
+@settings(deadline=None)
 @given(ENDS, WIDTHS)
 def test_exchanging_the_recipes_exchanges_better_and_worse(ends: list[float], smallest: float) -> None:
     low, high = ends
@@ -52,6 +55,7 @@ def test_exchanging_the_recipes_exchanges_better_and_worse(ends: list[float], sm
     assert (decision is Decision.NOT_DECIDED) == (mirrored is Decision.NOT_DECIDED)
 
 
+@settings(deadline=None)
 @given(ENDS, ENDS, WIDTHS, MARGINS)
 def test_a_wider_interval_never_decides_more(
     ends: list[float], more: list[float], smallest: float, margin: float | None
@@ -80,6 +84,7 @@ def test_words(low: float, high: float, margin: float | None, words: str) -> Non
     assert decision_words(low, high, smallest=0.01, margin=margin) == words
 
 
+@settings(deadline=None)
 @given(ENDS, WIDTHS, MARGINS)
 def test_the_numbers_shown_lead_to_the_same_decision(ends: list[float], smallest: float, margin: float | None) -> None:
     bounds = [0.0, smallest, -smallest] + ([] if margin is None else [-margin])

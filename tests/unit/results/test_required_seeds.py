@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wetakd.results.crossed_intervals import Covers, CrossedInterval, difference_interval
@@ -25,6 +25,7 @@ INTERVALS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(INTERVALS, st.floats(1e-3, 0.2))
 def test_the_number_is_enough_and_one_less_is_not(interval: CrossedInterval, smallest: float) -> None:
     found = required_seeds(interval, smallest)
@@ -38,12 +39,14 @@ def test_the_number_is_enough_and_one_less_is_not(interval: CrossedInterval, sma
     assert found.num_seeds == 2 or half_width_with(interval, found.num_seeds - 1) >= smallest
 
 
+@settings(deadline=None)
 @given(INTERVALS, st.integers(2, 1000))
 def test_more_seeds_narrow_the_interval_down_to_the_floor(interval: CrossedInterval, num_seeds: int) -> None:
     assert half_width_with(interval, num_seeds) > half_width_with(interval, num_seeds + 1)
     assert half_width_with(interval, num_seeds) > half_width_with(interval, None)
 
 
+@settings(deadline=None)
 @given(INTERVALS, st.floats(-1, 1), st.floats(1e-3, 0.2))
 def test_the_observed_difference_plays_no_role(interval: CrossedInterval, estimate: float, smallest: float) -> None:
     assert required_seeds(replace(interval, estimate=estimate), smallest) == required_seeds(interval, smallest)

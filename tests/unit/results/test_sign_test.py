@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -12,6 +12,7 @@ from wetakd.results.sign_test import sign_test
 NUMBERS = st.integers(0, 400)
 
 
+@settings(deadline=None)
 @given(NUMBERS, NUMBERS)
 def test_agrees_with_the_binomial_test(num_won: int, num_lost: int) -> None:
     found = sign_test(num_won, num_lost)
@@ -25,6 +26,7 @@ def test_agrees_with_the_binomial_test(num_won: int, num_lost: int) -> None:
         assert (found.low, found.high) == pytest.approx((ci.low, ci.high), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(NUMBERS, NUMBERS)
 def test_exchanging_the_classifiers_mirrors_the_test(num_won: int, num_lost: int) -> None:
     found, mirrored = sign_test(num_won, num_lost), sign_test(num_lost, num_won)
