@@ -36,7 +36,7 @@ FEW_ERRORS = 30
 EXTREME_ACCURACY = 0.95
 """Also above this accuracy, and below 1 minus it."""
 # Differences between cells below this are rounding.
-_SMALLEST_SQUARE = 1e-12
+_SPREAD_TOLERANCE = 1e-12
 
 
 class Covers(StrEnum):
@@ -219,7 +219,7 @@ def _t_quantile(degrees: int, level: float) -> float:
 
 def _rows_are_equal(values_SN: FloatArray) -> bool:
     """One row, or rows that do not differ in any cell: the layout shows nothing about other seeds."""
-    return bool(np.ptp(values_SN, axis=0).max() <= _SMALLEST_SQUARE)
+    return bool(np.ptp(values_SN, axis=0).max() <= _SPREAD_TOLERANCE)
 
 
 def _checked(values: npt.NDArray[Any], lowest: float, level: float) -> FloatArray:
