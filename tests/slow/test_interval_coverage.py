@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pytest
 from scipy import special
 
-from tests.pages import PAGES
+from tests.documentation_pages import PAGES
 from wetakd.results.crossed_intervals import CrossedInterval, accuracy_interval, difference_interval
 
 pytestmark = pytest.mark.timeout(3600)
