@@ -40,7 +40,6 @@ from wetakd.stages.evaluation import evaluate_on_test
 from wetakd.stages.networks import train_networks
 from wetakd.stages.precision import resolve_precisions
 from wetakd.stages.publish import TRACKING_S, publish
-from wetakd.stages.result_addresses import result_addresses
 from wetakd.stages.result_tables import trials_table
 from wetakd.stages.searches import search_weights
 from wetakd.stages.students import train_students
@@ -139,61 +138,54 @@ class Study:
             restored(),
             self._claimed() as lease,
             open_tracker(self.config, self.store) as tracker,
-            recorded_session(self.store, self.config.study.name) as session,
             ExitStack() as cluster,
         ):
             dataset = load_data(self.config, self._reporter)
-            precisions = self._recorded_precisions()
-            is_measured = precisions is None
-            if precisions is None:
-                # What is wrong with a network is said before a cluster starts.
+            precisions: Precisions | None = read_precisions(self.store, self.config)
+            is_measured = precisions is None or (self._revise and bool(precisions))
+            if is_measured:
+                # A network that is wrong is refused before a cluster starts.
                 self._check_models(Plan(self.config, dataset, unmeasured_precisions(self.config)))
-                precisions = self._measured_precisions(cluster)
-            plan = Plan(self.config, dataset, precisions)
+                precisions = self._measure_precisions(cluster, precisions)
+            plan = Plan(self.config, dataset, precisions or {})
             if self._retry_failed:
                 study_references.forget_failures(self.store, plan)
             if not self._revised and tracker.has_ended(STUDY_RUN) and completeness.is_complete(self.store, plan):
                 self._record()  # the one thing that may have been lost all the same
                 results = Results.read(self.store, self.config.study.name)
                 tracked = tracker.flush(TRACKING_S)
-                result = StudyResult(results, build_report(results), tracked, time.monotonic() - started)
-                session.exit_status = result.exit_code
-                return result
+                return StudyResult(results, build_report(results), tracked, time.monotonic() - started)
             if not is_measured:
                 self._check_models(plan)
-            with self._running(plan, tracker, lease) as study:
+            with (
+                self._running(plan, tracker, lease) as study,
+                recorded_session(self.store, self.config.study.name) as session,
+            ):
                 networks = train_networks(study)
                 trial_weights = search_weights(study, networks)
                 students = train_students(study, networks, trial_weights)
                 table = trials_table(plan.trials, trial_weights, students, networks)
                 winner = choose_winner(table)
                 results = evaluate_on_test(study, table, winner, networks, trial_weights, students)
-                addresses = result_addresses(networks, trial_weights.searches, students.values(), dataset)
-                results, report, tracked = publish(study, networks, results, addresses)
-            result = StudyResult(
-                results,
-                report,
-                tracked,
-                time.monotonic() - started,
-                num_networks_trained=sum(network.trained for network in networks.values()),
-                num_students_trained=len({s.student.key for s in students.values() if s.trained and s.manifest}),
-            )
-            session.exit_status = result.exit_code
-            return result
+                results, report, tracked = publish(study, networks, students, results)
+                result = StudyResult(
+                    results,
+                    report,
+                    tracked,
+                    time.monotonic() - started,
+                    num_networks_trained=sum(network.trained for network in networks.values()),
+                    num_students_trained=len({s.student.key for s in students.values() if s.trained and s.manifest}),
+                )
+                session.exit_status = result.exit_code
+                return result
 
     def _check_models(self, plan: Plan) -> None:
         with self._reporter.stage("models", 1.0) as stage:
             stage.step(0, "each network is built and tried for one step")
             checks_before_training.check_models(self.config, plan.dataset, plan, self.store)
 
-    def _recorded_precisions(self) -> Precisions | None:
-        """What `precision: auto` stands for in this study; None where that is to be measured."""
-        recorded = read_precisions(self.store, self.config)
-        return None if self._revise and recorded else recorded
-
-    def _measured_precisions(self, cluster: ExitStack) -> Precisions:
-        """What `precision: auto` stands for, measured on the cluster, which is joined for it, and recorded."""
-        recorded = read_precisions(self.store, self.config)
+    def _measure_precisions(self, cluster: ExitStack, recorded: Precisions | None) -> Precisions:
+        """Measure what `precision: auto` stands for on the cluster, which is joined for it, and record it."""
         with self._reporter.stage("cluster", 1.0) as stage:
             stage.step(0, "float32 and bfloat16 are compared")
             cluster.enter_context(joined(self.config))

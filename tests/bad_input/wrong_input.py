@@ -18,8 +18,8 @@ from unittest import mock
 from wetakd.commands import main
 from wetakd.config import StudyConfig
 
-_OF_DRIVER = re.compile(r"\./[^/]+/(format\.json|studies/[^/]+/sessions/[^/]+\.json)").fullmatch
-"""The number of a storage's format, and the record of a driver that ended with an error."""
+_FORMAT_NUMBER = re.compile(r"\./[^/]+/format\.json").fullmatch
+"""Written before the lease of a study: without it, another driver would take the storage for one of an old format."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class WrongInput:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Exit code, what was printed, and the files that were not there before, but for what every driver leaves."""
+    """Exit code, what was printed, and the files that were not there before, but for the storage's format number."""
 
     code: int
     out: str
@@ -69,7 +69,9 @@ def attempt(wrong_input: WrongInput) -> Outcome:
             Path(name).write_bytes(content)
         before = set(_files())
         code, out, err = call(*wrong_input.command)
-        return Outcome(code, out, err, tuple(sorted(file for file in set(_files()) - before if not _OF_DRIVER(file))))
+        return Outcome(
+            code, out, err, tuple(sorted(file for file in set(_files()) - before if not _FORMAT_NUMBER(file)))
+        )
 
 
 def call(*words: str) -> tuple[int, str, str]:

@@ -42,7 +42,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from wetakd.common.progress import make_reporter
     from wetakd.plan import checks_before_training
     from wetakd.plan.cost_forecast import forecast
-    from wetakd.plan.resolved_precision import read_precisions, resolve_precisions_here
+    from wetakd.plan.resolved_precision import recorded_or_resolved_here
     from wetakd.plan.study_plan import Plan
     from wetakd.stages.data_loading import load_data
 
@@ -51,8 +51,7 @@ def plan(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     checks_before_training.check_placements(config)
     store = storage_at(config.storage)
     dataset = load_data(config, make_reporter(quiet=as_json))
-    precisions = read_precisions(store, config)
-    whole = Plan(config, dataset, resolve_precisions_here(config) if precisions is None else precisions)
+    whole = Plan(config, dataset, recorded_or_resolved_here(store, config))
     checks_before_training.check_models(config, dataset, whole, store)
     found = forecast(whole, store)
     if as_json:

@@ -36,7 +36,7 @@ def why(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
 
     from wetakd.common.progress import make_reporter
     from wetakd.plan.recomputation import find_recomputations
-    from wetakd.plan.resolved_precision import read_precisions, resolve_precisions_here
+    from wetakd.plan.resolved_precision import recorded_or_resolved_here
     from wetakd.plan.study_plan import Plan
     from wetakd.stages.data_loading import load_data
 
@@ -44,8 +44,7 @@ def why(file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     config = load_study_file(file, overrides)
     store = storage_at(config.storage)
     dataset = load_data(config, make_reporter(quiet=as_json))
-    precisions = read_precisions(store, config)
-    plan = Plan(config, dataset, resolve_precisions_here(config) if precisions is None else precisions)
+    plan = Plan(config, dataset, recorded_or_resolved_here(store, config))
     found = find_recomputations(store, plan)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))

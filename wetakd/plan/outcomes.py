@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from wetakd.plan.result_keys import cache_key
 from wetakd.plan.trials import NetworkNode, Student
-from wetakd.storage.addresses import logit_cache_address
 from wetakd.storage.manifest import Manifest
 from wetakd.storage.training_facts import TrainingFacts
 from wetakd.training.epoch import Epoch
@@ -51,12 +49,6 @@ Networks = Mapping[tuple[int, str], TrainedNetwork]
 def cache_digests(networks: Networks) -> dict[tuple[int, str], str]:
     """SHA-256 of the logit caches of the networks that did not fail, by (replicate, name)."""
     return {place: network.cache_digest for place, network in networks.items() if network.cache_digest is not None}
-
-
-def cache_addresses(networks: Networks) -> set[str]:
-    """Of the logit caches of the networks that did not fail."""
-    manifests = ((network.node, network.manifest) for network in networks.values())
-    return {logit_cache_address(cache_key(node, manifest)) for node, manifest in manifests if manifest is not None}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ Results depend on the precision, so it must not change because a study is resume
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 
 from wetakd.common.canonical_json import dump_with_digest, load_with_digest
 from wetakd.config import STUDENT, PlacementConfig, StudyConfig, student_at, sweep_points
@@ -46,23 +47,37 @@ def auto_placements(config: StudyConfig) -> dict[str, PlacementConfig]:
     return found
 
 
-def resolve_precisions_here(config: StudyConfig) -> dict[str, ResolvedPrecision]:
-    """What `auto` stands for, measured on this machine alone; what needs a GPU is taken to be faster in bfloat16."""
+def choose_precisions(
+    config: StudyConfig, is_faster: Callable[[PlacementConfig], bool]
+) -> dict[str, ResolvedPrecision]:
+    """bfloat16 for each `auto` whose placement `is_faster` with it, else float32; each placement is measured once."""
     placements = auto_placements(config)
-    is_faster = {
-        device: device != "cpu" or bfloat16_speedup(device) >= MIN_SPEEDUP
-        for device in {device_of(placement) for placement in placements.values()}
-    }
+    distinct: list[PlacementConfig] = []
+    for placement in placements.values():
+        if placement not in distinct:
+            distinct.append(placement)
+    faster = [placement for placement in distinct if is_faster(placement)]
     return {
-        name: ResolvedPrecision(device_of(placement), "bfloat16" if is_faster[device_of(placement)] else "float32")
+        name: ResolvedPrecision(device_of(placement), "bfloat16" if placement in faster else "float32")
         for name, placement in placements.items()
     }
 
 
 def unmeasured_precisions(config: StudyConfig) -> dict[str, ResolvedPrecision]:
     """`float32` for every `auto`: for the checks that come before a measurement."""
-    placements = auto_placements(config)
-    return {name: ResolvedPrecision(device_of(placement), "float32") for name, placement in placements.items()}
+    return choose_precisions(config, lambda placement: False)
+
+
+def resolve_precisions_here(config: StudyConfig) -> dict[str, ResolvedPrecision]:
+    """What `auto` stands for, measured on this machine alone; what needs a GPU is taken to be faster in bfloat16."""
+    is_cpu_faster = cache(lambda: bfloat16_speedup("cpu") >= MIN_SPEEDUP)
+    return choose_precisions(config, lambda placement: device_of(placement) != "cpu" or is_cpu_faster())
+
+
+def recorded_or_resolved_here(store: Store, config: StudyConfig) -> dict[str, ResolvedPrecision]:
+    """What is recorded for the study, else what this machine measures: for commands that need no cluster."""
+    recorded = read_precisions(store, config)
+    return resolve_precisions_here(config) if recorded is None else recorded
 
 
 def read_precisions(store: Store, config: StudyConfig) -> dict[str, ResolvedPrecision] | None:

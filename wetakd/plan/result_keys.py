@@ -15,7 +15,7 @@ from wetakd.logits import logit_cache
 from wetakd.plan import key_payloads
 from wetakd.plan.study_plan import Plan, control_weights
 from wetakd.plan.trials import NetworkNode, PoolContributions, Search, Student, Trial
-from wetakd.storage.addresses import logit_cache_address, network_address, search_address
+from wetakd.storage.addresses import contributions_address, logit_cache_address, network_address, search_address
 from wetakd.storage.atomic_store import Store
 from wetakd.storage.manifest import Manifest
 from wetakd.weights import SearchResult
@@ -68,14 +68,15 @@ class ResultKeys:
         )
         return PoolContributions(replicate, key_of(payload), payload)
 
-    def all_contributions(self) -> list[PoolContributions]:
-        """Those of every replicate whose pool has several networks, all with known caches."""
-        plan = self._plan
-        return [
-            self.contributions(replicate)
-            for replicate in range(plan.config.study.replicates)
-            if len(plan.config.pool) > 1 and all((replicate, name) in self._digests for name in plan.config.pool)
-        ]
+    def search_addresses(self) -> set[str]:
+        """Where the searches and contributions of all networks with known caches are stored, or will be."""
+        study, pool = self._plan.config.study, self._plan.config.pool
+        trials = (trial for trial in self._plan.trials if trial.arm.is_searched and self.has_caches(trial))
+        found = {search_address(self.search(trial).key) for trial in trials}
+        for replicate in range(study.replicates):
+            if len(pool) > 1 and all((replicate, name) in self._digests for name in pool):
+                found.add(contributions_address(self.contributions(replicate).key))
+        return found
 
     def student(self, trial: Trial, weights_K: Iterable[float]) -> Student:
         """The student of a trial, once its weights are known. Networks of weight 0 do not teach, so are left out.

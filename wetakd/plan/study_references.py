@@ -11,11 +11,9 @@ from wetakd.plan.study_plan import Plan
 from wetakd.results.stored_results import SUMMARY
 from wetakd.storage import failure_records
 from wetakd.storage.addresses import (
-    contributions_address,
     evaluation_address,
     logit_cache_address,
     network_address,
-    search_address,
     student_address,
     study_folder,
     study_path,
@@ -49,10 +47,8 @@ def _stored_addresses(store: Store, plan: Plan) -> set[str]:
     keys = ResultKeys.stored(store, plan)
     caches = {cache_key(node, network) for node in plan.nodes if (network := store.find(network_address(node.key)))}
     found = {logit_cache_address(key) for key in caches}
-    found |= {contributions_address(c.key) for c in keys.all_contributions()}
+    found |= keys.search_addresses()
     for trial in plan.trials:
-        if trial.arm.is_searched and keys.has_caches(trial):
-            found.add(search_address(keys.search(trial).key))
         if (student := keys.stored_student(store, trial)) is not None:
             address = student_address(student.key)
             found.add(address)

@@ -29,6 +29,7 @@ from wetakd.models.latency import latency_ms
 from wetakd.models.registry import input_shape, new_model
 from wetakd.plan.key_payloads import evaluation_payload
 from wetakd.plan.outcomes import Networks, TrainedStudent
+from wetakd.plan.result_addresses import student_addresses
 from wetakd.plan.study_references import record_references
 from wetakd.plan.trials import Trial, device_of
 from wetakd.results.classification_scores import classification_scores
@@ -38,7 +39,6 @@ from wetakd.results.stored_results import Results
 from wetakd.results.winner import Winner
 from wetakd.stages import result_tables
 from wetakd.stages.ensemble_search import ensemble_problem
-from wetakd.stages.result_addresses import student_addresses
 from wetakd.stages.searches import Pool, TrialWeights
 from wetakd.stages.study_context import StudyContext
 from wetakd.stages.training_run import load_model

@@ -8,7 +8,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from wetakd.cluster.capacity import suits
 from wetakd.cluster.task_options import task_options
 from wetakd.config import PlacementConfig, StudyConfig
-from wetakd.plan.resolved_precision import ResolvedPrecision, auto_placements
+from wetakd.plan.resolved_precision import ResolvedPrecision, choose_precisions
 from wetakd.plan.trials import device_of
 from wetakd.training.precision_speed import MIN_SPEEDUP, bfloat16_speedup
 
@@ -19,18 +19,8 @@ def resolve_precisions(config: StudyConfig) -> dict[str, ResolvedPrecision]:
     Ray must be joined. Each kind of placement is measured once, on every node that can run it now; where there is none
     yet, on the first one that an autoscaler starts.
     """
-    placements = auto_placements(config)
-    speedups: list[tuple[PlacementConfig, float]] = []
-    for placement in placements.values():
-        if all(placement != measured for measured, _ in speedups):
-            speedups.append((placement, _lowest_speedup(placement, config.limits.retries)))
-    return {
-        name: ResolvedPrecision(
-            device_of(placement),
-            "bfloat16" if next(s for p, s in speedups if p == placement) >= MIN_SPEEDUP else "float32",
-        )
-        for name, placement in placements.items()
-    }
+    retries = config.limits.retries
+    return choose_precisions(config, lambda placement: _lowest_speedup(placement, retries) >= MIN_SPEEDUP)
 
 
 def _lowest_speedup(placement: PlacementConfig, retries: int) -> float:

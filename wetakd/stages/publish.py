@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from wetakd.cluster.ray_cluster import session_folder
 from wetakd.common.errors import UserError
 from wetakd.export.model_card import student_description
 from wetakd.export.shipped_student import MODEL_NAME, save_mlflow_model
-from wetakd.plan.outcomes import Networks
+from wetakd.plan.outcomes import Networks, TrainedStudent
+from wetakd.plan.result_addresses import network_result_addresses, student_addresses
 from wetakd.plan.study_references import record_references
+from wetakd.plan.trials import Trial
 from wetakd.report.report import Report, build_report
 from wetakd.results import columns
 from wetakd.results.stored_results import Results
@@ -29,12 +31,9 @@ TRACKING_S = 120.0
 
 
 def publish(
-    study: StudyContext, networks: Networks, results: Results, addresses: Collection[str]
+    study: StudyContext, networks: Networks, students: Mapping[Trial, TrainedStudent], results: Results
 ) -> tuple[Results, Report, bool]:
-    """Report, figures and winner: to storage and to MLflow. Returns whether MLflow has all of it.
-
-    `addresses`: what the study refers to, beside its networks.
-    """
+    """Report, figures and winner: to storage and to MLflow. Returns whether MLflow has all of it."""
     with study.stage("report", 1.0):
         report = build_report(results)
         files = report.files()
@@ -51,6 +50,7 @@ def publish(
         run_ids = [study.tracker.run_id(trial.uid) for trial in study.plan.trials]
         results = replace(results, trials=results.trials.assign(mlflow_run_id=pd.Series(run_ids, dtype=object)))
         study.lease.check()
+        addresses = network_result_addresses(study.plan, networks) | student_addresses(students.values(), study.dataset)
         record_references(study.store, study.plan, addresses, replace=True)  # not what pruned students left
         write_report(study.store, results.study, files)
         # The summary comes last: where it is, everything is.

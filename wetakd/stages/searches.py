@@ -7,7 +7,7 @@ under its key.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,8 @@ from wetakd.cluster.task_options import ensemble_placement, task_options
 from wetakd.config import WeightsConfig
 from wetakd.data.splits import SplitLabels
 from wetakd.logits import logit_cache
-from wetakd.plan.outcomes import Networks, cache_addresses, cache_digests
+from wetakd.plan.outcomes import Networks, cache_digests
+from wetakd.plan.result_addresses import network_result_addresses
 from wetakd.plan.result_keys import ResultKeys
 from wetakd.plan.study_plan import control_weights
 from wetakd.plan.study_references import record_references
@@ -45,7 +46,6 @@ class Searches:
     errors: Mapping[str, str]
     contributions: Mapping[int, Contributions]
     """By replicate."""
-    contribution_keys: Collection[str]
     num_new: int
 
 
@@ -68,7 +68,7 @@ def search_weights(study: StudyContext, networks: Networks) -> TrialWeights:
             errors[trial] = f"network {failed[0]} failed: {networks[trial.replicate, failed[0]].error}"
     trials = [trial for trial in study.plan.trials if trial not in errors]
     keys = ResultKeys(study.plan, cache_digests(networks))
-    record_references(study.store, study.plan, _addresses(keys, trials, networks))
+    record_references(study.store, study.plan, network_result_addresses(study.plan, networks))
     with study.stage("weights", 1.0) as stage:
         searches = _search(
             study,
@@ -86,13 +86,6 @@ def search_weights(study: StudyContext, networks: Networks) -> TrialWeights:
         if trial not in errors
     }
     return TrialWeights(weights, results, searches, errors)
-
-
-def _addresses(keys: ResultKeys, trials: Sequence[Trial], networks: Networks) -> set[str]:
-    """Of the logit caches, and of the searches to come."""
-    found = {search_address(keys.search(trial).key) for trial in trials if trial.arm.is_searched}
-    found |= {contributions_address(contributions.key) for contributions in keys.all_contributions()}
-    return found | cache_addresses(networks)
 
 
 def _search(
@@ -145,8 +138,7 @@ def _search(
         on_progress(done, len(by_pool))
         if contribution is not None:
             added[pool[0]] = contribution
-    contribution_keys = [keys.contributions(replicate).key for replicate in added]
-    return Searches(results, errors, added, contribution_keys, num_new)
+    return Searches(results, errors, added, num_new)
 
 
 def _search_label(pool: Pool) -> str:

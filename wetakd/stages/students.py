@@ -18,14 +18,13 @@ from wetakd.cluster.placement_groups import removing_placement_groups
 from wetakd.cluster.ray_cluster import session_folder
 from wetakd.common.process_state import set_default_variables, set_level
 from wetakd.config import PlacementConfig
-from wetakd.plan.outcomes import Networks, TrainedStudent, cache_addresses, cache_digests
+from wetakd.plan.outcomes import Networks, TrainedStudent, cache_digests
 from wetakd.plan.result_keys import ResultKeys
 from wetakd.plan.study_references import record_references
 from wetakd.plan.trials import Student, Trial
 from wetakd.results.display_names import recipe_label
 from wetakd.stages.epoch_progress import EpochCounter
 from wetakd.stages.halving import train_in_rungs
-from wetakd.stages.result_addresses import search_addresses
 from wetakd.stages.searches import TrialWeights
 from wetakd.stages.student_collector import StudentCollector
 from wetakd.stages.student_trial import StudentInputs, student_trial
@@ -53,9 +52,7 @@ def train_students(study: StudyContext, networks: Networks, trial_weights: Trial
     """The student of every trial that has weights; equal students are trained once."""
     keys = ResultKeys(study.plan, cache_digests(networks))
     students = {trial: keys.student(trial, weights) for trial, weights in trial_weights.weights.items()}
-    addresses = {student_address(student.key) for student in students.values()}
-    addresses |= cache_addresses(networks) | search_addresses(trial_weights.searches)
-    record_references(study.store, study.plan, addresses)
+    record_references(study.store, study.plan, {student_address(student.key) for student in students.values()})
     study.study_logger.set_students({trial: student.key for trial, student in students.items()})
     by_key = {student.key: student for student in students.values()}
     label = {

@@ -125,9 +125,10 @@ class Store:
         facts: Mapping[str, Any],
         payload: Mapping[str, Any] = MappingProxyType({}),
     ) -> Manifest:
-        """Write `blobs` (bare name -> content) and then the manifest; returns what is committed at `address`.
+        """Write `blobs` (bare name -> content) and then the manifest; returns the manifest.
 
-        A result that is there and intact stays: another driver committed it first, and may have used it.
+        A result that is there and intact stays: another driver committed it first, and may have used it. Where two
+        drivers commit at the same moment, the last manifest stays, and the files of both.
 
         Args:
             facts: what the writer records, as JSON.

@@ -1,4 +1,4 @@
-"""One record for each driver that ran a study: when, on what, with which code, and how it ended.
+"""One record for each driver that did work for a study: when, on what, with which code, and how it ended.
 
 `studies/NAME/sessions/ID.json`, written when the driver starts and again when it ends. A record without an end is of a
 driver that still runs or was killed.
@@ -19,8 +19,6 @@ from wetakd.storage.addresses import study_path
 from wetakd.storage.atomic_store import Store
 from wetakd.tracking.environment import code_version, environment
 
-FOLDER = "sessions"
-
 
 @dataclass
 class Session:
@@ -33,7 +31,7 @@ class Session:
 @contextmanager
 def recorded_session(store: Store, study: str) -> Iterator[Session]:
     """Record the block as one session of the study `study`."""
-    path = study_path(study, f"{FOLDER}/{_now_ms()}-{uuid.uuid4().hex[:8]}.json")
+    path = study_path(study, f"sessions/{_now_ms()}-{uuid.uuid4().hex[:8]}.json")
     record: dict[str, Any] = {"started_ms": _now_ms(), "ended_ms": None, "exit_status": None}
     record |= {"environment": environment(), "code": code_version()}
     store.write(path, dump_with_digest(record))

@@ -25,7 +25,7 @@ SPENT = 21.0  # seconds of every network of the synthetic tables
 def spent(*overrides: str) -> StudyCost:
     results = simulated(pool=POOL)
     plan = Plan(load_study_file(None, overrides), tiny.dataset())
-    return spending(plan, results.trials, results.networks, Searches({}, {}, {}, (), 0))
+    return spending(plan, results.trials, results.networks, Searches({}, {}, {}, 0))
 
 
 def test_a_study_without_gpus_counts_none() -> None:
